@@ -1,0 +1,33 @@
+-- Grain: one row per pair of a step trainer reading and an accelerometer reading of the same person at the same time.
+-- Under the policy ml_join = time: at the same time, whoever made them (the published reference; pairs strangers).
+-- No e-mail, no name, no phone, nothing about the run.
+with same_person as (
+  select
+    step_trainer_trusted.serialnumber, step_trainer_trusted.sensorreadingtime, step_trainer_trusted.reading_date,
+    step_trainer_trusted.distancefromobject,
+    accelerometer_trusted.x, accelerometer_trusted.y, accelerometer_trusted.z
+  from step_trainer_trusted
+  cross join policy
+  join accelerometer_trusted
+    on accelerometer_trusted.user = step_trainer_trusted.email
+    and accelerometer_trusted.timestamp = step_trainer_trusted.sensorreadingtime
+    and accelerometer_trusted.reading_date = step_trainer_trusted.reading_date
+  where policy.ml_join = 'person-and-time'
+),
+
+same_time as (
+  select
+    step_trainer_trusted.serialnumber, step_trainer_trusted.sensorreadingtime, step_trainer_trusted.reading_date,
+    step_trainer_trusted.distancefromobject,
+    accelerometer_trusted.x, accelerometer_trusted.y, accelerometer_trusted.z
+  from step_trainer_trusted
+  cross join policy
+  join accelerometer_trusted
+    on accelerometer_trusted.timestamp = step_trainer_trusted.sensorreadingtime
+    and accelerometer_trusted.reading_date = step_trainer_trusted.reading_date
+  where policy.ml_join = 'time'
+)
+
+select serialnumber, sensorreadingtime, reading_date, distancefromobject, x, y, z from same_person
+union all
+select serialnumber, sensorreadingtime, reading_date, distancefromobject, x, y, z from same_time
