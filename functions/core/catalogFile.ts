@@ -1,0 +1,53 @@
+import type { FileFormat, FileVersion, NewFile, Ports } from '../ports.ts';
+import { landingContractOf } from './contracts.ts';
+import { isLandingTable } from './steps.ts';
+import type { LandingTable } from './steps.ts';
+
+const HEAD_BYTES = 64 * 1024;
+
+/** The landing table of a key: its first folder. Null for keys that belong to none, and for folder markers. */
+export function landingTableOf(key: string): LandingTable | null {
+  const slash = key.indexOf('/');
+  const table = key.slice(0, Math.max(slash, 0));
+  return isLandingTable(table) && slash < key.length - 1 && !key.endsWith('/') ? table : null;
+}
+
+/** What the first bytes of a file are, and which fields of its first record the contract does not know (schema drift). */
+export function sniff(table: LandingTable, head: Uint8Array): { format: FileFormat; unknownFields: string[] } {
+  if (head.length === 0) return { format: 'empty', unknownFields: [] };
+  if (head[0] === 0x1f && head[1] === 0x8b) return { format: 'gzip', unknownFields: [] };
+  const fields = fieldsOfFirstRecord(new TextDecoder().decode(head));
+  if (fields === null) return { format: 'unknown', unknownFields: [] };
+  const known = new Set(landingContractOf(table).columns.flatMap((column) => column.spellings.map((name) => name.toLowerCase())));
+  return { format: 'json', unknownFields: fields.filter((name) => !known.has(name.toLowerCase())) };
+}
+
+function fieldsOfFirstRecord(text: string): string[] | null {
+  // The decoder has taken a byte order mark away; commas and blanks and an array's bracket are layout (docs/records.md).
+  const [line = ''] = text.trimStart().split('\n', 1);
+  const record = line.trim().replace(/^[[\s,]+/, '').replace(/[\]\s,]+$/, '');
+  try {
+    const value: unknown = JSON.parse(record);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.keys(value) : null;
+  } catch {
+    return record.startsWith('{') ? [] : null;
+  }
+}
+
+/** A column name for a field that the contract does not know. */
+function columnName(field: string): string {
+  return field.toLowerCase().replace(/[^a-z0-9_]/g, '_');
+}
+
+/**
+ * Catalogs one file version: looks at its first bytes, makes sure that its landing table exists and knows its columns,
+ * and records it in the ledger. Doing it again changes nothing.
+ */
+export async function catalogFile(ports: Pick<Ports, 'landing' | 'landingTables' | 'ledger' | 'log'>, file: FileVersion): Promise<void> {
+  const { format, unknownFields } = sniff(file.table, await ports.landing.head(file.key, HEAD_BYTES));
+  await ports.landingTables.ensure(file.table, unknownFields.map(columnName));
+  const entry: NewFile = { ...file, format, unknownFields };
+  const added = await ports.ledger.register([entry]);
+  ports.log(added > 0 ? 'file_registered' : 'file_known', { key: file.key, version: file.version, format });
+  if (added > 0 && unknownFields.length > 0) ports.log('schema_drift', { key: file.key, table: file.table, fields: unknownFields });
+}

@@ -1,0 +1,35 @@
+/**
+ * The errors a person may meet. Each message names the thing, says what was expected and found, and what to do next.
+ * `name` is set explicitly: Step Functions and aws-local-stepfunctions match Catch and Retry by it.
+ */
+abstract class NamedError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** The command, a flag or a setting is wrong (exit code 2). */
+export class UsageError extends NamedError {}
+
+/** Another process works on this lake. */
+export class LakeBusyError extends NamedError {}
+
+/** The gate failed: nothing was published. `failed` holds the names of the expectations that were not met. */
+export class GateFailedError extends NamedError {}
+
+/** The run does not hold the run lock (any more), so it must not write. */
+export class LockLostError extends NamedError {}
+
+/** A landing file is not the version that the manifest names. */
+export class LandingChangedError extends NamedError {}
+
+/** The lake can't be read or written: full disk, missing permission, damaged file. */
+export class LakeUnusableError extends NamedError {}
+
+/** The text of anything thrown. */
+export function messageOf(error: unknown): string {
+  // DuckDB's errors come from another realm under jest, so `instanceof Error` would miss them.
+  if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message);
+  return String(error);
+}

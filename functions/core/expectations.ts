@@ -1,0 +1,207 @@
+import type { Audits, Expectation, LoadCounts, Manifest, StepMetrics, Validation } from './runFiles.ts';
+import type { Settings } from './settings.ts';
+import { LANDING_TABLES, MODEL_TABLES } from './steps.ts';
+import type { LandingTable } from './steps.ts';
+import { landingContractOf } from './contracts.ts';
+
+/** What the gate judges. A part that is null was never written, which fails the gate. */
+export interface Evidence {
+  manifest: Manifest;
+  steps: readonly StepMetrics[];
+  audits: Audits | null;
+}
+
+/** Names of all audits that must have been run; from `glue/audits/`. */
+export type AuditNames = readonly string[];
+
+/** Judges a run by its named expectations (design section 5). Pure: the same evidence gives the same judgement. */
+export function judge(evidence: Evidence, settings: Settings, auditNames: AuditNames): Validation {
+  const { manifest, steps, audits } = evidence;
+  const expectations: Expectation[] = [
+    ...MODEL_TABLES.map((step) => present(`metrics:${step}`, steps.some((metrics) => metrics.step === step), `runs/${manifest.runId}/metrics/${step}.json`)),
+    present('metrics:audits', audits !== null, `runs/${manifest.runId}/metrics/audits.json`),
+    ...LANDING_TABLES.flatMap((table) => fileExpectations(table, evidence)),
+  ];
+  if (audits !== null) {
+    expectations.push(
+      ...countedAgain(steps, audits),
+      ...stagedAsLoaded(audits),
+      ...rowEquations(manifest, audits),
+      ...auditNames.map((name) => auditExpectation(name, audits)),
+      ...shrinkExpectations(steps, manifest, settings),
+      ...expectedCounts(audits, settings),
+    );
+  }
+  const ratios = LANDING_TABLES.flatMap((table) => rejectRatio(table, steps, settings));
+  expectations.push(...ratios.map((ratio) => ratio.expectation));
+  const ok = expectations.every((expectation) => expectation.ok);
+  return { runId: manifest.runId, ok, expectations, held: ok ? [] : heldBy(manifest, expectations, ratios) };
+}
+
+/** A failed reject ratio holds the files that caused it; any other failure can't be pinned on a file and holds the whole claim. */
+function heldBy(manifest: Manifest, expectations: readonly Expectation[], ratios: readonly Ratio[]): Validation['held'] {
+  const failed = expectations.filter((expectation) => !expectation.ok);
+  const culprits = ratios.filter((ratio) => !ratio.expectation.ok).flatMap((ratio) => ratio.culprits);
+  const onlyRatios = failed.every((expectation) => ratios.some((ratio) => ratio.expectation === expectation));
+  if (onlyRatios) return culprits;
+  const names = failed.map((expectation) => expectation.name).join(', ');
+  return manifest.files.map(({ key, version }) => ({
+    file: key,
+    version,
+    why: culprits.find((culprit) => culprit.file === key && culprit.version === version)?.why ?? `the gate failed: ${names}`,
+  }));
+}
+
+function present(name: string, ok: boolean, file: string): Expectation {
+  return expectation(name, ok, 'written', ok ? 'written' : 'missing', `${file}: the job ended without its result; see its log`);
+}
+
+function expectation(name: string, ok: boolean, expected: string | number, found: string | number, look: string): Expectation {
+  return ok ? { name, ok, expected, found } : { name, ok, expected, found, look };
+}
+
+function equal(name: string, expected: number, found: number, look: string): Expectation {
+  return expectation(name, expected === found, expected, found, look);
+}
+
+function loadsOf(table: LandingTable, steps: readonly StepMetrics[]) {
+  return steps.flatMap((metrics) => (metrics.staging?.landingTable === table ? metrics.staging.files : []));
+}
+
+/** Every claimed file version was read exactly once, and each one's records are all accounted for. */
+function fileExpectations(table: LandingTable, { manifest, steps }: Evidence): Expectation[] {
+  const claimed = manifest.files.filter((file) => file.table === table).map((file) => `${file.key} ${file.version}`);
+  const loads = loadsOf(table, steps);
+  const loaded = new Set(loads.map((load) => `${load.key} ${load.version}`));
+  const missing = claimed.filter((file) => !loaded.has(file));
+  const broken = loads.filter((load) => load.landed !== load.staged + load.duplicate + load.rejected);
+  return [
+    expectation(
+      `files:${table}`,
+      missing.length === 0 && loads.length === loaded.size && loads.length === claimed.length,
+      claimed.length,
+      loads.length,
+      `metrics of the step that stages ${table}; not read: ${missing.slice(0, 3).join(', ') || 'none'}`,
+    ),
+    expectation(
+      `conservation:${table}`,
+      broken.length === 0,
+      'landed = staged + duplicate + rejected in each file',
+      broken.length === 0 ? 'so in each file' : `not so in ${broken.length} of ${loads.length} files`,
+      broken.slice(0, 3).map((load) => `${load.key}: ${load.landed} = ${load.staged} + ${load.duplicate} + ${load.rejected}`).join('; '),
+    ),
+  ];
+}
+
+/** What the jobs said they wrote is what the tables hold. */
+function countedAgain(steps: readonly StepMetrics[], audits: Audits): Expectation[] {
+  return steps.flatMap((metrics) => {
+    const look = `${metrics.step}: what the job said against count(*) on the run's version`;
+    const model = equal(`counted:${metrics.step}`, metrics.rows, audits.counts[metrics.step], look);
+    if (metrics.staging === undefined) return [model];
+    const table = landingContractOf(metrics.staging.landingTable).feeds;
+    return [equal(`counted:${table}`, metrics.staging.rows, audits.counts[table], look), model];
+  });
+}
+
+function stagedAsLoaded(audits: Audits): Expectation[] {
+  const rejected = LANDING_TABLES.reduce((sum, table) => sum + audits.loads[table].rejected, 0);
+  return [
+    ...LANDING_TABLES.map((table) => {
+      const { feeds } = landingContractOf(table);
+      return equal(`staged:${feeds}`, audits.loads[table].staged, audits.counts[feeds], `loads and ${feeds}: the sum of loads.staged must be the rows of the table`);
+    }),
+    equal('staged:rejected', rejected, audits.counts.rejected, 'loads and rejected: the sum of loads.rejected must be the rows of the table'),
+  ];
+}
+
+function rowEquations(manifest: Manifest, audits: Audits): Expectation[] {
+  const { counts, withheld, identity } = audits;
+  const pairs = manifest.policies.mlJoin === 'time' ? identity.sameTime : identity.samePerson;
+  return [
+    equal('rows:accelerometer', counts.accelerometer_staging, counts.accelerometer_trusted + sum(withheld.accelerometer), 'glue/counts/withheld_accelerometer.sql: staged = trusted + withheld'),
+    equal('rows:step_trainer', counts.step_trainer_staging, counts.step_trainer_trusted + sum(withheld.step_trainer), 'glue/counts/withheld_step_trainer.sql: staged = trusted + withheld'),
+    equal('rows:machine_learning', pairs, counts.machine_learning_curated, 'glue/counts/identity.sql: pairs counted from per-time counts = rows of machine_learning_curated'),
+  ];
+}
+
+function sum(reasons: Record<string, number>): number {
+  return Object.values(reasons).reduce((total, rows) => total + rows, 0);
+}
+
+function auditExpectation(name: string, audits: Audits): Expectation {
+  const audit = audits.audits.find((candidate) => candidate.name === name);
+  return expectation(`audit:${name}`, audit?.rows === 0, 0, audit?.rows ?? 'not run', `glue/audits/${name}.sql says what its rows mean`);
+}
+
+interface Ratio {
+  expectation: Expectation;
+  culprits: Validation['held'];
+}
+
+function rejectRatio(table: LandingTable, steps: readonly StepMetrics[], settings: Settings): Ratio[] {
+  const loads = loadsOf(table, steps);
+  const landed = loads.reduce((total, load) => total + load.landed, 0);
+  const rejected = loads.reduce((total, load) => total + load.rejected, 0);
+  if (landed < settings.minRecordsForRatio || landed === 0) return [];
+  const limit = settings.maxRejectRatio;
+  const over = (load: LoadCounts) => load.rejected > limit * load.landed;
+  return [
+    {
+      expectation: expectation(
+        `reject_ratio:${table}`,
+        rejected <= limit * landed,
+        `at most ${percent(limit)}`,
+        `${percent(rejected / landed)} (${rejected} of ${landed})`,
+        `the rejects of this run, then mend the files, or raise maxRejectRatio and retry them`,
+      ),
+      culprits: loads.filter(over).map((load) => ({
+        file: load.key,
+        version: load.version,
+        why: `${load.rejected} of ${load.landed} records rejected, more than ${percent(limit)}: ${reasonsText(load.reasons)}`,
+      })),
+    },
+  ];
+}
+
+function reasonsText(reasons: Record<string, number>): string {
+  return Object.entries(reasons).map(([reason, records]) => `${reason} ${records}`).join(', ');
+}
+
+function percent(ratio: number): string {
+  return `${Number((ratio * 100).toFixed(2))}%`;
+}
+
+/** Not judged when policies, models or contracts changed: then tables are meant to hold something else. */
+function shrinkExpectations(steps: readonly StepMetrics[], manifest: Manifest, settings: Settings): Expectation[] {
+  if (manifest.definitionChanged) return [];
+  return steps
+    .filter((metrics) => metrics.rowsBefore > 0)
+    .map((metrics) => {
+      const least = Math.floor(metrics.rowsBefore * (1 - settings.maxShrinkRatio)) - metrics.rowsExcepted;
+      return expectation(
+        `shrink:${metrics.step}`,
+        metrics.rows >= least,
+        `at least ${least}`,
+        metrics.rows,
+        `${metrics.rowsBefore} rows before, of which ${metrics.rowsExcepted} may go (withdrawn, device ambiguous); maxShrinkRatio is ${percent(settings.maxShrinkRatio)}`,
+      );
+    });
+}
+
+function expectedCounts(audits: Audits, settings: Settings): Expectation[] {
+  return Object.entries(settings.expectedCounts).map(([table, expected]) =>
+    equal(`expected:${table}`, expected, tableTotals(audits)[table] ?? Number.NaN, `${table}: expectedCounts in the settings, or --expect`),
+  );
+}
+
+/** Rows by table; a landing table's number is the records landed so far. `same_time` counts pairs at the same time. */
+function tableTotals(audits: Audits): Record<string, number> {
+  return { ...landingTotals(audits), ...audits.counts, same_time: audits.identity.sameTime };
+}
+
+/** Records landed so far: the sums over `loads`. */
+export function landingTotals(audits: Audits): Record<LandingTable, number> {
+  const { customer_landing, accelerometer_landing, step_trainer_landing } = audits.loads;
+  return { customer_landing: customer_landing.landed, accelerometer_landing: accelerometer_landing.landed, step_trainer_landing: step_trainer_landing.landed };
+}

@@ -1,0 +1,64 @@
+import type { LedgerFile, Ports } from '../ports.ts';
+import { manifestSchema, writeRunFile } from './runFiles.ts';
+import type { Manifest } from './runFiles.ts';
+import type { Settings } from './settings.ts';
+
+export interface Plan {
+  status: 'RUN' | 'NOTHING_TO_DO';
+  runId: string;
+  /** The fencing number as text, for a Glue argument; '0' without a run. */
+  fence: string;
+  files: number;
+  why: string;
+}
+
+/** Whether the tables would hold something else if they were built again today. A lake that never published has nothing to run. */
+export async function definitionChanged(ports: Pick<Ports, 'ledger' | 'definition'>): Promise<boolean> {
+  const published = await ports.ledger.published();
+  return published !== null && published.definition !== ports.definition.hash;
+}
+
+/** The lock, the claim and the manifest of one run (state Plan). */
+export async function planRun(ports: Ports, settings: Settings, runId: string): Promise<Plan> {
+  const nothing = (why: string): Plan => ({ status: 'NOTHING_TO_DO', runId, fence: '0', files: 0, why });
+  const lock = await ports.ledger.takeLock(runId);
+  if (lock === null) return nothing('another run holds the run lock');
+
+  const files = await prepare(ports, runId, await ports.ledger.pending(settings.maxFilesPerRun));
+  const changed = await definitionChanged(ports);
+  if (files.length === 0 && !changed) return nothing('no file is pending and nothing else has changed');
+
+  await ports.ledger.claim(runId, lock.fence, files);
+  const { mlJoin, consentFrom } = settings;
+  await writeRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema, {
+    runId,
+    fence: lock.fence,
+    plannedAt: ports.now().toISOString(),
+    reason: files.length > 0 ? 'files' : 'definition',
+    definition: ports.definition.hash,
+    definitionChanged: changed,
+    previous: (await ports.ledger.published())?.runId ?? null,
+    policies: { mlJoin, consentFrom },
+    files,
+  });
+  ports.log('run_planned', { runId, fence: lock.fence, files: files.length, definitionChanged: changed });
+  return { status: 'RUN', runId, fence: String(lock.fence), files: files.length, why: files.length > 0 ? 'files are pending' : 'settings, models or contracts have changed' };
+}
+
+type Prepared = Manifest['files'][number];
+
+/** The files that can be read as they were registered. What vanished or was overwritten waits for a person, and the rest goes on. */
+async function prepare(ports: Ports, runId: string, pending: readonly LedgerFile[]): Promise<Prepared[]> {
+  const outcomes = await Promise.all(pending.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file) })));
+  const ready: Prepared[] = [];
+  for (const { file, outcome } of outcomes) {
+    const { table, key, version, size } = file;
+    if (outcome.ready) {
+      ready.push({ table, key, version, size, input: outcome.input });
+    } else {
+      await ports.ledger.hold([file], outcome.why);
+      ports.log('file_held', { key, version, why: outcome.why });
+    }
+  }
+  return ready;
+}

@@ -1,0 +1,74 @@
+import type { Lock, Ports } from '../ports.ts';
+import { catalogFile } from './catalogFile.ts';
+import { definitionChanged } from './planRun.ts';
+import { reportRun } from './reportRun.ts';
+import { manifestSchema, readRunFile } from './runFiles.ts';
+import { requestRun } from './requestRun.ts';
+import { settleRun } from './settleRun.ts';
+import type { Outcome } from './settleRun.ts';
+
+/** Why reconcile runs: an execution ended, or it is time to look. */
+export type Occasion = 'execution ended' | 'schedule';
+
+export interface Reconciled {
+  /** The run whose claims were moved on, and how it came out. */
+  settled: { runId: string; outcome: Outcome } | null;
+  /** Landed file versions that were not known yet. */
+  registered: number;
+  /** The run that was started. */
+  started: string | null;
+}
+
+/**
+ * Puts right what events and executions left behind (design section 6): settles the run that ended and frees the lock for it,
+ * registers landed file versions whose event was lost (on schedule), and starts the follow-up.
+ */
+export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<Reconciled> {
+  const lock = await ports.ledger.lock();
+  const status = lock === null ? null : await ports.executions.status(lock.runId);
+  const ended = lock !== null && status !== 'RUNNING' && status !== 'NOT_STARTED';
+  const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock) } : null;
+
+  const registered = occasion === 'schedule' ? await registerMissed(ports) : 0;
+  const due = status === 'NOT_STARTED' || (await hasReasonToRun(ports, occasion, settled?.outcome));
+  return { settled, registered, started: due ? await requestRun(ports) : null };
+}
+
+async function settleEnded(ports: Ports, lock: Lock): Promise<Outcome> {
+  const { runId } = lock;
+  await ports.executions.stopJobs(runId);
+  const published = (await ports.lake.publishedRun()) === runId || (lock.publishing && (await ports.lake.resumePublish(runId, lock.fence)));
+  const outcome = await settleRun(ports, runId, published);
+  await reportIfMissing(ports, runId, published);
+  await ports.ledger.freeLock(runId);
+  return outcome;
+}
+
+/** A run that was killed could not report. One that never planned anything has nothing to report. */
+async function reportIfMissing(ports: Ports, runId: string, published: boolean): Promise<void> {
+  if ((await ports.runFiles.read(runId, 'report.md')) !== null) return;
+  if ((await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema)) === null) return;
+  const status = await ports.executions.status(runId);
+  await reportRun(ports, runId, published ? null : { name: 'Interrupted', cause: `the execution is ${status} and left no report: it was killed or aborted` });
+}
+
+/**
+ * An interrupted run is not followed at once: what broke it would break the next one too. The next event or schedule tries again.
+ */
+async function hasReasonToRun(ports: Ports, occasion: Occasion, outcome: Outcome | undefined): Promise<boolean> {
+  if (occasion === 'execution ended' && outcome === 'interrupted') return false;
+  if ((await ports.ledger.pending(1)).length > 0) return true;
+  return occasion === 'schedule' && (await definitionChanged(ports));
+}
+
+async function registerMissed(ports: Ports): Promise<number> {
+  let registered = 0;
+  for await (const page of ports.landing.list()) {
+    for (const file of await ports.ledger.unknown(page)) {
+      await catalogFile(ports, file);
+      registered += 1;
+    }
+  }
+  if (registered > 0) ports.log('missed_files_registered', { files: registered });
+  return registered;
+}

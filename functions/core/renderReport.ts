@@ -1,0 +1,99 @@
+import { markdownTable } from 'markdown-table';
+import type { Report } from './runFiles.ts';
+
+/** Thousands separated, as every report and table shows them. */
+export function figure(value: number): string {
+  return value.toLocaleString('en-US');
+}
+
+/** An aligned table, the same in a terminal, in a mail and in Markdown. Columns after the first are right-aligned. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[], align: readonly ('l' | 'r')[] = header.map((_, i) => (i === 0 ? 'l' : 'r'))): string {
+  return markdownTable([[...header], ...rows.map((row) => [...row])], { align: [...align] });
+}
+
+const ZONES: readonly (readonly [zone: string, customer: string | null, accelerometer: string | null, stepTrainer: string | null, machineLearning: string | null])[] = [
+  ['landing', 'customer_landing', 'accelerometer_landing', 'step_trainer_landing', null],
+  ['staging', 'customer_staging', 'accelerometer_staging', 'step_trainer_staging', null],
+  ['trusted', 'customer_trusted', 'accelerometer_trusted', 'step_trainer_trusted', null],
+  ['curated', 'customers_curated', null, null, 'machine_learning_curated'],
+];
+
+/** The row count table: zones down, subjects across, with the change since the last run where there was one. */
+export function rowCountTable(tables: Record<string, number>, before: Record<string, number> | null): string {
+  const cell = (name: string | null): string => {
+    const rows = name === null ? undefined : tables[name];
+    if (name === null || rows === undefined) return '';
+    const change = before === null ? 0 : rows - (before[name] ?? 0);
+    return change === 0 ? figure(rows) : `${figure(rows)} (${change > 0 ? '+' : '−'}${figure(Math.abs(change))})`;
+  };
+  return table(
+    ['zone', 'customer', 'accelerometer', 'step trainer', 'machine learning'],
+    ZONES.map(([zone, ...names]) => [zone, ...names.map(cell)]),
+  );
+}
+
+/** `43,681 at the same time = 40,981 same person + 2,700 other person, excluded` (design section 4). */
+export function identitySentence(identity: NonNullable<Report['identity']>, mlJoin: 'person-and-time' | 'time'): string {
+  const end = mlJoin === 'time' ? 'included (mlJoin is time: strangers are paired)' : 'excluded';
+  return `${figure(identity.sameTime)} at the same time = ${figure(identity.samePerson)} same person + ${figure(identity.otherPerson)} other person, ${end}`;
+}
+
+function reasonRows(groups: Record<string, Record<string, number> | undefined>): string[][] {
+  return Object.entries(groups).flatMap(([group, reasons]) => Object.entries(reasons ?? {}).map(([reason, rows]) => [group, reason, figure(rows)]));
+}
+
+/** `report.md`: outcome first, then what changed and why; reads well in a terminal and in a mail. */
+export function renderReport(report: Report): string {
+  const sections = [
+    headline(report),
+    report.tables === null ? null : rowCountTable(report.tables, report.tablesBefore),
+    report.identity === null ? null : identitySentence(report.identity, report.policies?.mlJoin ?? 'person-and-time'),
+    failures(report),
+    section('Held, waiting for a person', report.held.length === 0 ? null : table(['file', 'why'], report.held.map(({ file, why }) => [file, why]), ['l', 'l'])),
+    section('Withheld: staged, but not trusted', reasonTable(['readings', 'reason', 'rows'], { ...report.withheld })),
+    section('Rejected in this run', reasonTable(['landing table', 'reason', 'records'], report.rejected)),
+    section('Landed in this run', landedTable(report)),
+    section('Time', report.steps.length === 0 ? null : table(['step', 'seconds'], report.steps.map(({ step, seconds }) => [step, seconds.toFixed(2)]))),
+    footer(report),
+  ];
+  return `${sections.filter((text) => text !== null).join('\n\n')}\n`;
+}
+
+function headline(report: Report): string {
+  if (report.status === 'SUCCEEDED') {
+    const met = report.expectations.length;
+    return `# SUCCEEDED: ${report.files === 0 ? 'tables built anew' : `${figure(report.files)} files loaded`}, all tables published, ${met} expectations met`;
+  }
+  const published = report.tables === null ? 'nothing was published; the tables are as they were' : 'the tables were published';
+  return `# FAILED: ${published}\n\n${report.error === null ? '' : `${report.error.name}: ${report.error.cause}`}`.trimEnd();
+}
+
+function failures(report: Report): string | null {
+  const failed = report.expectations.filter((expectation) => !expectation.ok);
+  if (failed.length === 0) return null;
+  return section(
+    'Expectations not met',
+    table(['expectation', 'expected', 'found', 'look at'], failed.map(({ name, expected, found, look }) => [name, String(expected), String(found), look ?? '']), ['l', 'r', 'r', 'l']),
+  );
+}
+
+function reasonTable(header: readonly string[], groups: Record<string, Record<string, number> | undefined>): string | null {
+  const rows = reasonRows(groups);
+  return rows.length === 0 ? null : table(header, rows, ['l', 'l', 'r']);
+}
+
+function landedTable(report: Report): string | null {
+  const rows = Object.entries(report.loads)
+    .filter(([, counts]) => counts.landed > 0)
+    .map(([name, counts]) => [name, figure(counts.landed), figure(counts.staged), figure(counts.duplicate), figure(counts.rejected)]);
+  return rows.length === 0 ? null : table(['landing table', 'landed', 'staged', 'duplicate', 'rejected'], rows);
+}
+
+function section(title: string, text: string | null): string | null {
+  return text === null ? null : `## ${title}\n\n${text}`;
+}
+
+function footer(report: Report): string {
+  const policies = report.policies === null ? '' : `Policies: mlJoin ${report.policies.mlJoin}, consentFrom ${report.policies.consentFrom}. `;
+  return `${policies}Run ${report.runId}, reported ${report.reportedAt}.`;
+}

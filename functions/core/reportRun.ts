@@ -1,0 +1,93 @@
+import type { Ports } from '../ports.ts';
+import { landingTotals } from './expectations.ts';
+import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
+import type { LandingTable } from './steps.ts';
+import { auditsSchema, manifestSchema, readRunFile, readStepMetrics, reportSchema, validationSchema, writeRunFile } from './runFiles.ts';
+import type { Audits, LoadCounts, Report, StepMetrics } from './runFiles.ts';
+import { renderReport } from './renderReport.ts';
+
+/** What a run is reported with when it failed: the name and cause that the state machine caught. */
+export interface RunError {
+  name: string;
+  cause: string;
+}
+
+/**
+ * Writes `report.json` and `report.md` and sends the alert (states Report and ReportFailure).
+ * Totals of a published run are read from the published tables again and compared with what the gate saw.
+ */
+export async function reportRun(ports: Ports, runId: string, error: RunError | null): Promise<Report> {
+  const manifest = await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema);
+  const steps = await readStepMetrics(ports.runFiles, runId);
+  const audits = await readRunFile(ports.runFiles, runId, 'metrics/audits.json', auditsSchema);
+  const validation = await readRunFile(ports.runFiles, runId, 'validation.json', validationSchema);
+  const isPublished = (await ports.lake.publishedRun()) === runId;
+  const published = isPublished && audits !== null ? await publishedCounts(ports, audits) : null;
+  const changed = published?.expectations.find((expectation) => !expectation.ok);
+
+  const report: Report = {
+    runId,
+    status: error === null && changed === undefined ? 'SUCCEEDED' : 'FAILED',
+    error: error ?? (changed === undefined ? null : { name: 'PublishedCountsDiffer', cause: `${changed.name}: expected ${changed.expected}, found ${changed.found}` }),
+    reason: manifest?.reason ?? null,
+    policies: manifest?.policies ?? null,
+    plannedAt: manifest?.plannedAt ?? null,
+    reportedAt: ports.now().toISOString(),
+    files: manifest?.files.length ?? 0,
+    tables: published?.tables ?? null,
+    tablesBefore: await tablesOf(ports, manifest?.previous ?? null),
+    loads: loadsByTable(steps),
+    rejected: reasonsByTable(steps),
+    withheld: audits?.withheld ?? null,
+    identity: audits?.identity ?? null,
+    expectations: [...(validation?.expectations ?? []), ...(published?.expectations ?? [])],
+    held: validation?.held ?? [],
+    steps: steps.map(({ step, seconds }) => ({ step, seconds })),
+  };
+  await writeRunFile(ports.runFiles, runId, 'report.json', reportSchema, report);
+  const text = renderReport(report);
+  await ports.runFiles.write(runId, 'report.md', text);
+  await ports.alerts.send({ subject: `STEDI lakehouse: ${report.status} ${runId}`, text, attributes: { status: report.status, runId } });
+  ports.log('run_reported', { runId, status: report.status });
+  return report;
+}
+
+async function publishedCounts(ports: Ports, audits: Audits) {
+  const counts = await ports.lake.counts();
+  const expectations = PUBLISHED_TABLES.map((table) => {
+    const [expected, found] = [audits.counts[table], counts[table]];
+    return { name: `published:${table}`, ok: expected === found, expected, found };
+  });
+  return { tables: { ...landingTotals(audits), ...counts }, expectations };
+}
+
+/** Totals after an earlier run, from its report. */
+async function tablesOf(ports: Ports, runId: string | null): Promise<Report['tables']> {
+  if (runId === null) return null;
+  return (await readRunFile(ports.runFiles, runId, 'report.json', reportSchema))?.tables ?? null;
+}
+
+function loadsByTable(steps: readonly StepMetrics[]): Partial<Record<LandingTable, LoadCounts>> {
+  const total: Partial<Record<LandingTable, LoadCounts>> = {};
+  for (const { staging } of steps) {
+    if (staging === undefined) continue;
+    const add = (part: keyof LoadCounts) => staging.files.reduce((sum, file) => sum + file[part], 0);
+    total[staging.landingTable] = { landed: add('landed'), staged: add('staged'), duplicate: add('duplicate'), rejected: add('rejected') };
+  }
+  return total;
+}
+
+function reasonsByTable(steps: readonly StepMetrics[]): Partial<Record<LandingTable, Record<string, number>>> {
+  const total: Partial<Record<LandingTable, Record<string, number>>> = {};
+  for (const table of LANDING_TABLES) {
+    const reasons = new Map<string, number>();
+    for (const { staging } of steps) {
+      if (staging?.landingTable !== table) continue;
+      for (const file of staging.files) {
+        for (const [reason, records] of Object.entries(file.reasons)) reasons.set(reason, (reasons.get(reason) ?? 0) + records);
+      }
+    }
+    if (reasons.size > 0) total[table] = Object.fromEntries([...reasons].sort());
+  }
+  return total;
+}

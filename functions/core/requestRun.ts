@@ -1,0 +1,20 @@
+import type { Ports } from '../ports.ts';
+
+/**
+ * Asks for a run. Free while one is going: the file stays pending and the end of that run starts one follow-up.
+ * The name is planned before the start, so a crash in between is repaired by starting the same name again (design section 6).
+ */
+export async function requestRun(ports: Pick<Ports, 'ledger' | 'executions' | 'newRunId' | 'log'>): Promise<string | null> {
+  const planned = await ports.ledger.lock();
+  if (planned === null) {
+    const lock = await ports.ledger.takeLock(ports.newRunId());
+    if (lock === null) return null; // somebody else was faster, and starts it
+    ports.log('run_requested', { runId: lock.runId, fence: lock.fence });
+    await ports.executions.start(lock.runId);
+    return lock.runId;
+  }
+  if ((await ports.executions.status(planned.runId)) !== 'NOT_STARTED') return null;
+  ports.log('run_start_repaired', { runId: planned.runId });
+  await ports.executions.start(planned.runId);
+  return planned.runId;
+}

@@ -1,0 +1,144 @@
+import { z } from 'zod';
+import type { RunFiles } from '../ports.ts';
+import { LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES } from './steps.ts';
+
+/**
+ * The files of `runs/<runId>/`, as the steps of a run hand them on (design section 5). The jobs of both engines write
+ * `metrics/`, so these schemas are the contract between the engines and the gate.
+ */
+
+const count = z.int().min(0);
+
+export const policiesSchema = z.strictObject({ mlJoin: z.enum(['person-and-time', 'time']), consentFrom: z.enum(['any-time', 'consent-date']) });
+
+/** `manifest.json`: the claim. */
+export const manifestSchema = z.strictObject({
+  runId: z.string(),
+  fence: z.int().min(1),
+  plannedAt: z.string(),
+  /** Why the run goes ahead: files to load, or what tables hold has changed. */
+  reason: z.enum(['files', 'definition']),
+  definition: z.string(),
+  definitionChanged: z.boolean(),
+  /** The run whose tables this one replaces. */
+  previous: z.string().nullable(),
+  policies: policiesSchema,
+  files: z.array(z.strictObject({ table: z.enum(LANDING_TABLES), key: z.string(), version: z.string(), size: count, input: z.string().nullable() })),
+});
+export type Manifest = z.infer<typeof manifestSchema>;
+
+const countsSchema = z.strictObject({ landed: count, staged: count, duplicate: count, rejected: count });
+export type LoadCounts = z.infer<typeof countsSchema>;
+
+/** `metrics/<step>.json`: what the job of one table did. */
+export const stepMetricsSchema = z.strictObject({
+  step: z.enum(MODEL_TABLES),
+  runId: z.string(),
+  seconds: z.number().min(0),
+  rows: count,
+  /** Rows of the published table that this run replaces. */
+  rowsBefore: count,
+  /** Of those, rows of people who withdrew and of devices that became ambiguous: they may go. */
+  rowsExcepted: count,
+  /** Only where the step stages a landing table. */
+  staging: z
+    .strictObject({
+      landingTable: z.enum(LANDING_TABLES),
+      seconds: z.number().min(0),
+      rows: count,
+      rowsBefore: count,
+      files: z.array(
+        countsSchema.extend({
+          key: z.string(),
+          version: z.string(),
+          /** Rejected records by reason. */
+          reasons: z.record(z.string(), count),
+          /** Fields of its records that the contract does not know. */
+          unknownFields: z.array(z.string()),
+        }),
+      ),
+    })
+    .optional(),
+});
+export type StepMetrics = z.infer<typeof stepMetricsSchema>;
+
+const reasonsSchema = z.record(z.string(), count);
+export const identitySchema = z.strictObject({ sameTime: count, samePerson: count, otherPerson: count });
+
+/** `metrics/audits.json`: what the last job counted on the run's version of the tables. */
+export const auditsSchema = z.strictObject({
+  runId: z.string(),
+  seconds: z.number().min(0),
+  /** count(*) of every table. */
+  counts: z.record(z.enum(PUBLISHED_TABLES), count),
+  /** Sums over `loads`, by landing table. */
+  loads: z.record(z.enum(LANDING_TABLES), countsSchema),
+  withheld: z.strictObject({ accelerometer: reasonsSchema, step_trainer: reasonsSchema }),
+  identity: identitySchema,
+  /** Rows that each audit returned. */
+  audits: z.array(z.strictObject({ name: z.string(), rows: count })),
+});
+export type Audits = z.infer<typeof auditsSchema>;
+
+const expectationSchema = z.strictObject({
+  name: z.string(),
+  ok: z.boolean(),
+  expected: z.union([z.string(), z.number()]),
+  found: z.union([z.string(), z.number()]),
+  /** What to look at when it is not met. */
+  look: z.string().optional(),
+});
+export type Expectation = z.infer<typeof expectationSchema>;
+
+const heldSchema = z.strictObject({ file: z.string(), version: z.string(), why: z.string() });
+
+/** `validation.json`: the gate's judgement. */
+export const validationSchema = z.strictObject({
+  runId: z.string(),
+  ok: z.boolean(),
+  expectations: z.array(expectationSchema),
+  /** File versions that must wait for a person because of this judgement. */
+  held: z.array(heldSchema),
+});
+export type Validation = z.infer<typeof validationSchema>;
+
+/** `report.json`: what a run came to. Totals are read from the published tables. */
+export const reportSchema = z.strictObject({
+  runId: z.string(),
+  status: z.enum(['SUCCEEDED', 'FAILED']),
+  error: z.strictObject({ name: z.string(), cause: z.string() }).nullable(),
+  reason: z.enum(['files', 'definition']).nullable(),
+  policies: policiesSchema.nullable(),
+  plannedAt: z.string().nullable(),
+  reportedAt: z.string(),
+  files: count,
+  /** Rows by table after the run; a landing table's number is the records landed so far. Null when nothing was published. */
+  tables: z.record(z.string(), count).nullable(),
+  tablesBefore: z.record(z.string(), count).nullable(),
+  loads: z.partialRecord(z.enum(LANDING_TABLES), countsSchema),
+  /** Rejected records of this run by landing table and reason. */
+  rejected: z.partialRecord(z.enum(LANDING_TABLES), reasonsSchema),
+  withheld: z.strictObject({ accelerometer: reasonsSchema, step_trainer: reasonsSchema }).nullable(),
+  identity: identitySchema.nullable(),
+  expectations: z.array(expectationSchema),
+  held: z.array(heldSchema),
+  steps: z.array(z.strictObject({ step: z.string(), seconds: z.number().min(0) })),
+});
+export type Report = z.infer<typeof reportSchema>;
+
+/** Reads and parses one of a run's files; null when the run left none. */
+export async function readRunFile<T>(files: RunFiles, runId: string, name: string, schema: z.ZodType<T>): Promise<T | null> {
+  const text = await files.read(runId, name);
+  return text === null ? null : schema.parse(JSON.parse(text));
+}
+
+export async function writeRunFile<T>(files: RunFiles, runId: string, name: string, schema: z.ZodType<T>, value: T): Promise<void> {
+  await files.write(runId, name, `${JSON.stringify(schema.parse(value), null, 2)}\n`);
+}
+
+/** The metrics of every step that has written them, in the order of the steps. */
+export async function readStepMetrics(files: RunFiles, runId: string): Promise<StepMetrics[]> {
+  const read = await Promise.all(MODEL_TABLES.map((step) => readRunFile(files, runId, `metrics/${step}.json`, stepMetricsSchema)));
+  return read.filter((metrics) => metrics !== null);
+}
+

@@ -1,0 +1,60 @@
+import type { FileVerdict, LedgerFile, Ports } from '../ports.ts';
+import { manifestSchema, readRunFile, readStepMetrics, validationSchema } from './runFiles.ts';
+import type { StepMetrics, Validation } from './runFiles.ts';
+
+const ATTEMPTS = 3;
+
+/** How a run came out for its files. */
+export type Outcome = 'published' | 'gate failed' | 'interrupted' | 'nothing to do';
+
+/**
+ * What becomes of each claimed file version (design section 5 and 6): loaded when the run was published, held where the gate
+ * named it, else pending again. A file whose runs ended three times in a row before they could judge it is held. Pure.
+ */
+export function verdicts(
+  claimed: readonly LedgerFile[],
+  outcome: Outcome,
+  steps: readonly StepMetrics[],
+  validation: Validation | null,
+): FileVerdict[] {
+  const loads = new Map(steps.flatMap((metrics) => (metrics.staging?.files ?? []).map((load) => [versionName(load), load] as const)));
+  const held = new Map((validation?.held ?? []).map(({ file, version, why }) => [`${file} ${version}`, why]));
+  return claimed.map(({ key, version, attempts }) => {
+    const name = versionName({ key, version });
+    const load = loads.get(name);
+    const back = { key, version, why: null, counts: null, unknownFields: load?.unknownFields ?? null };
+    if (outcome === 'published') {
+      const counts = load === undefined ? null : { landed: load.landed, staged: load.staged, duplicate: load.duplicate, rejected: load.rejected };
+      return { ...back, state: 'loaded', attempts: 0, counts };
+    }
+    if (outcome === 'gate failed') {
+      const why = held.get(name);
+      return why === undefined ? { ...back, state: 'pending', attempts: 0 } : { ...back, state: 'held', attempts: 0, why };
+    }
+    if (attempts + 1 < ATTEMPTS) return { ...back, state: 'pending', attempts: attempts + 1 };
+    return { ...back, state: 'held', attempts: 0, why: `${ATTEMPTS} runs in a row ended before they could judge it; see their reports, then retry it` };
+  });
+}
+
+/** Moves the claims of a run on, by what the lake shows and the gate judged. Doing it again changes nothing. */
+export async function settleRun(ports: Pick<Ports, 'ledger' | 'runFiles' | 'log'>, runId: string, published: boolean): Promise<Outcome> {
+  const steps = await readStepMetrics(ports.runFiles, runId);
+  const validation = await readRunFile(ports.runFiles, runId, 'validation.json', validationSchema);
+  const manifest = await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema);
+  const claimed = await ports.ledger.claimed(runId);
+  const outcome = outcomeOf(published, validation, manifest !== null || claimed.length > 0);
+  await ports.ledger.settle(runId, verdicts(claimed, outcome, steps, validation));
+  if (published && manifest !== null) await ports.ledger.setPublished({ runId, definition: manifest.definition });
+  ports.log('run_settled', { runId, outcome, files: claimed.length });
+  return outcome;
+}
+
+function outcomeOf(published: boolean, validation: Validation | null, planned: boolean): Outcome {
+  if (published) return 'published';
+  if (!planned) return 'nothing to do';
+  return validation?.ok === false ? 'gate failed' : 'interrupted';
+}
+
+function versionName({ key, version }: { key: string; version: string }): string {
+  return `${key} ${version}`;
+}

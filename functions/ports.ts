@@ -1,0 +1,173 @@
+import type { LandingTable, PublishedTable } from './core/steps.ts';
+
+/** What the rules need from the world. Each home implements these small objects; test/contract/ runs one suite over both. */
+
+/** One upload of one key. */
+export interface FileVersion {
+  table: LandingTable;
+  /** Key below the landing zone, `<table>/…`. */
+  key: string;
+  /** S3 version id; on one machine size and modification time in nanoseconds. */
+  version: string;
+  size: number;
+}
+
+export type FileState = 'pending' | 'claimed' | 'loaded' | 'held';
+
+export interface FileCounts {
+  landed: number;
+  staged: number;
+  duplicate: number;
+  rejected: number;
+}
+
+/** The ledger's record of one file version. */
+export interface LedgerFile extends FileVersion {
+  state: FileState;
+  /** The run that claimed it last. */
+  runId: string | null;
+  /** Runs in a row that ended before they could judge it. */
+  attempts: number;
+  /** Why it is held. */
+  why: string | null;
+  /** What its first bytes look like. */
+  format: FileFormat;
+  /** Fields that the contract does not know: of its first record, and of all once it was read. */
+  unknownFields: string[];
+  /** Null until it is loaded. */
+  counts: FileCounts | null;
+  /** ISO time at which it was registered. */
+  arrivedAt: string;
+}
+
+export type FileFormat = 'json' | 'gzip' | 'empty' | 'unknown';
+export type NewFile = Pick<LedgerFile, 'table' | 'key' | 'version' | 'size' | 'format' | 'unknownFields'>;
+
+/** What a settled run makes of one of its file versions. */
+export interface FileVerdict {
+  key: string;
+  version: string;
+  state: Exclude<FileState, 'claimed'>;
+  attempts: number;
+  why: string | null;
+  counts: FileCounts | null;
+  /** Null where the run did not read it; then what is known stays. */
+  unknownFields: string[] | null;
+}
+
+/** The run lock: at most one run writes. */
+export interface Lock {
+  runId: string;
+  /** Grows with each run that takes the lock; a job that carries an older one must not write. */
+  fence: number;
+  /** Publish has begun: the only way is forward. */
+  publishing: boolean;
+}
+
+/** What the lake's visible version was built from. */
+export interface PublishedRun {
+  runId: string;
+  definition: string;
+}
+
+/** One record for each file version, and the run lock. Every change of state is conditional on the state before. */
+export interface Ledger {
+  /** Adds what is not known yet as pending; returns how many were new. A known file version stays as it is. */
+  register(files: readonly NewFile[]): Promise<number>;
+  /** Those of the given file versions that the ledger has no record of. */
+  unknown(files: readonly FileVersion[]): Promise<FileVersion[]>;
+  /** Pending file versions in the order of table, key, version, at most `limit`. */
+  pending(limit: number): Promise<LedgerFile[]>;
+  /** Every file version, in the order of table, key, version. */
+  files(): AsyncIterable<LedgerFile>;
+  lock(): Promise<Lock | null>;
+  /** Takes the lock for a run, or confirms that the run holds it. Null when another run does. */
+  takeLock(runId: string): Promise<Lock | null>;
+  /** Frees the lock for this run only; false when it did not hold it. */
+  freeLock(runId: string): Promise<boolean>;
+  /** Marks that Publish begins. @throws LockLostError */
+  markPublishing(runId: string, fence: number): Promise<void>;
+  /** Claims pending file versions for the run that holds the lock. @throws LockLostError */
+  claim(runId: string, fence: number, files: readonly FileVersion[]): Promise<void>;
+  claimed(runId: string): Promise<LedgerFile[]>;
+  /** Moves the run's claims on; claims of other runs are left alone. */
+  settle(runId: string, verdicts: readonly FileVerdict[]): Promise<void>;
+  /** Holds pending file versions that can't be read. */
+  hold(files: readonly FileVersion[], why: string): Promise<void>;
+  /** Held file versions of these keys, or of this run, go back to pending; returns them. */
+  retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]>;
+  published(): Promise<PublishedRun | null>;
+  setPublished(run: PublishedRun): Promise<void>;
+}
+
+/** The landing zone. */
+export interface Landing {
+  /**
+   * Makes sure that a run can read exactly this file version. `input` is where a copy was put when the key holds another
+   * version by now (AWS: below `runs/<runId>/input/`), null when the key itself is to be read.
+   */
+  prepare(runId: string, file: FileVersion): Promise<{ ready: true; input: string | null } | { ready: false; why: string }>;
+  /** The first bytes of a key. */
+  head(key: string, bytes: number): Promise<Uint8Array>;
+  /** All current file versions, page by page. */
+  list(): AsyncIterable<FileVersion[]>;
+}
+
+/** The landing tables in the data catalog. */
+export interface LandingTables {
+  /** Makes sure the table exists and knows these extra columns; columns that are there are never rewritten. */
+  ensure(table: LandingTable, extraColumns: readonly string[]): Promise<void>;
+}
+
+/** `runs/<runId>/`: what a run leaves behind. */
+export interface RunFiles {
+  write(runId: string, name: string, text: string): Promise<void>;
+  /** Null when there is no such file. */
+  read(runId: string, name: string): Promise<string | null>;
+}
+
+/** Executions of the state machine. */
+export interface Executions {
+  /** Starts an execution by name. Starting a name that exists changes nothing. */
+  start(runId: string): Promise<void>;
+  status(runId: string): Promise<'NOT_STARTED' | 'RUNNING' | 'SUCCEEDED' | 'FAILED' | 'ABORTED'>;
+  /** Stops what an ended execution may have left running; resolves when nothing of it runs any more. */
+  stopJobs(runId: string): Promise<void>;
+}
+
+/** The visible version of the tables. */
+export interface PublishedLake {
+  /** The run whose machine_learning_curated is visible: a run is published when that table is. */
+  publishedRun(): Promise<string | null>;
+  /** Rows of each visible table, read from the tables. */
+  counts(): Promise<Record<PublishedTable, number>>;
+  /** Repeats the Publish of a run that was interrupted; false when what it would publish is gone. */
+  resumePublish(runId: string, fence: number): Promise<boolean>;
+}
+
+/** Where alerts go. `text` is the report; `attributes` let a subscription filter. */
+export interface Alerts {
+  send(alert: { subject: string; text: string; attributes: Record<string, string> }): Promise<void>;
+}
+
+/** One event name for each fact; fields are counts, keys and run ids, never a person's data. */
+export type Log = (event: string, fields?: Record<string, unknown>) => void;
+
+/** What policies, models, audits and contracts add up to: a change is a reason to run. */
+export interface Definition {
+  hash: string;
+}
+
+export interface Ports {
+  ledger: Ledger;
+  landing: Landing;
+  landingTables: LandingTables;
+  runFiles: RunFiles;
+  executions: Executions;
+  lake: PublishedLake;
+  alerts: Alerts;
+  definition: Definition;
+  log: Log;
+  now(): Date;
+  newRunId(): string;
+}

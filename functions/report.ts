@@ -1,0 +1,21 @@
+import middy from '@middy/core';
+import { z } from 'zod';
+import { reportRun } from './core/reportRun.ts';
+import { settleRun } from './core/settleRun.ts';
+import type { Ports } from './ports.ts';
+
+/** `error` is what a Catch of the state machine stored, and absent when all went well. */
+const input = z.object({
+  runId: z.string().min(1),
+  error: z.object({ Error: z.string(), Cause: z.string() }).optional(),
+});
+
+/** Lambda `report` (states Report and ReportFailure): closes the ledger of a published run, writes the report and sends it. */
+export function report(ports: Ports) {
+  return middy().handler(async (event: unknown) => {
+    const { runId, error } = input.parse(event);
+    if (error === undefined) await settleRun(ports, runId, true);
+    const { status } = await reportRun(ports, runId, error === undefined ? null : { name: error.Error, cause: error.Cause });
+    return { runId, status };
+  });
+}

@@ -1,0 +1,11 @@
+-- A row is a person in customer_trusted without consent, or whose record without consent is as new as the trusted one.
+select customer_trusted.email
+from customer_trusted
+where customer_trusted.sharewithresearchasofdate is null
+  or exists (
+    select 1
+    from customer_staging
+    where customer_staging.email = customer_trusted.email
+      and customer_staging.sharewithresearchasofdate is null
+      and coalesce(customer_staging.lastupdatedate, -9223372036854775807) >= coalesce(customer_trusted.lastupdatedate, -9223372036854775807)
+  )

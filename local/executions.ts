@@ -1,0 +1,100 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { z } from 'zod';
+import { messageOf } from '../functions/core/errors.ts';
+import type { Executions } from '../functions/ports.ts';
+
+const executionRow = z
+  .object({
+    run_id: z.string(),
+    status: z.enum(['RUNNING', 'SUCCEEDED', 'FAILED', 'ABORTED']),
+    error: z.string().nullable(),
+    started_at: z.string(),
+    ended_at: z.string().nullable(),
+  })
+  .transform(({ run_id: runId, started_at: startedAt, ended_at: endedAt, ...same }) => ({ ...same, runId, startedAt, endedAt }));
+export type Execution = z.infer<typeof executionRow>;
+
+/** What a closed execution came to. */
+export interface Ended {
+  runId: string;
+  status: 'SUCCEEDED' | 'FAILED';
+  error: string | null;
+}
+
+/**
+ * Executions in this process, one after the other, and the history of all. The process that starts one holds the lake's process
+ * lock, so an execution that is RUNNING in the history but not here was killed.
+ */
+export class LocalExecutions implements Executions {
+  readonly #database: DatabaseSync;
+  readonly #now: () => Date;
+  readonly #own = new Set<string>();
+  #work: Promise<void> = Promise.resolve();
+  /** Runs the state machine; set once, by the home that owns both. */
+  execute: (runId: string) => Promise<void> = async () => undefined;
+  /** Called when an execution has ended, as EventBridge would tell reconcile. */
+  onEnd: (ended: Ended) => Promise<void> = async () => undefined;
+
+  constructor(database: DatabaseSync, now: () => Date) {
+    this.#database = database;
+    this.#now = now;
+    database.exec(`create table if not exists executions (
+      run_id text primary key, status text not null, error text, started_at text not null, ended_at text) strict`);
+  }
+
+  async start(runId: string): Promise<void> {
+    const added = this.#database
+      .prepare("insert or ignore into executions (run_id, status, started_at) values (?, 'RUNNING', ?)")
+      .run(runId, this.#now().toISOString());
+    if (added.changes === 0) return;
+    this.#own.add(runId);
+    this.#work = this.#work.then(() => this.#run(runId));
+  }
+
+  /** Resolves when nothing runs any more; rejects with what broke outside an execution. */
+  async idle(): Promise<void> {
+    for (let work: Promise<void> | null = null; work !== this.#work; ) {
+      work = this.#work;
+      await work;
+    }
+  }
+
+  async status(runId: string): Promise<'NOT_STARTED' | Execution['status']> {
+    const row = this.#database.prepare('select * from executions where run_id = ?').get(runId);
+    if (row === undefined) return 'NOT_STARTED';
+    const { status } = executionRow.parse(row);
+    if (status !== 'RUNNING' || this.#own.has(runId)) return status;
+    this.#close(runId, 'ABORTED', 'the process was killed');
+    return 'ABORTED';
+  }
+
+  async stopJobs(): Promise<void> {
+    // Jobs run inside the execution's process and end with it.
+  }
+
+  /** All executions, the latest first. */
+  history(): Execution[] {
+    return this.#database.prepare('select * from executions order by started_at desc, run_id desc').all().map((row) => executionRow.parse(row));
+  }
+
+  async #run(runId: string): Promise<void> {
+    const ended = await this.execute(runId).then(
+      (): Ended => ({ runId, status: 'SUCCEEDED', error: null }),
+      (error: unknown): Ended => ({ runId, status: 'FAILED', error: describe(error) }),
+    );
+    this.#close(runId, ended.status, ended.error);
+    await this.onEnd(ended);
+  }
+
+  #close(runId: string, status: Execution['status'], error: string | null): void {
+    this.#database
+      .prepare('update executions set status = ?, error = ?, ended_at = ? where run_id = ?')
+      .run(status, error, this.#now().toISOString(), runId);
+  }
+}
+
+/** aws-local-stepfunctions wraps what a state failed with as the cause. */
+function describe(error: unknown): string {
+  if (error instanceof Error && error.cause instanceof Error) return `${error.cause.name}: ${error.cause.message}`;
+  return messageOf(error);
+}

@@ -1,0 +1,22 @@
+import type { Material } from './material.ts';
+import type { Drop } from './sheet.ts';
+
+/** One kind of what goes wrong with files, and how to make it. */
+export interface Defect {
+  readonly kind: string;
+  /** What it is and what must come of it, in a sentence for people. */
+  readonly what: string;
+  /** @param times how often the defect is wanted; whole-file defects are there once */
+  mix(material: Material, times: number): Mixed;
+}
+
+export interface Mixed {
+  /** How often the defect is there. */
+  count: number;
+  drops: Drop[];
+}
+
+/** Does something so many times; returns the results. */
+export function repeated<T>(times: number, make: () => T): T[] {
+  return Array.from({ length: times }, make);
+}

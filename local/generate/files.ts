@@ -1,0 +1,167 @@
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { UsageError } from '../../functions/core/errors.ts';
+import { LANDING_TABLES } from '../../functions/core/steps.ts';
+import type { LandingTable } from '../../functions/core/steps.ts';
+import type { Lines } from './records.ts';
+
+/** A watcher ignores names that end like this, so nobody reads a file that is still being written. */
+const UNFINISHED = '.part';
+
+/** Lines become bytes in pieces of about this many characters: large enough to be fast, small enough for the young heap. */
+const PIECE = 1 << 18;
+
+/** Makes the folders of the landing tables. @throws UsageError when one of them holds a file */
+export async function prepareLanding(out: string): Promise<void> {
+  for (const table of LANDING_TABLES) {
+    const folder = join(out, table);
+    await mkdir(folder, { recursive: true });
+    const [first, ...others] = await readdir(folder);
+    if (first === undefined) continue;
+    const more = others.length === 0 ? '' : ` and ${others.length} more`;
+    throw new UsageError(
+      `expected an empty landing folder, found ${first}${more} in ${folder}: nothing was written, since generating never overwrites; name another folder or move these files away`,
+    );
+  }
+}
+
+/** Counts what was written, of all tables. */
+export class Written {
+  files = 0;
+  bytes = 0;
+  private readonly onProgress: (bytes: number) => void;
+
+  constructor(onProgress: (bytes: number) => void) {
+    this.onProgress = onProgress;
+  }
+
+  add(bytes: number): void {
+    this.bytes += bytes;
+    this.onProgress(this.bytes);
+  }
+}
+
+/** A file under its temporary name; it gets its real name when it is complete. */
+class LandingFile {
+  private readonly path: string;
+  private readonly handle: FileHandle;
+  private readonly written: Written;
+
+  private constructor(path: string, handle: FileHandle, written: Written) {
+    this.path = path;
+    this.handle = handle;
+    this.written = written;
+  }
+
+  static async create(path: string, written: Written): Promise<LandingFile> {
+    return new LandingFile(path, await open(path + UNFINISHED, 'wx'), written);
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let from = 0; from < bytes.length; ) {
+      const { bytesWritten } = await this.handle.write(bytes, from);
+      from += bytesWritten;
+    }
+    this.written.add(bytes.length);
+  }
+
+  async finish(): Promise<void> {
+    await this.handle.close();
+    await rename(this.path + UNFINISHED, this.path);
+    this.written.files += 1;
+  }
+
+  async abandon(): Promise<void> {
+    await this.handle.close();
+    await rm(this.path + UNFINISHED, { force: true });
+  }
+}
+
+/**
+ * The files of a landing table, `<folder>/<stem>-0001.json` and so on. Lines are taken without waiting; `drain` hands them to the
+ * disk and is to be awaited often enough for memory to stay flat.
+ */
+export class LandingFiles implements Lines {
+  lines = 0;
+  private readonly folder: string;
+  private readonly stem: string;
+  private readonly linesPerFile: number;
+  private readonly written: Written;
+  private text = '';
+  private pieces: { bytes: Uint8Array; endsFile: boolean }[] = [];
+  private filesStarted = 0;
+  private file: LandingFile | undefined;
+
+  constructor(out: string, table: LandingTable, linesPerFile: number, written: Written) {
+    this.folder = join(out, table);
+    this.stem = stemOf(table);
+    this.linesPerFile = linesPerFile;
+    this.written = written;
+  }
+
+  line(text: string): void {
+    this.text += text;
+    this.lines += 1;
+    const endsFile = this.lines % this.linesPerFile === 0;
+    if (endsFile || this.text.length >= PIECE) this.cut(endsFile);
+  }
+
+  async drain(): Promise<void> {
+    const pieces = this.pieces;
+    this.pieces = [];
+    for (const { bytes, endsFile } of pieces) {
+      this.file ??= await this.nextFile();
+      await this.file.write(bytes);
+      if (endsFile) await this.finishFile();
+    }
+  }
+
+  /** Writes what is left and ends the last file. */
+  async finish(): Promise<void> {
+    if (this.text !== '') this.cut(true);
+    await this.drain();
+    await this.finishFile();
+  }
+
+  /** Leaves no unfinished file behind when something went wrong. */
+  async abandon(): Promise<void> {
+    const file = this.file;
+    this.file = undefined;
+    await file?.abandon();
+  }
+
+  private cut(endsFile: boolean): void {
+    // One byte for each character: names, numbers and JSON's own signs are all ASCII.
+    this.pieces.push({ bytes: Buffer.from(this.text, 'latin1'), endsFile });
+    this.text = '';
+  }
+
+  private async nextFile(): Promise<LandingFile> {
+    this.filesStarted += 1;
+    return LandingFile.create(join(this.folder, `${this.stem}-${String(this.filesStarted).padStart(4, '0')}.json`), this.written);
+  }
+
+  private async finishFile(): Promise<void> {
+    const file = this.file;
+    this.file = undefined;
+    await file?.finish();
+  }
+}
+
+/** `customer_landing` has files `customer-….json`. */
+export function stemOf(table: LandingTable): string {
+  return table.slice(0, -'_landing'.length);
+}
+
+/** Writes one whole file. */
+export async function writeLandingFile(out: string, table: LandingTable, name: string, bytes: Uint8Array, written: Written): Promise<void> {
+  const file = await LandingFile.create(join(out, table, name), written);
+  try {
+    await file.write(bytes);
+  } catch (error) {
+    await file.abandon();
+    throw error;
+  }
+  await file.finish();
+}

@@ -1,0 +1,219 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { z } from 'zod';
+import { catalog } from '../functions/catalog.ts';
+import { LockLostError } from '../functions/core/errors.ts';
+import { manifestSchema, auditsSchema, readRunFile, stepMetricsSchema, writeRunFile } from '../functions/core/runFiles.ts';
+import type { Settings } from '../functions/core/settings.ts';
+import type { JobStep, PublishedTable } from '../functions/core/steps.ts';
+import { plan } from '../functions/plan.ts';
+import type { Alerts, FileVersion, Log, Ports, PublishedLake } from '../functions/ports.ts';
+import { reconcile } from '../functions/reconcile.ts';
+import { report } from '../functions/report.ts';
+import { validate } from '../functions/validate.ts';
+import { countTables, publishedRun, RunTables } from './duckdb/runTables.ts';
+import { openSession } from './duckdb/session.ts';
+import type { Session } from './duckdb/session.ts';
+import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './events.ts';
+import { LocalExecutions } from './executions.ts';
+import type { Ended } from './executions.ts';
+import { lambdaContext } from './lambdaContext.ts';
+import { FolderLanding } from './landing.ts';
+import { SqliteLandingTables } from './landingTables.ts';
+import { SqliteLedger } from './ledger.ts';
+import { FolderRunFiles } from './runFiles.ts';
+import { definitionHash, sqlFiles } from './sources.ts';
+import { localHandlers, stateMachine } from './stateMachine.ts';
+import type { Handler } from './stateMachine.ts';
+
+/** Where things are below a lake's folder. */
+export function lakePaths(folder: string) {
+  return {
+    folder,
+    landing: path.join(folder, 'landing'),
+    tables: path.join(folder, 'lakehouse.duckdb'),
+    ledger: path.join(folder, 'ledger.sqlite'),
+    runs: path.join(folder, 'runs'),
+    scratch: path.join(folder, 'tmp'),
+  };
+}
+
+export interface HomeOptions {
+  folder: string;
+  settings: Settings;
+  log?: Log;
+  onAlert?: Alerts['send'];
+  /** How long the state Settle waits. */
+  settleMs?: number;
+  /** Lets a test stand between the rules and the world. */
+  decorate?: (ports: Ports) => Ports;
+}
+
+/** The pipeline on one machine: the handlers and the state machine of AWS over files, SQLite and DuckDB. */
+export class LocalHome {
+  readonly paths: ReturnType<typeof lakePaths>;
+  readonly ports: Ports;
+  readonly ledger: SqliteLedger;
+  readonly landing: FolderLanding;
+  readonly landingTables: SqliteLandingTables;
+  readonly runFiles: FolderRunFiles;
+  readonly executions: LocalExecutions;
+  /** What ended while this home was open, in order. */
+  readonly ended: Ended[] = [];
+  readonly #settings: Settings;
+  readonly #database: DatabaseSync;
+  readonly #settleMs: number;
+  #session: Session | null = null;
+  #runTables: { runId: string; tables: RunTables } | null = null;
+
+  constructor({ folder, settings, log = () => undefined, onAlert = async () => undefined, settleMs = 0, decorate = (ports) => ports }: HomeOptions) {
+    this.paths = lakePaths(folder);
+    for (const each of [this.paths.landing, this.paths.runs]) mkdirSync(each, { recursive: true });
+    this.#settings = settings;
+    this.#settleMs = settleMs;
+    this.#database = new DatabaseSync(this.paths.ledger, { timeout: 10_000 });
+    this.#database.exec('pragma journal_mode = wal; pragma synchronous = normal');
+    const now = () => new Date();
+    this.ledger = new SqliteLedger(this.#database, now);
+    this.landing = new FolderLanding(this.paths.landing);
+    this.landingTables = new SqliteLandingTables(this.#database);
+    this.runFiles = new FolderRunFiles(this.paths.runs);
+    this.executions = new LocalExecutions(this.#database, now);
+    this.ports = decorate({
+      ledger: this.ledger,
+      landing: this.landing,
+      landingTables: this.landingTables,
+      runFiles: this.runFiles,
+      executions: this.executions,
+      lake: this.#publishedLake(),
+      alerts: { send: onAlert },
+      definition: { hash: definitionHash(settings) },
+      log,
+      now,
+      newRunId: () => `run-${now().toISOString().replace(/[-:]|\.\d+Z$/g, '').replace('T', '-')}-${randomBytes(3).toString('hex')}`,
+    });
+    this.executions.execute = (runId) => this.#execute(runId);
+    this.executions.onEnd = (end) => this.#onEnd(end);
+  }
+
+  /** Tells `catalog` that files are there, as S3 and EventBridge would, in batches of ten. */
+  async announce(files: readonly FileVersion[]): Promise<void> {
+    const handler = catalog(this.ports);
+    for (let at = 0; at < files.length; at += 10) {
+      await handler(sqsBatch(files.slice(at, at + 10).map(objectCreated)), lambdaContext('catalog'));
+    }
+  }
+
+  /** What the schedule does on AWS: settle what was interrupted, register what was missed, start what is due. */
+  async reconcile(): Promise<void> {
+    await reconcile(this.ports)(scheduledEvent(), lambdaContext('reconcile'));
+  }
+
+  /** An open session on the tables; the run's own while one is going. */
+  async session(): Promise<Session> {
+    this.#session ??= await openSession(this.paths.tables, this.paths.scratch);
+    return this.#session;
+  }
+
+  close(): void {
+    this.#closeSession();
+    this.#database.close();
+  }
+
+  async #execute(runId: string): Promise<void> {
+    // Loaded here, for it takes a while and most commands run nothing.
+    const { StateMachine } = await import('aws-local-stepfunctions');
+    const definition = stateMachine(this.#settings);
+    const handlers = localHandlers(definition, {
+      lambda: {
+        plan: (payload) => plan(this.ports, this.#settings)(payload, lambdaContext('plan')),
+        validate: (payload) => validate(this.ports, this.#settings, [...sqlFiles('audits').keys()])(payload, lambdaContext('validate')),
+        report: (payload) => report(this.ports)(payload, lambdaContext('report')),
+      },
+      job: (step, args) => this.#job(step, args),
+    });
+    const machine = new StateMachine(definition as ConstructorParameters<typeof StateMachine>[0], { validationOptions: { noValidate: true } });
+    const { result } = machine.run(
+      {},
+      {
+        overrides: { taskResourceLocalHandlers: this.#timed(runId, handlers), waitTimeOverrides: { Settle: this.#settleMs } },
+        context: { Execution: { Name: runId, Input: {}, StartTime: new Date().toISOString() } },
+      },
+    );
+    await result;
+  }
+
+  async #onEnd(end: Ended): Promise<void> {
+    this.ended.push(end);
+    this.#runTables = null;
+    this.#closeSession(); // what was not published is gone with it
+    await reconcile(this.ports)(statusChanged(end.runId, end.status), lambdaContext('reconcile'));
+    this.#closeSession();
+  }
+
+  #timed(runId: string, handlers: Record<string, Handler>): Record<string, Handler> {
+    return Object.fromEntries(
+      Object.entries(handlers).map(([state, handler]) => [
+        state,
+        async (input: unknown) => {
+          this.ports.log('state_entered', { runId, state });
+          const started = performance.now();
+          const result = await handler(input);
+          this.ports.log('state_succeeded', { runId, state, seconds: Math.round(performance.now() - started) / 1000 });
+          return result;
+        },
+      ]),
+    );
+  }
+
+  /** The Glue job of one step, in this process. */
+  async #job(step: JobStep, args: unknown): Promise<void> {
+    const { '--run_id': runId, '--fence': fence } = jobArguments.parse(args);
+    await this.#checkLock(runId, fence);
+    const tables = await this.#tablesOf(runId);
+    if (step === 'publish') {
+      await this.ports.ledger.markPublishing(runId, fence);
+      await tables.publish();
+      this.ports.log('run_published', { runId });
+      return;
+    }
+    const metrics = await tables.build(step, (staging) => this.ports.log('table_staged', { runId, landingTable: staging.landingTable, files: staging.files.length, rows: staging.rows }));
+    await writeRunFile(this.ports.runFiles, runId, `metrics/${step}.json`, stepMetricsSchema, metrics);
+    this.ports.log('table_built', { runId, table: step, rows: metrics.rows, before: metrics.rowsBefore });
+    if (step === 'machine_learning_curated') await writeRunFile(this.ports.runFiles, runId, 'metrics/audits.json', auditsSchema, await tables.audit());
+  }
+
+  async #checkLock(runId: string, fence: number): Promise<void> {
+    const lock = await this.ports.ledger.lock();
+    if (lock?.runId === runId && lock.fence === fence) return;
+    throw new LockLostError(`${runId} (fence ${fence}) does not hold the run lock: it is ${lock === null ? 'free' : `with ${lock.runId} (fence ${lock.fence})`}; start a new run`);
+  }
+
+  async #tablesOf(runId: string): Promise<RunTables> {
+    if (this.#runTables?.runId === runId) return this.#runTables.tables;
+    const manifest = await readRunFile(this.ports.runFiles, runId, 'manifest.json', manifestSchema);
+    if (manifest === null) throw new LockLostError(`runs/${runId}/manifest.json is missing: Plan did not finish; start a new run`);
+    const folders = { landingRoot: this.paths.landing, scratchFolder: this.paths.scratch, runFolder: this.runFiles.folderOf(runId) };
+    const tables = await RunTables.begin(await this.session(), manifest, folders);
+    this.#runTables = { runId, tables };
+    return tables;
+  }
+
+  #closeSession(): void {
+    this.#session?.close();
+    this.#session = null;
+  }
+
+  #publishedLake(): PublishedLake {
+    return {
+      publishedRun: async () => publishedRun((await this.session()).aside),
+      counts: async (): Promise<Record<PublishedTable, number>> => countTables((await this.session()).aside),
+      // An interrupted commit is either done, and then publishedRun says so, or gone with its transaction.
+      resumePublish: async () => false,
+    };
+  }
+}
+
+const jobArguments = z.object({ '--run_id': z.string(), '--fence': z.coerce.number() });

@@ -1,0 +1,81 @@
+import { open, readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { LANDING_TABLES } from '../functions/core/steps.ts';
+import type { FileVersion, Landing } from '../functions/ports.ts';
+import { landingTableOf } from '../functions/core/catalogFile.ts';
+
+/** Names that are left alone: hidden files, and files that another program is still writing. */
+export function isIgnoredName(name: string): boolean {
+  return name.startsWith('.') || name.endsWith('.part') || name.endsWith('.tmp');
+}
+
+/** The landing zone as a folder: `<root>/<table>/…`. */
+export class FolderLanding implements Landing {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  pathOf(key: string): string {
+    return path.join(this.root, ...key.split('/'));
+  }
+
+  /** The file version that stands at a key now, or null when there is none (or its key belongs to no landing table). */
+  async current(key: string): Promise<FileVersion | null> {
+    const table = landingTableOf(key);
+    if (table === null) return null;
+    try {
+      const { size, mtimeNs } = await stat(this.pathOf(key), { bigint: true });
+      return { table, key, version: `${size}-${mtimeNs}`, size: Number(size) };
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw error;
+    }
+  }
+
+  async prepare(_runId: string, file: FileVersion): Promise<{ ready: true; input: null } | { ready: false; why: string }> {
+    const current = await this.current(file.key);
+    if (current === null) return { ready: false, why: 'the file vanished before it was read; put it back as it was and retry it' };
+    if (current.version === file.version) return { ready: true, input: null };
+    return { ready: false, why: 'the file was overwritten before it was read; what stands there now is a file version of its own' };
+  }
+
+  async head(key: string, bytes: number): Promise<Uint8Array> {
+    const file = await open(this.pathOf(key));
+    try {
+      const { buffer, bytesRead } = await file.read(new Uint8Array(bytes), 0, bytes, 0);
+      return buffer.subarray(0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async *list(): AsyncIterable<FileVersion[]> {
+    for (const table of LANDING_TABLES) {
+      for await (const names of this.#pages(table)) {
+        const files = await Promise.all(names.map((name) => this.current(`${table}/${name}`)));
+        yield files.filter((file) => file !== null);
+      }
+    }
+  }
+
+  async *#pages(table: string): AsyncIterable<string[]> {
+    const folder = path.join(this.root, table);
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+      if (isMissing(error)) return [];
+      throw error;
+    });
+    const names = entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).split(path.sep))
+      .filter((parts) => !parts.some(isIgnoredName))
+      .map((parts) => parts.join('/'))
+      .sort();
+    for (let at = 0; at < names.length; at += 1000) yield names.slice(at, at + 1000);
+  }
+}
+
+export function isMissing(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+}

@@ -1,0 +1,183 @@
+import { DatabaseSync } from 'node:sqlite';
+import { z } from 'zod';
+import { LockLostError } from '../functions/core/errors.ts';
+import { LANDING_TABLES } from '../functions/core/steps.ts';
+import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, NewFile, PublishedRun } from '../functions/ports.ts';
+
+const SCHEMA = `
+create table if not exists files (
+  landing_table text not null, key text not null, version text not null, size integer not null,
+  state text not null check (state in ('pending', 'claimed', 'loaded', 'held')),
+  run_id text, attempts integer not null default 0, why text, format text not null, unknown_fields text not null,
+  landed integer, staged integer, duplicate integer, rejected integer, arrived_at text not null,
+  primary key (key, version)
+) strict;
+create index if not exists files_by_state on files (state, landing_table, key, version);
+create table if not exists run_lock (
+  id integer primary key check (id = 1), run_id text, fence integer not null, publishing integer not null
+) strict;
+insert or ignore into run_lock values (1, null, 0, 0);
+create table if not exists published (id integer primary key check (id = 1), run_id text not null, definition text not null) strict;
+`;
+
+const fileRow = z
+  .object({
+    landing_table: z.enum(LANDING_TABLES),
+    key: z.string(),
+    version: z.string(),
+    size: z.number(),
+    state: z.enum(['pending', 'claimed', 'loaded', 'held']),
+    run_id: z.string().nullable(),
+    attempts: z.number(),
+    why: z.string().nullable(),
+    format: z.enum(['json', 'gzip', 'empty', 'unknown']),
+    unknown_fields: z.string(),
+    landed: z.number().nullable(),
+    staged: z.number().nullable(),
+    duplicate: z.number().nullable(),
+    rejected: z.number().nullable(),
+    arrived_at: z.string(),
+  })
+  .transform(({ landing_table, run_id, unknown_fields, arrived_at, landed, staged, duplicate, rejected, ...same }): LedgerFile => ({
+    ...same,
+    table: landing_table,
+    runId: run_id,
+    unknownFields: z.array(z.string()).parse(JSON.parse(unknown_fields)),
+    arrivedAt: arrived_at,
+    counts: landed === null || staged === null || duplicate === null || rejected === null ? null : { landed, staged, duplicate, rejected },
+  }));
+
+const lockRow = z.object({ run_id: z.string().nullable(), fence: z.number(), publishing: z.number() });
+const publishedRow = z.object({ run_id: z.string(), definition: z.string() });
+
+/** The ledger in one SQLite file. Several processes may have it open; each change of state is one transaction. */
+export class SqliteLedger implements Ledger {
+  readonly #db: DatabaseSync;
+  readonly #now: () => Date;
+
+  constructor(db: DatabaseSync, now: () => Date) {
+    this.#db = db;
+    this.#now = now;
+    db.exec(SCHEMA);
+  }
+
+  async register(files: readonly NewFile[]): Promise<number> {
+    const insert = this.#db.prepare(`
+      insert or ignore into files (landing_table, key, version, size, state, format, unknown_fields, arrived_at)
+      values (?, ?, ?, ?, 'pending', ?, ?, ?)`);
+    const arrivedAt = this.#now().toISOString();
+    return this.#transaction(() =>
+      files.reduce(
+        (added, { table, key, version, size, format, unknownFields }) =>
+          added + Number(insert.run(table, key, version, size, format, JSON.stringify(unknownFields), arrivedAt).changes),
+        0,
+      ),
+    );
+  }
+
+  async unknown(files: readonly FileVersion[]): Promise<FileVersion[]> {
+    const known = this.#db.prepare('select 1 from files where key = ? and version = ?');
+    return files.filter(({ key, version }) => known.get(key, version) === undefined);
+  }
+
+  async pending(limit: number): Promise<LedgerFile[]> {
+    return this.#files("where state = 'pending' order by landing_table, key, version limit ?", limit);
+  }
+
+  async *files(): AsyncIterable<LedgerFile> {
+    for (const row of this.#db.prepare('select * from files order by landing_table, key, version').iterate()) yield fileRow.parse(row);
+  }
+
+  async lock(): Promise<Lock | null> {
+    const row = lockRow.parse(this.#db.prepare('select run_id, fence, publishing from run_lock').get());
+    return row.run_id === null ? null : { runId: row.run_id, fence: row.fence, publishing: row.publishing === 1 };
+  }
+
+  async takeLock(runId: string): Promise<Lock | null> {
+    this.#db.prepare('update run_lock set run_id = ?, fence = fence + 1, publishing = 0 where run_id is null').run(runId);
+    const lock = await this.lock();
+    return lock?.runId === runId ? lock : null;
+  }
+
+  async freeLock(runId: string): Promise<boolean> {
+    return this.#db.prepare('update run_lock set run_id = null, publishing = 0 where run_id = ?').run(runId).changes === 1;
+  }
+
+  async markPublishing(runId: string, fence: number): Promise<void> {
+    const marked = this.#db.prepare('update run_lock set publishing = 1 where run_id = ? and fence = ?').run(runId, fence);
+    if (marked.changes !== 1) throw lockLost(runId);
+  }
+
+  async claim(runId: string, fence: number, files: readonly FileVersion[]): Promise<void> {
+    const claim = this.#db.prepare("update files set state = 'claimed', run_id = ? where key = ? and version = ? and state = 'pending'");
+    this.#transaction(() => {
+      if (this.#db.prepare('select 1 from run_lock where run_id = ? and fence = ?').get(runId, fence) === undefined) throw lockLost(runId);
+      for (const { key, version } of files) {
+        if (claim.run(runId, key, version).changes !== 1) throw new LockLostError(`${key}: expected it to be pending, but another run has claimed it; start a new run`);
+      }
+    });
+  }
+
+  async claimed(runId: string): Promise<LedgerFile[]> {
+    return this.#files("where state = 'claimed' and run_id = ? order by landing_table, key, version", runId);
+  }
+
+  async settle(runId: string, verdicts: readonly FileVerdict[]): Promise<void> {
+    const settle = this.#db.prepare(`
+      update files set state = ?, attempts = ?, why = ?, landed = ?, staged = ?, duplicate = ?, rejected = ?,
+        unknown_fields = coalesce(?, unknown_fields)
+      where key = ? and version = ? and state = 'claimed' and run_id = ?`);
+    this.#transaction(() => {
+      for (const { key, version, state, attempts, why, counts, unknownFields } of verdicts) {
+        const { landed = null, staged = null, duplicate = null, rejected = null } = counts ?? {};
+        const fields = unknownFields === null ? null : JSON.stringify(unknownFields);
+        settle.run(state, attempts, why, landed, staged, duplicate, rejected, fields, key, version, runId);
+      }
+    });
+  }
+
+  async hold(files: readonly FileVersion[], why: string): Promise<void> {
+    const hold = this.#db.prepare("update files set state = 'held', why = ? where key = ? and version = ? and state = 'pending'");
+    this.#transaction(() => files.forEach(({ key, version }) => hold.run(why, key, version)));
+  }
+
+  async retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]> {
+    return this.#transaction(() => {
+      const held = 'runId' in which ? this.#files("where state = 'held' and run_id = ?", which.runId) : which.keys.flatMap((key) => this.#files("where state = 'held' and key = ?", key));
+      const release = this.#db.prepare("update files set state = 'pending', attempts = 0, why = null where key = ? and version = ?");
+      for (const { key, version } of held) release.run(key, version);
+      return held;
+    });
+  }
+
+  async published(): Promise<PublishedRun | null> {
+    const row = this.#db.prepare('select run_id, definition from published').get();
+    if (row === undefined) return null;
+    const { run_id: runId, definition } = publishedRow.parse(row);
+    return { runId, definition };
+  }
+
+  async setPublished({ runId, definition }: PublishedRun): Promise<void> {
+    this.#db.prepare('insert or replace into published values (1, ?, ?)').run(runId, definition);
+  }
+
+  #files(where: string, ...values: (string | number)[]): LedgerFile[] {
+    return this.#db.prepare(`select * from files ${where}`).all(...values).map((row) => fileRow.parse(row));
+  }
+
+  #transaction<T>(work: () => T): T {
+    this.#db.exec('begin immediate');
+    try {
+      const result = work();
+      this.#db.exec('commit');
+      return result;
+    } catch (error) {
+      this.#db.exec('rollback');
+      throw error;
+    }
+  }
+}
+
+function lockLost(runId: string): LockLostError {
+  return new LockLostError(`${runId} does not hold the run lock (any more), so it must not write; start a new run`);
+}

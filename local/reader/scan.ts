@@ -1,0 +1,337 @@
+import { isUtf8 } from 'node:buffer';
+import { createReadStream, createWriteStream, closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import type { LandingContract } from '../../functions/core/contracts.ts';
+import { messageOf } from '../../functions/core/errors.ts';
+import { judge } from './judge.ts';
+import { shapeOf } from './shape.ts';
+import type { Shape, Spelling } from './shape.ts';
+import { valuesOf } from './values.ts';
+
+export interface ScanTask {
+  /** The landing file. */
+  path: string;
+  /** Prefix for the files that a scan may leave: `<scratch>.json` (what to load), `<scratch>.rejects` (JSON lines). */
+  scratch: string;
+  contract: LandingContract;
+  /** Columns of `rejected` that say where a record comes from. */
+  origin: { landing_table: string; file: string; version: string; run_id: string };
+}
+
+/** What one pass over a landing file found. `landed` counts records before any was judged. */
+export interface Scanned {
+  landed: number;
+  rejected: number;
+  reasons: Record<string, number>;
+  unknownFields: string[];
+  /** JSON lines for DuckDB's typed reader, for which it is exact; null when there are none. */
+  load: { path: string; spelling: Spelling; rewritten: boolean; longestLine: number } | null;
+  /** JSON lines of rejected records; null when there are none. */
+  rejects: { path: string; longestLine: number } | null;
+}
+
+/** A rejected record as it stands in `<scratch>.rejects`: a row of the table `rejected`. */
+export interface RejectedRecord {
+  landing_table: string;
+  file: string;
+  version: string;
+  line: number;
+  position: number;
+  reason: string;
+  field: string | null;
+  encoding: 'utf-8' | 'base64';
+  record: string;
+  run_id: string;
+}
+
+const CHUNK = 4 * 1024 * 1024;
+const LONGEST_LINE = 256 * 1024 * 1024;
+const SHAPES = 4;
+const NEWLINE = 0x0a;
+
+/**
+ * Reads one landing file by docs/records.md. A file whose every line is clean is loaded where it stands; of any other, the clean
+ * lines are copied as they are, and only the rest is taken apart.
+ */
+export async function scan(task: ScanTask): Promise<Scanned> {
+  if (!isGzip(task.path)) return new Scan(task, task.path).run();
+  const unpacked = `${task.scratch}.unpacked`;
+  try {
+    await pipeline(createReadStream(task.path), createGunzip(), createWriteStream(unpacked));
+  } catch (error) {
+    if (!/Z_|incorrect|invalid|unexpected end/i.test(`${codeOf(error)} ${messageOf(error)}`)) throw error;
+    return new Scan(task, unpacked).rejectWhole('broken_gzip');
+  }
+  return new Scan(task, unpacked).run();
+}
+
+class Scan {
+  readonly #task: ScanTask;
+  readonly #source: string;
+  readonly #shapes: Shape[] = [];
+  readonly #reasons = new Map<string, number>();
+  readonly #unknownFields = new Set<string>();
+  #spelling: Spelling | null = null;
+  #input = -1;
+  #landed = 0;
+  #rejected = 0;
+  #line = 0;
+  /** Offset of the first byte that belongs to a record: 3 behind a byte order mark. */
+  #start = 0;
+  #longest = 0;
+  #longestReject = 0;
+  readonly #rewritten: LazyFile;
+  readonly #rejects: LazyFile;
+
+  constructor(task: ScanTask, source: string) {
+    this.#task = task;
+    this.#source = source;
+    this.#rewritten = new LazyFile(`${task.scratch}.json`);
+    this.#rejects = new LazyFile(`${task.scratch}.rejects`);
+  }
+
+  run(): Scanned {
+    this.#input = openSync(this.#source, 'r');
+    try {
+      this.#readChunks();
+    } finally {
+      closeSync(this.#input);
+      this.#rewritten.close();
+      this.#rejects.close();
+    }
+    return this.#result();
+  }
+
+  rejectWhole(reason: string): Scanned {
+    this.#landed = 1;
+    this.#line = 1;
+    this.#reject(1, { reason, field: null }, '');
+    this.#rejects.close();
+    return this.#result();
+  }
+
+  #result(): Scanned {
+    const rewritten = this.#rewritten.isOpened;
+    const path = rewritten ? this.#rewritten.path : this.#source;
+    const valid = this.#landed - this.#rejected;
+    return {
+      landed: this.#landed,
+      rejected: this.#rejected,
+      reasons: Object.fromEntries([...this.#reasons].sort()),
+      unknownFields: [...this.#unknownFields],
+      load: valid === 0 ? null : { path, spelling: this.#spelling ?? defaultSpelling(this.#task.contract), rewritten, longestLine: this.#longest },
+      rejects: this.#rejects.isOpened ? { path: this.#rejects.path, longestLine: this.#longestReject } : null,
+    };
+  }
+
+  #readChunks(): void {
+    let buffer = Buffer.allocUnsafe(CHUNK);
+    let kept = 0; // bytes of an unfinished line at the start of the buffer
+    let offset = 0; // of the buffer's first byte in the file
+    for (;;) {
+      const read = readSync(this.#input, buffer, kept, buffer.length - kept, offset + kept);
+      let end = kept + read;
+      if (offset === 0 && buffer.subarray(0, Math.min(end, 3)).equals(Buffer.from([0xef, 0xbb, 0xbf]))) {
+        this.#start = 3;
+        this.#openRewritten(3);
+        buffer.copy(buffer, 0, 3, end);
+        end -= 3;
+        offset = 3;
+      }
+      if (read === 0) {
+        if (end > 0) this.#readLines(Buffer.concat([buffer.subarray(0, end), Buffer.of(NEWLINE)]), offset);
+        return;
+      }
+      const lines = buffer.lastIndexOf(NEWLINE, end - 1) + 1;
+      if (lines > 0) this.#readLines(buffer.subarray(0, lines), offset);
+      buffer.copy(buffer, 0, lines, end);
+      kept = end - lines;
+      offset += lines;
+      if (kept < buffer.length) continue;
+      if (buffer.length < LONGEST_LINE) {
+        const larger = Buffer.allocUnsafe(buffer.length * 2);
+        buffer.copy(larger, 0, 0, kept);
+        buffer = larger;
+      } else {
+        offset = this.#skipLine(buffer, offset, kept);
+        kept = 0;
+      }
+    }
+  }
+
+  /** Reads whole lines. `offset` is where they stand in the file. */
+  #readLines(bytes: Buffer, offset: number): void {
+    const text = bytes.toString('latin1');
+    const allUtf8 = isUtf8(bytes);
+    let copied = 0; // up to here the rewritten file has everything
+    let at = 0;
+    while (at < text.length) {
+      const next = this.#cleanLineEnd(text, at);
+      if (next !== -1 && (allUtf8 || isUtf8(bytes.subarray(at, next)))) {
+        this.#landed += 1;
+        this.#line += 1;
+        if (next - at > this.#longest) this.#longest = next - at;
+        at = next;
+        continue;
+      }
+      const end = text.indexOf('\n', at);
+      const line = bytes.subarray(at, end);
+      const decoded = allUtf8 || isUtf8(line) ? line.toString('utf8') : null;
+      if (decoded !== null && this.#learnShape(decoded, text, at)) continue; // now the line is clean
+      if (line.length > 0) {
+        this.#openRewritten(offset + at);
+        this.#rewritten.write(bytes.subarray(copied, at));
+        copied = end + 1;
+      }
+      this.#line += 1;
+      if (decoded === null) this.#rejectBytes(line);
+      else this.#readValues(decoded);
+      at = end + 1;
+    }
+    if (this.#rewritten.isOpened) this.#rewritten.write(bytes.subarray(copied));
+  }
+
+  #cleanLineEnd(text: string, at: number): number {
+    for (const { line } of this.#shapes) {
+      line.lastIndex = at;
+      if (line.test(text)) return line.lastIndex;
+    }
+    return -1;
+  }
+
+  /** Makes a shape of a line with one record, if the line then matches it and its spelling is the file's. */
+  #learnShape(line: string, text: string, at: number): boolean {
+    if (this.#shapes.length >= SHAPES) return false;
+    const [value, ...more] = valuesOf(line);
+    if (value?.kind !== 'object' || more.length > 0) return false;
+    const shape = shapeOf(value.text, this.#task.contract);
+    if (shape === null) return false;
+    shape.line.lastIndex = at;
+    if (!shape.line.test(text)) return false;
+    if (this.#spelling !== null && !sameSpelling(this.#spelling, shape.spelling)) return false;
+    this.#spelling = shape.spelling;
+    this.#shapes.push(shape);
+    for (const name of shape.unknownFields) this.#unknownFields.add(name);
+    return true;
+  }
+
+  #readValues(line: string): void {
+    let position = 0;
+    for (const { kind, text } of valuesOf(line)) {
+      position += 1;
+      this.#landed += 1;
+      if (kind !== 'object') {
+        this.#reject(position, { reason: kind === 'other' ? 'not_an_object' : 'broken_json', field: null }, text);
+        continue;
+      }
+      const judged = judge(text, this.#task.contract);
+      if ('reason' in judged) {
+        this.#reject(position, judged, text);
+        continue;
+      }
+      for (const name of judged.unknownFields) this.#unknownFields.add(name);
+      this.#rewrite(judged.values);
+    }
+  }
+
+  #rewrite(values: readonly string[]): void {
+    this.#spelling ??= defaultSpelling(this.#task.contract);
+    const spelling = this.#spelling;
+    const members = this.#task.contract.columns.map(({ name }, at) => `"${spelling[name] ?? name}":${values[at] ?? 'null'}`);
+    const line = Buffer.from(`{${members.join(',')}}\n`);
+    if (line.length > this.#longest) this.#longest = line.length;
+    this.#rewritten.write(line);
+  }
+
+  #rejectBytes(line: Buffer): void {
+    this.#landed += 1;
+    this.#reject(1, { reason: 'not_utf8', field: null }, line.toString('base64'), 'base64');
+  }
+
+  #reject(position: number, rejection: { reason: string; field: string | null }, record: string, encoding: RejectedRecord['encoding'] = 'utf-8'): void {
+    this.#rejected += 1;
+    this.#reasons.set(rejection.reason, (this.#reasons.get(rejection.reason) ?? 0) + 1);
+    const { run_id, ...place } = this.#task.origin;
+    const rejected: RejectedRecord = { ...place, line: this.#line, position, ...rejection, encoding, record, run_id };
+    const line = Buffer.from(`${JSON.stringify(rejected)}\n`);
+    if (line.length > this.#longestReject) this.#longestReject = line.length;
+    this.#rejects.write(line);
+  }
+
+  /** Begins the rewritten file with what stands before `offset`: so far every line was clean. */
+  #openRewritten(offset: number): void {
+    if (this.#rewritten.isOpened) return;
+    this.#rewritten.write(Buffer.alloc(0));
+    const buffer = Buffer.allocUnsafe(CHUNK);
+    for (let at = this.#start; at < offset; ) {
+      const read = readSync(this.#input, buffer, 0, Math.min(CHUNK, offset - at), at);
+      if (read === 0) throw new Error(`${this.#source} became shorter while it was read`);
+      this.#rewritten.write(buffer.subarray(0, read));
+      at += read;
+    }
+  }
+
+  /** A line too long for a string is one rejected record; returns the offset behind it. */
+  #skipLine(buffer: Buffer, offset: number, kept: number): number {
+    this.#openRewritten(offset);
+    this.#line += 1;
+    this.#landed += 1;
+    this.#reject(1, { reason: 'line_too_long', field: null }, '');
+    for (let at = offset + kept; ; ) {
+      const read = readSync(this.#input, buffer, 0, buffer.length, at);
+      const newline = buffer.subarray(0, read).indexOf(NEWLINE);
+      if (newline !== -1) return at + newline + 1;
+      if (read === 0) return at;
+      at += read;
+    }
+  }
+}
+
+/** A file that exists only once something was written to it. */
+class LazyFile {
+  readonly path: string;
+  #file = -1;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  get isOpened(): boolean {
+    return this.#file !== -1;
+  }
+
+  write(bytes: Buffer): void {
+    if (this.#file === -1) {
+      rmSync(this.path, { force: true });
+      this.#file = openSync(this.path, 'w');
+    }
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.#file, bytes, at);
+  }
+
+  close(): void {
+    if (this.#file !== -1) closeSync(this.#file);
+  }
+}
+
+function isGzip(path: string): boolean {
+  const head = Buffer.alloc(2);
+  const file = openSync(path, 'r');
+  try {
+    return readSync(file, head, 0, 2, 0) === 2 && head[0] === 0x1f && head[1] === 0x8b;
+  } finally {
+    closeSync(file);
+  }
+}
+
+function defaultSpelling(contract: LandingContract): Spelling {
+  return Object.fromEntries(contract.columns.map(({ name, spellings }) => [name, spellings[0] ?? name]));
+}
+
+function sameSpelling(one: Spelling, other: Spelling): boolean {
+  return Object.entries(one).every(([name, field]) => other[name] === field);
+}
+
+function codeOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+}

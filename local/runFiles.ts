@@ -1,0 +1,33 @@
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { RunFiles } from '../functions/ports.ts';
+import { isMissing } from './landing.ts';
+
+/** `runs/<runId>/` as folders. A file appears whole or not at all. */
+export class FolderRunFiles implements RunFiles {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  folderOf(runId: string): string {
+    return path.join(this.#root, runId);
+  }
+
+  async write(runId: string, name: string, text: string): Promise<void> {
+    const file = path.join(this.folderOf(runId), name);
+    await mkdir(path.dirname(file), { recursive: true });
+    await writeFile(`${file}.part`, text);
+    await rename(`${file}.part`, file);
+  }
+
+  async read(runId: string, name: string): Promise<string | null> {
+    try {
+      return await readFile(path.join(this.folderOf(runId), name), 'utf8');
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw error;
+    }
+  }
+}
