@@ -23,7 +23,8 @@ export function catalog(ports: Ports) {
     .handler(async (event: unknown) => {
       const { Records } = sqsBatch.parse(event);
       const outcomes = await Promise.allSettled(Records.map((record) => catalogObject(ports, record.body)));
-      if (outcomes.some(({ status }) => status === 'fulfilled') && (await ports.ledger.pending(1)).length > 0) await requestRun(ports);
+      if (outcomes.some(({ status }) => status === 'fulfilled') && (await ports.ledger.pending(1)).length > 0)
+        await requestRun(ports);
       return outcomes;
     });
 }

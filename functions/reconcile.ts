@@ -8,7 +8,10 @@ const event = z.discriminatedUnion('detail-type', [
   z.object({ 'detail-type': z.literal('Scheduled Event') }),
   z.object({
     'detail-type': z.literal('Step Functions Execution Status Change'),
-    detail: z.object({ name: z.string().min(1), status: z.enum(['RUNNING', 'SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED', 'PENDING_REDRIVE']) }),
+    detail: z.object({
+      name: z.string().min(1),
+      status: z.enum(['RUNNING', 'SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED', 'PENDING_REDRIVE']),
+    }),
   }),
 ]);
 

@@ -23,5 +23,10 @@ export function scheduledEvent() {
 
 /** "Execution Status Change" of Step Functions. */
 export function statusChanged(name: string, status: 'SUCCEEDED' | 'FAILED') {
-  return { version: '0', source: 'aws.states', 'detail-type': 'Step Functions Execution Status Change', detail: { name, status } };
+  return {
+    version: '0',
+    source: 'aws.states',
+    'detail-type': 'Step Functions Execution Status Change',
+    detail: { name, status },
+  };
 }

@@ -53,7 +53,7 @@ export class LocalExecutions implements Executions {
 
   /** Resolves when nothing runs any more; rejects with what broke outside an execution. */
   async idle(): Promise<void> {
-    for (let work: Promise<void> | null = null; work !== this.#work; ) {
+    for (let work: Promise<void> | null = null; work !== this.#work;) {
       work = this.#work;
       await work;
     }
@@ -74,7 +74,10 @@ export class LocalExecutions implements Executions {
 
   /** All executions, the latest first. */
   history(): Execution[] {
-    return this.#database.prepare('select * from executions order by started_at desc, run_id desc').all().map((row) => executionRow.parse(row));
+    return this.#database
+      .prepare('select * from executions order by started_at desc, run_id desc')
+      .all()
+      .map((row) => executionRow.parse(row));
   }
 
   async #run(runId: string): Promise<void> {

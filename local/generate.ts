@@ -52,12 +52,16 @@ export async function generate(options: GenerateOptions): Promise<Generated> {
   const records = await writeClean(out, customers, seed, written);
   const result: Generated = { files: 0, bytes: 0, records, rejected: noRecords(), duplicates: noRecords(), defects: [] };
   if (dirty) {
-    result.defects = await mixDefects(customers, new Material(seed, customers, recordsOfCrowd(0, customers, seed)), async (drop) => {
-      await writeLandingFile(out, drop.table, drop.name, drop.bytes, written);
-      result.records[drop.table] += drop.landed;
-      result.rejected[drop.table] += drop.rejected;
-      result.duplicates[drop.table] += drop.duplicates;
-    });
+    result.defects = await mixDefects(
+      customers,
+      new Material(seed, customers, recordsOfCrowd(0, customers, seed)),
+      async (drop) => {
+        await writeLandingFile(out, drop.table, drop.name, drop.bytes, written);
+        result.records[drop.table] += drop.landed;
+        result.rejected[drop.table] += drop.rejected;
+        result.duplicates[drop.table] += drop.duplicates;
+      },
+    );
   }
   return { ...result, files: written.files, bytes: written.bytes };
 }
@@ -71,18 +75,23 @@ const MOST = 10_000_000;
 function checkCustomers(customers: number): void {
   if (Number.isSafeInteger(customers) && customers >= FEWEST && customers <= MOST) return;
   const expected = `expected a whole number of customers from ${FEWEST} to ${MOST.toLocaleString('en')}`;
-  throw new UsageError(`${expected}, found ${customers}: nothing was written; choose a number in this range (the reference data have ${REFERENCE.people})`);
+  throw new UsageError(
+    `${expected}, found ${customers}: nothing was written; choose a number in this range (the reference data have ${REFERENCE.people})`,
+  );
 }
 
 function checkSeed(seed: number): void {
   if (Number.isSafeInteger(seed) && seed >= 0) return;
-  throw new UsageError(`expected a seed that is a whole number from 0 on, found ${seed}: nothing was written; choose another seed`);
+  throw new UsageError(
+    `expected a seed that is a whole number from 0 on, found ${seed}: nothing was written; choose another seed`,
+  );
 }
 
 // Clean data
 
 async function writeClean(out: string, customers: number, seed: number, written: Written): Promise<Record<LandingTable, number>> {
-  const filesOf = (table: LandingTable, lines: number): LandingFiles => new LandingFiles(out, table, linesPerFile(lines), written);
+  const filesOf = (table: LandingTable, lines: number): LandingFiles =>
+    new LandingFiles(out, table, linesPerFile(lines), written);
   const files = {
     customers: filesOf('customer_landing', customers),
     motions: filesOf('accelerometer_landing', (customers * REFERENCE.motions) / REFERENCE.people),

@@ -68,7 +68,14 @@ export class LocalHome {
   #session: Session | null = null;
   #runTables: { runId: string; tables: RunTables } | null = null;
 
-  constructor({ folder, settings, log = () => undefined, onAlert = async () => undefined, settleMs = 0, decorate = (ports) => ports }: HomeOptions) {
+  constructor({
+    folder,
+    settings,
+    log = () => undefined,
+    onAlert = async () => undefined,
+    settleMs = 0,
+    decorate = (ports) => ports,
+  }: HomeOptions) {
     this.paths = lakePaths(folder);
     for (const each of [this.paths.landing, this.paths.runs]) mkdirSync(each, { recursive: true });
     this.#settings = settings;
@@ -92,7 +99,11 @@ export class LocalHome {
       definition: { hash: definitionHash(settings) },
       log,
       now,
-      newRunId: () => `run-${now().toISOString().replace(/[-:]|\.\d+Z$/g, '').replace('T', '-')}-${randomBytes(3).toString('hex')}`,
+      newRunId: () =>
+        `run-${now()
+          .toISOString()
+          .replace(/[-:]|\.\d+Z$/g, '')
+          .replace('T', '-')}-${randomBytes(3).toString('hex')}`,
     });
     this.executions.execute = (runId) => this.#execute(runId);
     this.executions.onEnd = (end) => this.#onEnd(end);
@@ -129,12 +140,15 @@ export class LocalHome {
     const handlers = localHandlers(definition, {
       lambda: {
         plan: (payload) => plan(this.ports, this.#settings)(payload, lambdaContext('plan')),
-        validate: (payload) => validate(this.ports, this.#settings, [...sqlFiles('audits').keys()])(payload, lambdaContext('validate')),
+        validate: (payload) =>
+          validate(this.ports, this.#settings, [...sqlFiles('audits').keys()])(payload, lambdaContext('validate')),
         report: (payload) => report(this.ports)(payload, lambdaContext('report')),
       },
       job: (step, args) => this.#job(step, args),
     });
-    const machine = new StateMachine(definition as ConstructorParameters<typeof StateMachine>[0], { validationOptions: { noValidate: true } });
+    const machine = new StateMachine(definition as ConstructorParameters<typeof StateMachine>[0], {
+      validationOptions: { noValidate: true },
+    });
     const { result } = machine.run(
       {},
       {
@@ -179,23 +193,38 @@ export class LocalHome {
       this.ports.log('run_published', { runId });
       return;
     }
-    const metrics = await tables.build(step, (staging) => this.ports.log('table_staged', { runId, landingTable: staging.landingTable, files: staging.files.length, rows: staging.rows }));
+    const metrics = await tables.build(step, (staging) =>
+      this.ports.log('table_staged', {
+        runId,
+        landingTable: staging.landingTable,
+        files: staging.files.length,
+        rows: staging.rows,
+      }),
+    );
     await writeRunFile(this.ports.runFiles, runId, `metrics/${step}.json`, stepMetricsSchema, metrics);
     this.ports.log('table_built', { runId, table: step, rows: metrics.rows, before: metrics.rowsBefore });
-    if (step === 'machine_learning_curated') await writeRunFile(this.ports.runFiles, runId, 'metrics/audits.json', auditsSchema, await tables.audit());
+    if (step === 'machine_learning_curated')
+      await writeRunFile(this.ports.runFiles, runId, 'metrics/audits.json', auditsSchema, await tables.audit());
   }
 
   async #checkLock(runId: string, fence: number): Promise<void> {
     const lock = await this.ports.ledger.lock();
     if (lock?.runId === runId && lock.fence === fence) return;
-    throw new LockLostError(`${runId} (fence ${fence}) does not hold the run lock: it is ${lock === null ? 'free' : `with ${lock.runId} (fence ${lock.fence})`}; start a new run`);
+    throw new LockLostError(
+      `${runId} (fence ${fence}) does not hold the run lock: it is ${lock === null ? 'free' : `with ${lock.runId} (fence ${lock.fence})`}; start a new run`,
+    );
   }
 
   async #tablesOf(runId: string): Promise<RunTables> {
     if (this.#runTables?.runId === runId) return this.#runTables.tables;
     const manifest = await readRunFile(this.ports.runFiles, runId, 'manifest.json', manifestSchema);
-    if (manifest === null) throw new LockLostError(`runs/${runId}/manifest.json is missing: Plan did not finish; start a new run`);
-    const folders = { landingRoot: this.paths.landing, scratchFolder: this.paths.scratch, runFolder: this.runFiles.folderOf(runId) };
+    if (manifest === null)
+      throw new LockLostError(`runs/${runId}/manifest.json is missing: Plan did not finish; start a new run`);
+    const folders = {
+      landingRoot: this.paths.landing,
+      scratchFolder: this.paths.scratch,
+      runFolder: this.runFiles.folderOf(runId),
+    };
     const tables = await RunTables.begin(await this.session(), manifest, folders);
     this.#runTables = { runId, tables };
     return tables;

@@ -8,7 +8,9 @@ export class SqliteLandingTables implements LandingTables {
 
   constructor(database: DatabaseSync) {
     this.#database = database;
-    database.exec('create table if not exists landing_columns (landing_table text not null, name text not null, primary key (landing_table, name)) strict');
+    database.exec(
+      'create table if not exists landing_columns (landing_table text not null, name text not null, primary key (landing_table, name)) strict',
+    );
   }
 
   async ensure(table: LandingTable, extraColumns: readonly string[]): Promise<void> {

@@ -38,14 +38,19 @@ const fileRow = z
     rejected: z.number().nullable(),
     arrived_at: z.string(),
   })
-  .transform(({ landing_table, run_id, unknown_fields, arrived_at, landed, staged, duplicate, rejected, ...same }): LedgerFile => ({
-    ...same,
-    table: landing_table,
-    runId: run_id,
-    unknownFields: z.array(z.string()).parse(JSON.parse(unknown_fields)),
-    arrivedAt: arrived_at,
-    counts: landed === null || staged === null || duplicate === null || rejected === null ? null : { landed, staged, duplicate, rejected },
-  }));
+  .transform(
+    ({ landing_table, run_id, unknown_fields, arrived_at, landed, staged, duplicate, rejected, ...same }): LedgerFile => ({
+      ...same,
+      table: landing_table,
+      runId: run_id,
+      unknownFields: z.array(z.string()).parse(JSON.parse(unknown_fields)),
+      arrivedAt: arrived_at,
+      counts:
+        landed === null || staged === null || duplicate === null || rejected === null
+          ? null
+          : { landed, staged, duplicate, rejected },
+    }),
+  );
 
 const lockRow = z.object({ run_id: z.string().nullable(), fence: z.number(), publishing: z.number() });
 const publishedRow = z.object({ run_id: z.string(), definition: z.string() });
@@ -85,7 +90,8 @@ export class SqliteLedger implements Ledger {
   }
 
   async *files(): AsyncIterable<LedgerFile> {
-    for (const row of this.#db.prepare('select * from files order by landing_table, key, version').iterate()) yield fileRow.parse(row);
+    for (const row of this.#db.prepare('select * from files order by landing_table, key, version').iterate())
+      yield fileRow.parse(row);
   }
 
   async lock(): Promise<Lock | null> {
@@ -109,11 +115,15 @@ export class SqliteLedger implements Ledger {
   }
 
   async claim(runId: string, fence: number, files: readonly FileVersion[]): Promise<void> {
-    const claim = this.#db.prepare("update files set state = 'claimed', run_id = ? where key = ? and version = ? and state = 'pending'");
+    const claim = this.#db.prepare(
+      "update files set state = 'claimed', run_id = ? where key = ? and version = ? and state = 'pending'",
+    );
     this.#transaction(() => {
-      if (this.#db.prepare('select 1 from run_lock where run_id = ? and fence = ?').get(runId, fence) === undefined) throw lockLost(runId);
+      if (this.#db.prepare('select 1 from run_lock where run_id = ? and fence = ?').get(runId, fence) === undefined)
+        throw lockLost(runId);
       for (const { key, version } of files) {
-        if (claim.run(runId, key, version).changes !== 1) throw new LockLostError(`${key}: expected it to be pending, but another run has claimed it; start a new run`);
+        if (claim.run(runId, key, version).changes !== 1)
+          throw new LockLostError(`${key}: expected it to be pending, but another run has claimed it; start a new run`);
       }
     });
   }
@@ -143,8 +153,13 @@ export class SqliteLedger implements Ledger {
 
   async retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]> {
     return this.#transaction(() => {
-      const held = 'runId' in which ? this.#files("where state = 'held' and run_id = ?", which.runId) : which.keys.flatMap((key) => this.#files("where state = 'held' and key = ?", key));
-      const release = this.#db.prepare("update files set state = 'pending', attempts = 0, why = null where key = ? and version = ?");
+      const held =
+        'runId' in which
+          ? this.#files("where state = 'held' and run_id = ?", which.runId)
+          : which.keys.flatMap((key) => this.#files("where state = 'held' and key = ?", key));
+      const release = this.#db.prepare(
+        "update files set state = 'pending', attempts = 0, why = null where key = ? and version = ?",
+      );
       for (const { key, version } of held) release.run(key, version);
       return held;
     });
@@ -162,7 +177,10 @@ export class SqliteLedger implements Ledger {
   }
 
   #files(where: string, ...values: (string | number)[]): LedgerFile[] {
-    return this.#db.prepare(`select * from files ${where}`).all(...values).map((row) => fileRow.parse(row));
+    return this.#db
+      .prepare(`select * from files ${where}`)
+      .all(...values)
+      .map((row) => fileRow.parse(row));
   }
 
   #transaction<T>(work: () => T): T {

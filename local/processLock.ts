@@ -22,7 +22,9 @@ export class ProcessLock {
     } catch (error) {
       database.close();
       if (!/locked/.test(messageOf(error))) throw error;
-      throw new LakeBusyError(`${folder} is held by ${holderOf(folder)}. Files in landing wait until it takes them; try again when it has ended`);
+      throw new LakeBusyError(
+        `${folder} is held by ${holderOf(folder)}. Files in landing wait until it takes them; try again when it has ended`,
+      );
     }
     writeFileSync(holderFile(folder), JSON.stringify({ pid: process.pid, command, since: new Date().toISOString() }));
     return new ProcessLock(database);

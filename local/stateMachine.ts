@@ -18,7 +18,9 @@ export type Definition = z.infer<typeof definitionSchema>;
  */
 export function stateMachine(settings: Settings): Definition {
   const customTags = ['GetAtt', 'Ref'].map((name) => ({ tag: `!${name}`, resolve: (value: string) => `\${${value}}` }));
-  const text = projectFile('statemachine/pipeline.asl.yaml').replace(/\$\{file\(settings\.json\):(\w+)\}/g, (_, key: string) => String(Reflect.get(settings, key)));
+  const text = projectFile('statemachine/pipeline.asl.yaml').replace(/\$\{file\(settings\.json\):(\w+)\}/g, (_, key: string) =>
+    String(Reflect.get(settings, key)),
+  );
   return definitionSchema.parse(parse(text, { customTags, merge: true }));
 }
 
@@ -62,6 +64,9 @@ export function localHandlers(definition: Definition, { lambda, job }: LocalReso
 
 function known<T>(map: Map<string, T>, key: string): T {
   const value = map.get(key);
-  if (value === undefined) throw new Error(`statemachine/pipeline.asl.yaml: ${key} has no counterpart on one machine; known are ${[...map.keys()].join(', ')}`);
+  if (value === undefined)
+    throw new Error(
+      `statemachine/pipeline.asl.yaml: ${key} has no counterpart on one machine; known are ${[...map.keys()].join(', ')}`,
+    );
   return value;
 }

@@ -25,7 +25,10 @@ export function sniff(table: LandingTable, head: Uint8Array): { format: FileForm
 function fieldsOfFirstRecord(text: string): string[] | null {
   // The decoder has taken a byte order mark away; commas and blanks and an array's bracket are layout (docs/records.md).
   const [line = ''] = text.trimStart().split('\n', 1);
-  const record = line.trim().replace(/^[[\s,]+/, '').replace(/[\]\s,]+$/, '');
+  const record = line
+    .trim()
+    .replace(/^[[\s,]+/, '')
+    .replace(/[\]\s,]+$/, '');
   try {
     const value: unknown = JSON.parse(record);
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.keys(value) : null;
@@ -43,11 +46,15 @@ function columnName(field: string): string {
  * Catalogs one file version: looks at its first bytes, makes sure that its landing table exists and knows its columns,
  * and records it in the ledger. Doing it again changes nothing.
  */
-export async function catalogFile(ports: Pick<Ports, 'landing' | 'landingTables' | 'ledger' | 'log'>, file: FileVersion): Promise<void> {
+export async function catalogFile(
+  ports: Pick<Ports, 'landing' | 'landingTables' | 'ledger' | 'log'>,
+  file: FileVersion,
+): Promise<void> {
   const { format, unknownFields } = sniff(file.table, await ports.landing.head(file.key, HEAD_BYTES));
   await ports.landingTables.ensure(file.table, unknownFields.map(columnName));
   const entry: NewFile = { ...file, format, unknownFields };
   const added = await ports.ledger.register([entry]);
   ports.log(added > 0 ? 'file_registered' : 'file_known', { key: file.key, version: file.version, format });
-  if (added > 0 && unknownFields.length > 0) ports.log('schema_drift', { key: file.key, table: file.table, fields: unknownFields });
+  if (added > 0 && unknownFields.length > 0)
+    ports.log('schema_drift', { key: file.key, table: file.table, fields: unknownFields });
 }

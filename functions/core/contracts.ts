@@ -92,6 +92,7 @@ export function stagedBy(step: string): LandingTable | undefined {
 
 function found<T extends { table: string }>(contracts: readonly T[], table: string): T {
   const contract = contracts.find((candidate) => candidate.table === table);
-  if (contract === undefined) throw new Error(`no contract for ${table}: expected glue/tables/${table}.json among the imports of contracts.ts`);
+  if (contract === undefined)
+    throw new Error(`no contract for ${table}: expected glue/tables/${table}.json among the imports of contracts.ts`);
   return contract;
 }

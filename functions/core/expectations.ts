@@ -18,7 +18,13 @@ export type AuditNames = readonly string[];
 export function judge(evidence: Evidence, settings: Settings, auditNames: AuditNames): Validation {
   const { manifest, steps, audits } = evidence;
   const expectations: Expectation[] = [
-    ...MODEL_TABLES.map((step) => present(`metrics:${step}`, steps.some((metrics) => metrics.step === step), `runs/${manifest.runId}/metrics/${step}.json`)),
+    ...MODEL_TABLES.map((step) =>
+      present(
+        `metrics:${step}`,
+        steps.some((metrics) => metrics.step === step),
+        `runs/${manifest.runId}/metrics/${step}.json`,
+      ),
+    ),
     present('metrics:audits', audits !== null, `runs/${manifest.runId}/metrics/audits.json`),
     ...LANDING_TABLES.flatMap((table) => fileExpectations(table, evidence)),
   ];
@@ -88,7 +94,10 @@ function fileExpectations(table: LandingTable, { manifest, steps }: Evidence): E
       broken.length === 0,
       'landed = staged + duplicate + rejected in each file',
       broken.length === 0 ? 'so in each file' : `not so in ${broken.length} of ${loads.length} files`,
-      broken.slice(0, 3).map((load) => `${load.key}: ${load.landed} = ${load.staged} + ${load.duplicate} + ${load.rejected}`).join('; '),
+      broken
+        .slice(0, 3)
+        .map((load) => `${load.key}: ${load.landed} = ${load.staged} + ${load.duplicate} + ${load.rejected}`)
+        .join('; '),
     ),
   ];
 }
@@ -109,9 +118,19 @@ function stagedAsLoaded(audits: Audits): Expectation[] {
   return [
     ...LANDING_TABLES.map((table) => {
       const { feeds } = landingContractOf(table);
-      return equal(`staged:${feeds}`, audits.loads[table].staged, audits.counts[feeds], `loads and ${feeds}: the sum of loads.staged must be the rows of the table`);
+      return equal(
+        `staged:${feeds}`,
+        audits.loads[table].staged,
+        audits.counts[feeds],
+        `loads and ${feeds}: the sum of loads.staged must be the rows of the table`,
+      );
     }),
-    equal('staged:rejected', rejected, audits.counts.rejected, 'loads and rejected: the sum of loads.rejected must be the rows of the table'),
+    equal(
+      'staged:rejected',
+      rejected,
+      audits.counts.rejected,
+      'loads and rejected: the sum of loads.rejected must be the rows of the table',
+    ),
   ];
 }
 
@@ -119,9 +138,24 @@ function rowEquations(manifest: Manifest, audits: Audits): Expectation[] {
   const { counts, withheld, identity } = audits;
   const pairs = manifest.policies.mlJoin === 'time' ? identity.sameTime : identity.samePerson;
   return [
-    equal('rows:accelerometer', counts.accelerometer_staging, counts.accelerometer_trusted + sum(withheld.accelerometer), 'glue/counts/withheld_accelerometer.sql: staged = trusted + withheld'),
-    equal('rows:step_trainer', counts.step_trainer_staging, counts.step_trainer_trusted + sum(withheld.step_trainer), 'glue/counts/withheld_step_trainer.sql: staged = trusted + withheld'),
-    equal('rows:machine_learning', pairs, counts.machine_learning_curated, 'glue/counts/identity.sql: pairs counted from per-time counts = rows of machine_learning_curated'),
+    equal(
+      'rows:accelerometer',
+      counts.accelerometer_staging,
+      counts.accelerometer_trusted + sum(withheld.accelerometer),
+      'glue/counts/withheld_accelerometer.sql: staged = trusted + withheld',
+    ),
+    equal(
+      'rows:step_trainer',
+      counts.step_trainer_staging,
+      counts.step_trainer_trusted + sum(withheld.step_trainer),
+      'glue/counts/withheld_step_trainer.sql: staged = trusted + withheld',
+    ),
+    equal(
+      'rows:machine_learning',
+      pairs,
+      counts.machine_learning_curated,
+      'glue/counts/identity.sql: pairs counted from per-time counts = rows of machine_learning_curated',
+    ),
   ];
 }
 
@@ -131,7 +165,13 @@ function sum(reasons: Record<string, number>): number {
 
 function auditExpectation(name: string, audits: Audits): Expectation {
   const audit = audits.audits.find((candidate) => candidate.name === name);
-  return expectation(`audit:${name}`, audit?.rows === 0, 0, audit?.rows ?? 'not run', `glue/audits/${name}.sql says what its rows mean`);
+  return expectation(
+    `audit:${name}`,
+    audit?.rows === 0,
+    0,
+    audit?.rows ?? 'not run',
+    `glue/audits/${name}.sql says what its rows mean`,
+  );
 }
 
 interface Ratio {
@@ -165,7 +205,9 @@ function rejectRatio(table: LandingTable, steps: readonly StepMetrics[], setting
 }
 
 function reasonsText(reasons: Record<string, number>): string {
-  return Object.entries(reasons).map(([reason, records]) => `${reason} ${records}`).join(', ');
+  return Object.entries(reasons)
+    .map(([reason, records]) => `${reason} ${records}`)
+    .join(', ');
 }
 
 function percent(ratio: number): string {
@@ -191,7 +233,12 @@ function shrinkExpectations(steps: readonly StepMetrics[], manifest: Manifest, s
 
 function expectedCounts(audits: Audits, settings: Settings): Expectation[] {
   return Object.entries(settings.expectedCounts).map(([table, expected]) =>
-    equal(`expected:${table}`, expected, tableTotals(audits)[table] ?? Number.NaN, `${table}: expectedCounts in the settings, or --expect`),
+    equal(
+      `expected:${table}`,
+      expected,
+      tableTotals(audits)[table] ?? Number.NaN,
+      `${table}: expectedCounts in the settings, or --expect`,
+    ),
   );
 }
 
@@ -203,5 +250,9 @@ function tableTotals(audits: Audits): Record<string, number> {
 /** Records landed so far: the sums over `loads`. */
 export function landingTotals(audits: Audits): Record<LandingTable, number> {
   const { customer_landing, accelerometer_landing, step_trainer_landing } = audits.loads;
-  return { customer_landing: customer_landing.landed, accelerometer_landing: accelerometer_landing.landed, step_trainer_landing: step_trainer_landing.landed };
+  return {
+    customer_landing: customer_landing.landed,
+    accelerometer_landing: accelerometer_landing.landed,
+    step_trainer_landing: step_trainer_landing.landed,
+  };
 }

@@ -42,7 +42,13 @@ export async function planRun(ports: Ports, settings: Settings, runId: string): 
     files,
   });
   ports.log('run_planned', { runId, fence: lock.fence, files: files.length, definitionChanged: changed });
-  return { status: 'RUN', runId, fence: String(lock.fence), files: files.length, why: files.length > 0 ? 'files are pending' : 'settings, models or contracts have changed' };
+  return {
+    status: 'RUN',
+    runId,
+    fence: String(lock.fence),
+    files: files.length,
+    why: files.length > 0 ? 'files are pending' : 'settings, models or contracts have changed',
+  };
 }
 
 type Prepared = Manifest['files'][number];

@@ -37,7 +37,8 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<R
 async function settleEnded(ports: Ports, lock: Lock): Promise<Outcome> {
   const { runId } = lock;
   await ports.executions.stopJobs(runId);
-  const published = (await ports.lake.publishedRun()) === runId || (lock.publishing && (await ports.lake.resumePublish(runId, lock.fence)));
+  const published =
+    (await ports.lake.publishedRun()) === runId || (lock.publishing && (await ports.lake.resumePublish(runId, lock.fence)));
   const outcome = await settleRun(ports, runId, published);
   await reportIfMissing(ports, runId, published);
   await ports.ledger.freeLock(runId);
@@ -49,7 +50,11 @@ async function reportIfMissing(ports: Ports, runId: string, published: boolean):
   if ((await ports.runFiles.read(runId, 'report.md')) !== null) return;
   if ((await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema)) === null) return;
   const status = await ports.executions.status(runId);
-  await reportRun(ports, runId, published ? null : { name: 'Interrupted', cause: `the execution is ${status} and left no report: it was killed or aborted` });
+  await reportRun(
+    ports,
+    runId,
+    published ? null : { name: 'Interrupted', cause: `the execution is ${status} and left no report: it was killed or aborted` },
+  );
 }
 
 /**

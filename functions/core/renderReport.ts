@@ -7,11 +7,21 @@ export function figure(value: number): string {
 }
 
 /** An aligned table, the same in a terminal, in a mail and in Markdown. Columns after the first are right-aligned. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[], align: readonly ('l' | 'r')[] = header.map((_, i) => (i === 0 ? 'l' : 'r'))): string {
+export function table(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  align: readonly ('l' | 'r')[] = header.map((_, i) => (i === 0 ? 'l' : 'r')),
+): string {
   return markdownTable([[...header], ...rows.map((row) => [...row])], { align: [...align] });
 }
 
-const ZONES: readonly (readonly [zone: string, customer: string | null, accelerometer: string | null, stepTrainer: string | null, machineLearning: string | null])[] = [
+const ZONES: readonly (readonly [
+  zone: string,
+  customer: string | null,
+  accelerometer: string | null,
+  stepTrainer: string | null,
+  machineLearning: string | null,
+])[] = [
   ['landing', 'customer_landing', 'accelerometer_landing', 'step_trainer_landing', null],
   ['staging', 'customer_staging', 'accelerometer_staging', 'step_trainer_staging', null],
   ['trusted', 'customer_trusted', 'accelerometer_trusted', 'step_trainer_trusted', null],
@@ -39,7 +49,9 @@ export function identitySentence(identity: NonNullable<Report['identity']>, mlJo
 }
 
 function reasonRows(groups: Record<string, Record<string, number> | undefined>): string[][] {
-  return Object.entries(groups).flatMap(([group, reasons]) => Object.entries(reasons ?? {}).map(([reason, rows]) => [group, reason, figure(rows)]));
+  return Object.entries(groups).flatMap(([group, reasons]) =>
+    Object.entries(reasons ?? {}).map(([reason, rows]) => [group, reason, figure(rows)]),
+  );
 }
 
 /** `report.md`: outcome first, then what changed and why; reads well in a terminal and in a mail. */
@@ -49,11 +61,28 @@ export function renderReport(report: Report): string {
     report.tables === null ? null : rowCountTable(report.tables, report.tablesBefore),
     report.identity === null ? null : identitySentence(report.identity, report.policies?.mlJoin ?? 'person-and-time'),
     failures(report),
-    section('Held, waiting for a person', report.held.length === 0 ? null : table(['file', 'why'], report.held.map(({ file, why }) => [file, why]), ['l', 'l'])),
+    section(
+      'Held, waiting for a person',
+      report.held.length === 0
+        ? null
+        : table(
+            ['file', 'why'],
+            report.held.map(({ file, why }) => [file, why]),
+            ['l', 'l'],
+          ),
+    ),
     section('Withheld: staged, but not trusted', reasonTable(['readings', 'reason', 'rows'], { ...report.withheld })),
     section('Rejected in this run', reasonTable(['landing table', 'reason', 'records'], report.rejected)),
     section('Landed in this run', landedTable(report)),
-    section('Time', report.steps.length === 0 ? null : table(['step', 'seconds'], report.steps.map(({ step, seconds }) => [step, seconds.toFixed(2)]))),
+    section(
+      'Time',
+      report.steps.length === 0
+        ? null
+        : table(
+            ['step', 'seconds'],
+            report.steps.map(({ step, seconds }) => [step, seconds.toFixed(2)]),
+          ),
+    ),
     footer(report),
   ];
   return `${sections.filter((text) => text !== null).join('\n\n')}\n`;
@@ -73,7 +102,11 @@ function failures(report: Report): string | null {
   if (failed.length === 0) return null;
   return section(
     'Expectations not met',
-    table(['expectation', 'expected', 'found', 'look at'], failed.map(({ name, expected, found, look }) => [name, String(expected), String(found), look ?? '']), ['l', 'r', 'r', 'l']),
+    table(
+      ['expectation', 'expected', 'found', 'look at'],
+      failed.map(({ name, expected, found, look }) => [name, String(expected), String(found), look ?? '']),
+      ['l', 'r', 'r', 'l'],
+    ),
   );
 }
 
@@ -85,7 +118,13 @@ function reasonTable(header: readonly string[], groups: Record<string, Record<st
 function landedTable(report: Report): string | null {
   const rows = Object.entries(report.loads)
     .filter(([, counts]) => counts.landed > 0)
-    .map(([name, counts]) => [name, figure(counts.landed), figure(counts.staged), figure(counts.duplicate), figure(counts.rejected)]);
+    .map(([name, counts]) => [
+      name,
+      figure(counts.landed),
+      figure(counts.staged),
+      figure(counts.duplicate),
+      figure(counts.rejected),
+    ]);
   return rows.length === 0 ? null : table(['landing table', 'landed', 'staged', 'duplicate', 'rejected'], rows);
 }
 
@@ -94,6 +133,7 @@ function section(title: string, text: string | null): string | null {
 }
 
 function footer(report: Report): string {
-  const policies = report.policies === null ? '' : `Policies: mlJoin ${report.policies.mlJoin}, consentFrom ${report.policies.consentFrom}. `;
+  const policies =
+    report.policies === null ? '' : `Policies: mlJoin ${report.policies.mlJoin}, consentFrom ${report.policies.consentFrom}. `;
   return `${policies}Run ${report.runId}, reported ${report.reportedAt}.`;
 }

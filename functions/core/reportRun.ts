@@ -2,7 +2,15 @@ import type { Ports } from '../ports.ts';
 import { landingTotals } from './expectations.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
-import { auditsSchema, manifestSchema, readRunFile, readStepMetrics, reportSchema, validationSchema, writeRunFile } from './runFiles.ts';
+import {
+  auditsSchema,
+  manifestSchema,
+  readRunFile,
+  readStepMetrics,
+  reportSchema,
+  validationSchema,
+  writeRunFile,
+} from './runFiles.ts';
 import type { Audits, LoadCounts, Report, StepMetrics } from './runFiles.ts';
 import { renderReport } from './renderReport.ts';
 
@@ -28,7 +36,11 @@ export async function reportRun(ports: Ports, runId: string, error: RunError | n
   const report: Report = {
     runId,
     status: error === null && changed === undefined ? 'SUCCEEDED' : 'FAILED',
-    error: error ?? (changed === undefined ? null : { name: 'PublishedCountsDiffer', cause: `${changed.name}: expected ${changed.expected}, found ${changed.found}` }),
+    error:
+      error ??
+      (changed === undefined
+        ? null
+        : { name: 'PublishedCountsDiffer', cause: `${changed.name}: expected ${changed.expected}, found ${changed.found}` }),
     reason: manifest?.reason ?? null,
     policies: manifest?.policies ?? null,
     plannedAt: manifest?.plannedAt ?? null,
@@ -47,7 +59,11 @@ export async function reportRun(ports: Ports, runId: string, error: RunError | n
   await writeRunFile(ports.runFiles, runId, 'report.json', reportSchema, report);
   const text = renderReport(report);
   await ports.runFiles.write(runId, 'report.md', text);
-  await ports.alerts.send({ subject: `STEDI lakehouse: ${report.status} ${runId}`, text, attributes: { status: report.status, runId } });
+  await ports.alerts.send({
+    subject: `STEDI lakehouse: ${report.status} ${runId}`,
+    text,
+    attributes: { status: report.status, runId },
+  });
   ports.log('run_reported', { runId, status: report.status });
   return report;
 }
@@ -72,7 +88,12 @@ function loadsByTable(steps: readonly StepMetrics[]): Partial<Record<LandingTabl
   for (const { staging } of steps) {
     if (staging === undefined) continue;
     const add = (part: keyof LoadCounts) => staging.files.reduce((sum, file) => sum + file[part], 0);
-    total[staging.landingTable] = { landed: add('landed'), staged: add('staged'), duplicate: add('duplicate'), rejected: add('rejected') };
+    total[staging.landingTable] = {
+      landed: add('landed'),
+      staged: add('staged'),
+      duplicate: add('duplicate'),
+      rejected: add('rejected'),
+    };
   }
   return total;
 }

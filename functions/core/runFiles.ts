@@ -9,7 +9,10 @@ import { LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES } from './steps.ts';
 
 const count = z.int().min(0);
 
-export const policiesSchema = z.strictObject({ mlJoin: z.enum(['person-and-time', 'time']), consentFrom: z.enum(['any-time', 'consent-date']) });
+export const policiesSchema = z.strictObject({
+  mlJoin: z.enum(['person-and-time', 'time']),
+  consentFrom: z.enum(['any-time', 'consent-date']),
+});
 
 /** `manifest.json`: the claim. */
 export const manifestSchema = z.strictObject({
@@ -23,7 +26,15 @@ export const manifestSchema = z.strictObject({
   /** The run whose tables this one replaces. */
   previous: z.string().nullable(),
   policies: policiesSchema,
-  files: z.array(z.strictObject({ table: z.enum(LANDING_TABLES), key: z.string(), version: z.string(), size: count, input: z.string().nullable() })),
+  files: z.array(
+    z.strictObject({
+      table: z.enum(LANDING_TABLES),
+      key: z.string(),
+      version: z.string(),
+      size: count,
+      input: z.string().nullable(),
+    }),
+  ),
 });
 export type Manifest = z.infer<typeof manifestSchema>;
 
@@ -132,13 +143,20 @@ export async function readRunFile<T>(files: RunFiles, runId: string, name: strin
   return text === null ? null : schema.parse(JSON.parse(text));
 }
 
-export async function writeRunFile<T>(files: RunFiles, runId: string, name: string, schema: z.ZodType<T>, value: T): Promise<void> {
+export async function writeRunFile<T>(
+  files: RunFiles,
+  runId: string,
+  name: string,
+  schema: z.ZodType<T>,
+  value: T,
+): Promise<void> {
   await files.write(runId, name, `${JSON.stringify(schema.parse(value), null, 2)}\n`);
 }
 
 /** The metrics of every step that has written them, in the order of the steps. */
 export async function readStepMetrics(files: RunFiles, runId: string): Promise<StepMetrics[]> {
-  const read = await Promise.all(MODEL_TABLES.map((step) => readRunFile(files, runId, `metrics/${step}.json`, stepMetricsSchema)));
+  const read = await Promise.all(
+    MODEL_TABLES.map((step) => readRunFile(files, runId, `metrics/${step}.json`, stepMetricsSchema)),
+  );
   return read.filter((metrics) => metrics !== null);
 }
-

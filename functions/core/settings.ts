@@ -13,7 +13,9 @@ export const settingsSchema = z.strictObject({
   mlJoin: z
     .enum(['person-and-time', 'time'])
     .default('person-and-time')
-    .describe('Which pairs machine_learning_curated holds: one person at one time, or everybody at one time (the published reference).'),
+    .describe(
+      'Which pairs machine_learning_curated holds: one person at one time, or everybody at one time (the published reference).',
+    ),
   consentFrom: z
     .enum(['any-time', 'consent-date'])
     .default('any-time')
@@ -22,9 +24,20 @@ export const settingsSchema = z.strictObject({
   minRecordsForRatio: count.default(1000).describe('maxRejectRatio applies from this many records of a landing table in a run.'),
   maxShrinkRatio: ratio
     .default(0.2)
-    .describe('A run fails when a published table would lose more than this part of its rows, withdrawals and newly ambiguous devices excepted.'),
-  settleSeconds: z.int().min(0).max(3600).default(2).describe('How long a run waits before it claims files, so that files dropped together form one run.'),
-  maxFilesPerRun: z.int().min(1).default(10_000).describe('How many file versions one run claims at most; the rest goes into the next run.'),
+    .describe(
+      'A run fails when a published table would lose more than this part of its rows, withdrawals and newly ambiguous devices excepted.',
+    ),
+  settleSeconds: z
+    .int()
+    .min(0)
+    .max(3600)
+    .default(2)
+    .describe('How long a run waits before it claims files, so that files dropped together form one run.'),
+  maxFilesPerRun: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe('How many file versions one run claims at most; the rest goes into the next run.'),
   expectedCounts: z
     .partialRecord(z.enum(COUNTABLE), count)
     .default({})
@@ -56,7 +69,8 @@ export function parseSettings(value: unknown, source: string, overrides: readonl
   const merged: Record<string, unknown> = { ...z.record(z.string(), z.unknown()).parse(value) };
   for (const override of overrides) {
     const [, key, text] = /^([^=]+)=(.*)$/.exec(override) ?? [];
-    if (key === undefined || text === undefined) throw new UsageError(`--set ${override}: expected key=value, for example --set mlJoin=time`);
+    if (key === undefined || text === undefined)
+      throw new UsageError(`--set ${override}: expected key=value, for example --set mlJoin=time`);
     merged[key] = valueOf(text);
   }
   const parsed = settingsSchema.safeParse(merged);
@@ -79,5 +93,8 @@ function valueOf(text: string): unknown {
 }
 
 function at(value: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((inner, key) => (typeof inner === 'object' && inner !== null ? Reflect.get(inner, key) : undefined), value);
+  return path.reduce<unknown>(
+    (inner, key) => (typeof inner === 'object' && inner !== null ? Reflect.get(inner, key) : undefined),
+    value,
+  );
 }

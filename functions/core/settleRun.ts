@@ -17,14 +17,19 @@ export function verdicts(
   steps: readonly StepMetrics[],
   validation: Validation | null,
 ): FileVerdict[] {
-  const loads = new Map(steps.flatMap((metrics) => (metrics.staging?.files ?? []).map((load) => [versionName(load), load] as const)));
+  const loads = new Map(
+    steps.flatMap((metrics) => (metrics.staging?.files ?? []).map((load) => [versionName(load), load] as const)),
+  );
   const held = new Map((validation?.held ?? []).map(({ file, version, why }) => [`${file} ${version}`, why]));
   return claimed.map(({ key, version, attempts }) => {
     const name = versionName({ key, version });
     const load = loads.get(name);
     const back = { key, version, why: null, counts: null, unknownFields: load?.unknownFields ?? null };
     if (outcome === 'published') {
-      const counts = load === undefined ? null : { landed: load.landed, staged: load.staged, duplicate: load.duplicate, rejected: load.rejected };
+      const counts =
+        load === undefined
+          ? null
+          : { landed: load.landed, staged: load.staged, duplicate: load.duplicate, rejected: load.rejected };
       return { ...back, state: 'loaded', attempts: 0, counts };
     }
     if (outcome === 'gate failed') {
@@ -32,12 +37,21 @@ export function verdicts(
       return why === undefined ? { ...back, state: 'pending', attempts: 0 } : { ...back, state: 'held', attempts: 0, why };
     }
     if (attempts + 1 < ATTEMPTS) return { ...back, state: 'pending', attempts: attempts + 1 };
-    return { ...back, state: 'held', attempts: 0, why: `${ATTEMPTS} runs in a row ended before they could judge it; see their reports, then retry it` };
+    return {
+      ...back,
+      state: 'held',
+      attempts: 0,
+      why: `${ATTEMPTS} runs in a row ended before they could judge it; see their reports, then retry it`,
+    };
   });
 }
 
 /** Moves the claims of a run on, by what the lake shows and the gate judged. Doing it again changes nothing. */
-export async function settleRun(ports: Pick<Ports, 'ledger' | 'runFiles' | 'log'>, runId: string, published: boolean): Promise<Outcome> {
+export async function settleRun(
+  ports: Pick<Ports, 'ledger' | 'runFiles' | 'log'>,
+  runId: string,
+  published: boolean,
+): Promise<Outcome> {
   const steps = await readStepMetrics(ports.runFiles, runId);
   const validation = await readRunFile(ports.runFiles, runId, 'validation.json', validationSchema);
   const manifest = await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema);

@@ -16,17 +16,25 @@ export async function validateRun(
   runId: string,
 ): Promise<{ runId: string; expectations: number }> {
   const manifest = await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema);
-  if (manifest === null) throw new GateFailedError(`runs/${runId}/manifest.json is missing: Plan did not finish; start a new run`);
+  if (manifest === null)
+    throw new GateFailedError(`runs/${runId}/manifest.json is missing: Plan did not finish; start a new run`);
   const steps = await readStepMetrics(ports.runFiles, runId);
   const audits = await readRunFile(ports.runFiles, runId, 'metrics/audits.json', auditsSchema);
 
   const validation = judge({ manifest, steps, audits }, settings, auditNames);
   await writeRunFile(ports.runFiles, runId, 'validation.json', validationSchema, validation);
   const failed = validation.expectations.filter((expectation) => !expectation.ok);
-  ports.log('run_validated', { runId, ok: validation.ok, expectations: validation.expectations.length, failed: failed.map(({ name }) => name) });
+  ports.log('run_validated', {
+    runId,
+    ok: validation.ok,
+    expectations: validation.expectations.length,
+    failed: failed.map(({ name }) => name),
+  });
   if (!validation.ok) {
     const reasons = failed.map(({ name, expected, found }) => `${name}: expected ${expected}, found ${found}`);
-    throw new GateFailedError(`${failed.length} of ${validation.expectations.length} expectations not met. ${reasons.join('; ')}`);
+    throw new GateFailedError(
+      `${failed.length} of ${validation.expectations.length} expectations not met. ${reasons.join('; ')}`,
+    );
   }
   return { runId, expectations: validation.expectations.length };
 }

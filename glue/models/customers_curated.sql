@@ -1,6 +1,13 @@
 -- Grain: one row per person in customer_trusted with at least one reading in accelerometer_trusted.
+with moving as (
+  select user as email
+  from accelerometer_trusted
+  group by user
+)
+
 select
-  customername, email, phone, birthday, serialnumber, registrationdate, lastupdatedate,
-  sharewithresearchasofdate, sharewithpublicasofdate, sharewithfriendsasofdate
+  customer_trusted.customername, customer_trusted.email, customer_trusted.phone, customer_trusted.birthday,
+  customer_trusted.serialnumber, customer_trusted.registrationdate, customer_trusted.lastupdatedate,
+  customer_trusted.sharewithresearchasofdate, customer_trusted.sharewithpublicasofdate, customer_trusted.sharewithfriendsasofdate
 from customer_trusted
-where exists (select 1 from accelerometer_trusted where accelerometer_trusted.user = customer_trusted.email)
+join moving on moving.email = customer_trusted.email

@@ -6,12 +6,12 @@ with same_person as (
     step_trainer_trusted.serialnumber, step_trainer_trusted.sensorreadingtime, step_trainer_trusted.reading_date,
     step_trainer_trusted.distancefromobject,
     accelerometer_trusted.x, accelerometer_trusted.y, accelerometer_trusted.z
-  from step_trainer_trusted
+  from accelerometer_trusted
+  join step_trainer_trusted
+    on step_trainer_trusted.email = accelerometer_trusted.user
+    and step_trainer_trusted.sensorreadingtime = accelerometer_trusted.timestamp
+    and step_trainer_trusted.reading_date = accelerometer_trusted.reading_date
   cross join policy
-  join accelerometer_trusted
-    on accelerometer_trusted.user = step_trainer_trusted.email
-    and accelerometer_trusted.timestamp = step_trainer_trusted.sensorreadingtime
-    and accelerometer_trusted.reading_date = step_trainer_trusted.reading_date
   where policy.ml_join = 'person-and-time'
 ),
 
@@ -20,11 +20,11 @@ same_time as (
     step_trainer_trusted.serialnumber, step_trainer_trusted.sensorreadingtime, step_trainer_trusted.reading_date,
     step_trainer_trusted.distancefromobject,
     accelerometer_trusted.x, accelerometer_trusted.y, accelerometer_trusted.z
-  from step_trainer_trusted
+  from accelerometer_trusted
+  join step_trainer_trusted
+    on step_trainer_trusted.sensorreadingtime = accelerometer_trusted.timestamp
+    and step_trainer_trusted.reading_date = accelerometer_trusted.reading_date
   cross join policy
-  join accelerometer_trusted
-    on accelerometer_trusted.timestamp = step_trainer_trusted.sensorreadingtime
-    and accelerometer_trusted.reading_date = step_trainer_trusted.reading_date
   where policy.ml_join = 'time'
 )
 

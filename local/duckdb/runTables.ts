@@ -1,16 +1,17 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { z } from 'zod';
 import { contractOf, stagedBy } from '../../functions/core/contracts.ts';
 import { LockLostError } from '../../functions/core/errors.ts';
 import { auditsSchema } from '../../functions/core/runFiles.ts';
-import type { Audits, Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
+import type { Audits, LoadCounts, Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import type { Policies } from '../../functions/core/settings.ts';
-import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
+import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable, ModelTable } from '../../functions/core/steps.ts';
 import { sqlFiles } from '../sources.ts';
-import { countOf, literal, numbersOf, rowsOf } from './session.ts';
-import type { Row, Session } from './session.ts';
+import { countOf, literal, numbersOf, rowsOf, whole } from './session.ts';
+import type { Session } from './session.ts';
 import { stage } from './stage.ts';
 import { createTable, ensureTables } from './tables.ts';
 
@@ -67,7 +68,15 @@ export class RunTables {
     if (step !== 'customer_trusted') await this.#replace(step);
 
     const seconds = Math.round(performance.now() - started) / 1000;
-    return { step, runId: this.#manifest.runId, seconds, rows: await countOf(run, step), rowsBefore, rowsExcepted, ...(staging && { staging }) };
+    return {
+      step,
+      runId: this.#manifest.runId,
+      seconds,
+      rows: await countOf(run, step),
+      rowsBefore,
+      rowsExcepted,
+      ...(staging && { staging }),
+    };
   }
 
   /** Runs all audits and counts on the run's version. */
@@ -85,21 +94,31 @@ export class RunTables {
     const { runId, definition, previous } = this.#manifest;
     const found = await publishedRun(run);
     if (found !== previous) {
-      throw new LockLostError(`the lake shows run ${found ?? 'none'}, but this run started from ${previous ?? 'none'}; start a new run`);
+      throw new LockLostError(
+        `the lake shows run ${found ?? 'none'}, but this run started from ${previous ?? 'none'}; start a new run`,
+      );
     }
-    await run.run(`delete from operations.published; insert into operations.published values (${literal(runId)}, ${literal(definition)}); commit`);
+    await run.run(
+      `delete from operations.published; insert into operations.published values (${literal(runId)}, ${literal(definition)}); commit`,
+    );
   }
 
   async #stage(table: LandingTable) {
     const { runId, files } = this.#manifest;
     const { landingRoot, scratchFolder, runFolder } = this.#folders;
     const context = { session: this.#session, runId, landingRoot, scratchFolder, rejectsFolder: path.join(runFolder, 'rejects') };
-    return stage(context, table, files.filter((file) => file.table === table));
+    return stage(
+      context,
+      table,
+      files.filter((file) => file.table === table),
+    );
   }
 
   async #replace(step: ModelTable): Promise<void> {
     const { run } = this.#session;
-    const columns = contractOf(step).columns.map(({ name }) => `"${name}"`).join(', ');
+    const columns = contractOf(step)
+      .columns.map(({ name }) => `"${name}"`)
+      .join(', ');
     // Built beside the old table, which a model may not read, and put in its place.
     await createTable(run, contractOf(step));
     await run.run(`insert into ${step} (${columns}) select ${columns} from (${this.#model(step)})`);
@@ -114,7 +133,9 @@ export class RunTables {
 
 /** Sets up what models, audits and counts read besides the published tables; for a session without a run. */
 export async function createViews(connection: DuckDBConnection, { mlJoin, consentFrom }: Policies): Promise<void> {
-  await connection.run(`create or replace temp table policy as select ${literal(mlJoin)} as ml_join, ${literal(consentFrom)} as consent_from`);
+  await connection.run(
+    `create or replace temp table policy as select ${literal(mlJoin)} as ml_join, ${literal(consentFrom)} as consent_from`,
+  );
   await connection.run(`create or replace temp view current_customer as ${sqlFiles('models').get('current_customer') ?? ''}`);
 }
 
@@ -127,10 +148,14 @@ export async function runAudits(connection: DuckDBConnection): Promise<Audits['a
 
 /** The run whose tables a connection sees; null in a lake that never published. */
 export async function publishedRun(connection: DuckDBConnection): Promise<string | null> {
-  const tables = await rowsOf(connection, "select 1 from duckdb_tables() where schema_name = 'operations' and table_name = 'published'");
+  const tables = await rowsOf(
+    connection,
+    "select 1 from duckdb_tables() where schema_name = 'operations' and table_name = 'published'",
+    z.unknown(),
+  );
   if (tables.length === 0) return null;
-  const [row] = await rowsOf(connection, 'select run_id from operations.published');
-  return row === undefined ? null : String(row['run_id']);
+  const [row] = await rowsOf(connection, 'select run_id from operations.published', z.object({ run_id: z.string() }));
+  return row?.run_id ?? null;
 }
 
 /** count(*) of every published table. */
@@ -140,25 +165,39 @@ export async function countTables(connection: DuckDBConnection): Promise<Audits[
 }
 
 /** All counts of `glue/counts/`, and of the tables. */
-export async function countLake(connection: DuckDBConnection): Promise<Pick<Audits, 'counts' | 'loads' | 'withheld' | 'identity'>> {
+export async function countLake(
+  connection: DuckDBConnection,
+): Promise<Pick<Audits, 'counts' | 'loads' | 'withheld' | 'identity'>> {
   const sql = sqlFiles('counts');
-  const query = (name: string): Promise<Row[]> => rowsOf(connection, sql.get(name) ?? '');
-  const reasons = async (name: string) => Object.fromEntries((await query(name)).map(({ reason, readings }) => [String(reason), Number(readings)]).sort());
+  const reasons = async (name: string) => {
+    const rows = await rowsOf(connection, sql.get(name) ?? '', z.object({ reason: z.string(), readings: whole }));
+    return Object.fromEntries(rows.map(({ reason, readings }) => [reason, readings] as const).sort());
+  };
+  const loads = await rowsOf(connection, sql.get('loads') ?? '', loadsRow);
   const { same_time: sameTime = 0, same_person: samePerson = 0 } = await numbersOf(connection, sql.get('identity') ?? '');
   return {
     counts: await countTables(connection),
-    loads: loadsByTable(await query('loads')),
+    loads: {
+      customer_landing: loadsOf(loads, 'customer_landing'),
+      accelerometer_landing: loadsOf(loads, 'accelerometer_landing'),
+      step_trainer_landing: loadsOf(loads, 'step_trainer_landing'),
+    },
     withheld: { accelerometer: await reasons('withheld_accelerometer'), step_trainer: await reasons('withheld_step_trainer') },
     identity: { sameTime, samePerson, otherPerson: sameTime - samePerson },
   };
 }
 
-function loadsByTable(rows: readonly Row[]): Audits['loads'] {
-  const of = (table: LandingTable) => {
-    const row = rows.find(({ landing_table }) => landing_table === table);
-    return { landed: Number(row?.['landed'] ?? 0), staged: Number(row?.['staged'] ?? 0), duplicate: Number(row?.['duplicate'] ?? 0), rejected: Number(row?.['rejected'] ?? 0) };
-  };
-  return { customer_landing: of('customer_landing'), accelerometer_landing: of('accelerometer_landing'), step_trainer_landing: of('step_trainer_landing') };
+const loadsRow = z.object({
+  landing_table: z.enum(LANDING_TABLES),
+  landed: whole,
+  staged: whole,
+  duplicate: whole,
+  rejected: whole,
+});
+
+function loadsOf(rows: readonly z.infer<typeof loadsRow>[], table: LandingTable): LoadCounts {
+  const { landed = 0, staged = 0, duplicate = 0, rejected = 0 } = rows.find((row) => row.landing_table === table) ?? {};
+  return { landed, staged, duplicate, rejected };
 }
 
 /** People and devices whose rows may go: of those trusted before, who withdrew, and which are now held by more than one person. */

@@ -1,9 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { DuckDBInstance } from '@duckdb/node-api';
-import type { DuckDBConnection, Json } from '@duckdb/node-api';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { z } from 'zod';
 import { LakeBusyError, LakeUnusableError, messageOf } from '../../functions/core/errors.ts';
-
-export type Row = Record<string, Json>;
 
 /** An open lake file: one connection that holds a run's transaction, and one whose errors leave that transaction alone. */
 export interface Session {
@@ -26,10 +25,17 @@ const PATIENCE_MS = 15_000;
  * Opens the lake file. Another process that holds it is waited for.
  * @throws LakeBusyError naming the process that holds it; LakeUnusableError when it can't be opened
  */
-export async function openSession(file: string, scratchFolder: string, { readOnly = false, patienceMs = PATIENCE_MS }: OpenOptions = {}): Promise<Session> {
+export async function openSession(
+  file: string,
+  scratchFolder: string,
+  { readOnly = false, patienceMs = PATIENCE_MS }: OpenOptions = {},
+): Promise<Session> {
   const instance = await openInstance(file, scratchFolder, readOnly, Date.now() + patienceMs);
   const run = await instance.connect();
   const aside = await instance.connect();
+  // The optimizer knows nothing of rows that a transaction has not committed, takes those tables for empty and joins the wrong way
+  // round: ten times the work. Models join from the many to the few, and are run as they are written.
+  await run.run("set disabled_optimizers = 'join_order,build_side_probe_side'");
   return {
     run,
     aside,
@@ -54,21 +60,27 @@ async function openInstance(file: string, scratchFolder: string, readOnly: boole
       const text = messageOf(error);
       const holder = /PID (\d+)/.exec(text)?.[1];
       if (!/lock/i.test(text)) throw new LakeUnusableError(`${file} can't be opened: ${firstLine(text)}`);
-      if (Date.now() > until) throw new LakeBusyError(`${file} is open in process ${holder ?? 'unknown'}; wait until it ends, or stop it, and try again`);
+      if (Date.now() > until)
+        throw new LakeBusyError(
+          `${file} is open in process ${holder ?? 'unknown'}; wait until it ends, or stop it, and try again`,
+        );
       await setTimeout(50);
     }
   }
 }
 
-/** Rows as plain objects; BIGINT comes as text, since it may not fit a number. */
-export async function rowsOf(connection: DuckDBConnection, sql: string): Promise<Row[]> {
-  return (await connection.runAndReadAll(sql)).getRowObjectsJson();
+/** A query's rows, parsed. BIGINT comes as text, since it may not fit a number: parse it with `whole`. */
+export async function rowsOf<T>(connection: DuckDBConnection, sql: string, row: z.ZodType<T>): Promise<T[]> {
+  return z.array(row).parse((await connection.runAndReadAll(sql)).getRowObjectsJson());
 }
 
-/** The numbers of a query's first row, by column. */
+/** A whole number that fits a number. */
+export const whole = z.coerce.number().pipe(z.int());
+
+/** The numbers of a query's first row, by column; null is 0. */
 export async function numbersOf(connection: DuckDBConnection, sql: string): Promise<Record<string, number>> {
-  const [row = {}] = await rowsOf(connection, sql);
-  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, Number(value ?? 0)]));
+  const [row = {}] = await rowsOf(connection, sql, z.record(z.string(), z.coerce.number()));
+  return row;
 }
 
 export async function countOf(connection: DuckDBConnection, table: string): Promise<number> {

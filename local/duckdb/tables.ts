@@ -1,4 +1,5 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { z } from 'zod';
 import { contractOf } from '../../functions/core/contracts.ts';
 import type { TableContract } from '../../functions/core/contracts.ts';
 import { LakeUnusableError } from '../../functions/core/errors.ts';
@@ -25,7 +26,9 @@ export async function ensureTables(connection: DuckDBConnection): Promise<void> 
 export async function createTable(connection: DuckDBConnection, { table, grain, columns }: TableContract): Promise<void> {
   const definitions = columns.map(({ name, type }) => `"${name}" ${type}`);
   const comments = columns.map(({ name, comment }) => `comment on column ${table}."${name}" is ${literal(comment)};`);
-  await connection.run(`create or replace table ${table} (${definitions.join(', ')}); comment on table ${table} is ${literal(grain)}; ${comments.join(' ')}`);
+  await connection.run(
+    `create or replace table ${table} (${definitions.join(', ')}); comment on table ${table} is ${literal(grain)}; ${comments.join(' ')}`,
+  );
 }
 
 async function existingColumns(connection: DuckDBConnection): Promise<Map<string, Map<string, string>>> {
@@ -33,15 +36,20 @@ async function existingColumns(connection: DuckDBConnection): Promise<Map<string
   const rows = await rowsOf(
     connection,
     "select table_name, column_name, data_type from duckdb_columns() where database_name = current_database() and schema_name = 'main' and not internal",
+    z.object({ table_name: z.string(), column_name: z.string(), data_type: z.string() }),
   );
   for (const { table_name, column_name, data_type } of rows) {
-    const columns = tables.get(String(table_name)) ?? new Map<string, string>();
-    tables.set(String(table_name), columns.set(String(column_name), String(data_type)));
+    const columns = tables.get(table_name) ?? new Map<string, string>();
+    tables.set(table_name, columns.set(column_name, data_type));
   }
   return tables;
 }
 
-async function evolveTable(connection: DuckDBConnection, { table, columns }: TableContract, existing: Map<string, string>): Promise<void> {
+async function evolveTable(
+  connection: DuckDBConnection,
+  { table, columns }: TableContract,
+  existing: Map<string, string>,
+): Promise<void> {
   const wanted = new Map(columns.map(({ name, type }) => [name, DUCKDB_TYPE[type]]));
   for (const [name, type] of existing) {
     const expected = wanted.get(name);

@@ -53,39 +53,46 @@ export function planCrowd(people: number, window: Window, random: Random): Crowd
 
 // Consent
 
+/** In the reference data, people whose readings are dated in part have so many dated ones. */
+const FEWEST_DATED = 17;
+const MOST_DATED = STEPS - 1;
+
 function planConsent(people: number, quotas: Quotas, random: Random): Int8Array {
   const datedSteps = new Int8Array(people).fill(NO_CONSENT);
-  const partly = quotas.dated - quotas.datedFully;
   datedSteps.fill(0, 0, quotas.consenting);
   datedSteps.fill(STEPS, 0, quotas.datedFully);
-  for (let person = quotas.datedFully; person < quotas.datedFully + partly; person += 1) datedSteps[person] = random.between(17, 29);
-  spread(datedSteps.subarray(0, quotas.dated), quotas.datedSteps, quotas.datedFully, random);
+  for (let person = quotas.datedFully; person < quotas.dated; person += 1) {
+    datedSteps[person] = random.between(FEWEST_DATED, MOST_DATED);
+  }
+  const inPart = datedSteps.subarray(quotas.datedFully, quotas.dated);
+  const missing = settleSum(inPart, quotas.datedSteps - STEPS * quotas.datedFully, MOST_DATED, random);
+  // With a handful of people that may be impossible: then everybody's number may change.
+  if (missing !== 0) settleSum(datedSteps.subarray(0, quotas.dated), quotas.datedSteps, STEPS, random);
   random.shuffle(datedSteps);
   return datedSteps;
 }
 
-/** Nudges the numbers of people who are dated in part until they add up; only if that can't be, those of the others too. */
-function spread(datedSteps: Int8Array, total: number, datedFully: number, random: Random): void {
-  let missing = total - datedSteps.reduce((sum, steps) => sum + steps, 0);
-  let from = datedFully;
-  let tries = 0;
+/** Nudges numbers at random, within 1 and `most`, until they add up to the total; returns by how much they can't. */
+function settleSum(numbers: Int8Array, total: number, most: number, random: Random): number {
+  const reachable = Math.max(numbers.length, Math.min(total, numbers.length * most));
+  let missing = reachable - numbers.reduce((sum, number) => sum + number, 0);
   while (missing !== 0) {
-    const person = random.between(from, datedSteps.length - 1);
-    const steps = (datedSteps[person] ?? 0) + Math.sign(missing);
-    if (person < datedSteps.length && steps >= 1 && steps <= (from > 0 ? STEPS - 1 : STEPS)) {
-      datedSteps[person] = steps;
-      missing -= Math.sign(missing);
-    }
-    tries += 1;
-    if (tries > datedSteps.length * STEPS * 10) from = 0;
+    const index = random.below(numbers.length);
+    const nudged = at(numbers, index) + Math.sign(missing);
+    if (nudged < 1 || nudged > most) continue;
+    numbers[index] = nudged;
+    missing -= Math.sign(missing);
   }
+  return total - reachable;
 }
 
 function planOtherSharing(quotas: Quotas, datedSteps: Int8Array, random: Random): Uint8Array {
   const consenting = dealt(quotas.otherSharing.consenting, random);
   const others = dealt(quotas.otherSharing.others, random);
   let [nextConsenting, nextOther] = [0, 0];
-  return Uint8Array.from(datedSteps, (steps) => (steps === NO_CONSENT ? at(others, nextOther++) : at(consenting, nextConsenting++)));
+  return Uint8Array.from(datedSteps, (steps) =>
+    steps === NO_CONSENT ? at(others, nextOther++) : at(consenting, nextConsenting++),
+  );
 }
 
 /** Each index as often as its count says, in a random order. */
@@ -221,7 +228,14 @@ function planMotions(quotas: Quotas, datedSteps: Int8Array, random: Random): Uin
  * Makes the pairs of one consenting person's step with another's motion as many as wanted: a slot at a meeting changes numbers with
  * a slot of the same group that nobody else shares, which changes the pairs and no quota.
  */
-function settlePairs(motions: Uint8Array, meetingOf: Int32Array, datedSteps: Int8Array, wanted: number, people: number, random: Random): void {
+function settlePairs(
+  motions: Uint8Array,
+  meetingOf: Int32Array,
+  datedSteps: Int8Array,
+  wanted: number,
+  people: number,
+  random: Random,
+): void {
   const company = companyOf(meetingOf, datedSteps);
   const shared: number[] = [];
   const alone = { dated: new Shelf(), undated: new Shelf(), untrusted: new Shelf() };
@@ -234,7 +248,7 @@ function settlePairs(motions: Uint8Array, meetingOf: Int32Array, datedSteps: Int
   }
   // Those with most company first: what they leave, being a coarser measure, the others can still make good.
   shared.sort((a, b) => at(company, b) - at(company, a));
-  for (let changed = true; changed && missing !== 0; ) {
+  for (let changed = true; changed && missing !== 0;) {
     changed = false;
     for (const slot of shared) {
       const others = at(company, slot);
@@ -251,7 +265,8 @@ function settlePairs(motions: Uint8Array, meetingOf: Int32Array, datedSteps: Int
     }
   }
   // With few people there may be too few meetings; from some dozens on there are plenty.
-  if (missing !== 0 && people >= 100) throw new Error(`expected ${wanted} pairs of two people, missed by ${missing}: this is a bug in local/generate`);
+  if (missing !== 0 && people >= 100)
+    throw new Error(`expected ${wanted} pairs of two people, missed by ${missing}: this is a bug in local/generate`);
 }
 
 /** For each slot of a consenting person: how many other consenting people are at its meeting; 0 for all other slots. */

@@ -20,7 +20,11 @@ export interface MixedIn {
  * Makes files with every kind of defect, one kind after the other, and hands them on. Their number grows with the number of customers
  * and stays far below what makes a run fail; clean files are not touched.
  */
-export async function mixDefects(customers: number, material: Material, write: (drop: Drop) => Promise<void>): Promise<MixedIn[]> {
+export async function mixDefects(
+  customers: number,
+  material: Material,
+  write: (drop: Drop) => Promise<void>,
+): Promise<MixedIn[]> {
   const times = Math.max(1, Math.floor(customers / 956));
   const defects: MixedIn[] = [];
   for (const { kind, what, mix } of kindsFor(customers)) {

@@ -17,7 +17,8 @@ export async function prepareLanding(out: string): Promise<void> {
   for (const table of LANDING_TABLES) {
     const folder = join(out, table);
     await mkdir(folder, { recursive: true });
-    const [first, ...others] = await readdir(folder);
+    // Hidden files (.gitkeep, .DS_Store) are no landing files.
+    const [first, ...others] = (await readdir(folder)).filter((name) => !name.startsWith('.'));
     if (first === undefined) continue;
     const more = others.length === 0 ? '' : ` and ${others.length} more`;
     throw new UsageError(
@@ -59,7 +60,7 @@ class LandingFile {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    for (let from = 0; from < bytes.length; ) {
+    for (let from = 0; from < bytes.length;) {
       const { bytesWritten } = await this.handle.write(bytes, from);
       from += bytesWritten;
     }
@@ -155,7 +156,13 @@ export function stemOf(table: LandingTable): string {
 }
 
 /** Writes one whole file. */
-export async function writeLandingFile(out: string, table: LandingTable, name: string, bytes: Uint8Array, written: Written): Promise<void> {
+export async function writeLandingFile(
+  out: string,
+  table: LandingTable,
+  name: string,
+  bytes: Uint8Array,
+  written: Written,
+): Promise<void> {
   const file = await LandingFile.create(join(out, table, name), written);
   try {
     await file.write(bytes);

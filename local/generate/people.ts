@@ -11,12 +11,12 @@ export interface Person {
 
 // No combination of a beginning and an end gives the same name twice.
 const FIRST_NAMES = combined(
-  ['Al', 'Ber', 'Cor', 'Dan', 'El', 'Fen', 'Gil', 'Hal', 'Is', 'Jor', 'Kel', 'Lor', 'Mar', 'Nel', 'Or', 'Per', 'Quin', 'Ros', 'Sel', 'Tam', 'Ul', 'Ver', 'Wil', 'Yar'],
-  ['an', 'ara', 'ek', 'ena', 'ic', 'ina', 'o', 'ora', 'us', 'wen', 'ya', 'iel', 'eth', 'inder', 'olin', 'ette'],
+  'Al Ber Cor Dan El Fen Gil Hal Is Jor Kel Lor Mar Nel Or Per Quin Ros Sel Tam Ul Ver Wil Yar',
+  'an ara ek ena ic ina o ora us wen ya iel eth inder olin ette',
 );
 const LAST_NAMES = combined(
-  ['Amber', 'Ash', 'Birch', 'Bright', 'Clover', 'Copper', 'Drift', 'Elder', 'Fair', 'Fern', 'Flint', 'Frost', 'Glen', 'Hazel', 'Heather', 'Hollow', 'Juniper', 'Lark', 'Maple', 'Mill', 'North', 'Oak', 'Quill', 'River', 'Stone'],
-  ['bank', 'bridge', 'brook', 'by', 'combe', 'dale', 'field', 'ford', 'gate', 'grove', 'ham', 'hurst', 'ley', 'mere', 'ton', 'wick'],
+  'Amber Ash Birch Bright Clover Copper Drift Elder Fair Fern Flint Frost Glen Hazel Heather Hollow Juniper Lark Maple Mill North Oak Quill River Stone',
+  'bank bridge brook by combe dale field ford gate grove ham hurst ley mere ton wick',
 );
 const NAMES = FIRST_NAMES.length * LAST_NAMES.length;
 
@@ -69,6 +69,6 @@ function hex(bits: number): string {
   return bits.toString(16).padStart(8, '0');
 }
 
-function combined(beginnings: readonly string[], ends: readonly string[]): string[] {
-  return beginnings.flatMap((beginning) => ends.map((end) => beginning + end));
+function combined(beginnings: string, ends: string): string[] {
+  return beginnings.split(' ').flatMap((beginning) => ends.split(' ').map((end) => beginning + end));
 }

@@ -1,6 +1,6 @@
 /**
  * How many of what a crowd of people has, so that the tables built from it have the proportions of the reference data. Quotas are
- * exact for 956 people, whatever the seed; for other sizes each is the nearest integer (and below some 20 people the nearest that is
+ * exact for 956 people, whatever the seed; for other sizes each is the nearest integer (and below some 15 people the nearest that is
  * possible at all: one device can't have 31 readings).
  */
 

@@ -60,7 +60,7 @@ export class Random {
 }
 
 /** The item at an index that is known to be there. */
-export function at<T>(items: { readonly [index: number]: T }, index: number): T {
+export function at<T>(items: ArrayLike<T>, index: number): T {
   const item = items[index];
   if (item === undefined) throw new RangeError(`no item at index ${index}: this is a bug in local/generate`);
   return item;

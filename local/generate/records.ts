@@ -158,7 +158,9 @@ function customerLine(members: Members): string {
 // Readings
 
 /** Every motion there is: x and y are -1, 0 or 1, z is -1 or 0. */
-const MOTIONS = ['-1.0', '0.0', '1.0'].flatMap((x) => ['-1.0', '0.0', '1.0'].flatMap((y) => ['-1.0', '0.0'].map((z) => ({ x, y, z }))));
+const MOTIONS = ['-1.0', '0.0', '1.0'].flatMap((x) =>
+  ['-1.0', '0.0', '1.0'].flatMap((y) => ['-1.0', '0.0'].map((z) => ({ x, y, z }))),
+);
 /** Numbers without a common divisor with the number of motions. */
 const MOTION_STRIDES = [1, 5, 7, 11, 13, 17];
 const MOTION_ENDS = MOTIONS.map(({ x, y, z }) => `,"x":${x},"y":${y},"z":${z}}\n`);

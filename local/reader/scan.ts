@@ -12,7 +12,7 @@ import { valuesOf } from './values.ts';
 export interface ScanTask {
   /** The landing file. */
   path: string;
-  /** Prefix for the files that a scan may leave: `<scratch>.json` (what to load), `<scratch>.rejects` (JSON lines). */
+  /** Prefix for the files that a scan may leave: `<scratch>.clean`, `<scratch>.final` (to load) and `<scratch>.rejects`, all JSON lines. */
   scratch: string;
   contract: LandingContract;
   /** Columns of `rejected` that say where a record comes from. */
@@ -25,8 +25,8 @@ export interface Scanned {
   rejected: number;
   reasons: Record<string, number>;
   unknownFields: string[];
-  /** JSON lines for DuckDB's typed reader, for which it is exact; null when there are none. */
-  load: { path: string; spelling: Spelling; rewritten: boolean; longestLine: number } | null;
+  /** JSON lines for DuckDB's typed reader, for which it is exact: clean lines as they landed, and what was taken apart, written anew. */
+  loads: { path: string; spelling: Spelling; values: 'as landed' | 'final'; longestLine: number }[];
   /** JSON lines of rejected records; null when there are none. */
   rejects: { path: string; longestLine: number } | null;
 }
@@ -81,13 +81,17 @@ class Scan {
   #start = 0;
   #longest = 0;
   #longestReject = 0;
-  readonly #rewritten: LazyFile;
+  /** A copy of the clean lines, once the file has others. */
+  readonly #clean: LazyFile;
+  /** Records of the other lines, with the values that their columns get. */
+  readonly #final: LazyFile;
   readonly #rejects: LazyFile;
 
   constructor(task: ScanTask, source: string) {
     this.#task = task;
     this.#source = source;
-    this.#rewritten = new LazyFile(`${task.scratch}.json`);
+    this.#clean = new LazyFile(`${task.scratch}.clean`);
+    this.#final = new LazyFile(`${task.scratch}.final`);
     this.#rejects = new LazyFile(`${task.scratch}.rejects`);
   }
 
@@ -97,7 +101,8 @@ class Scan {
       this.#readChunks();
     } finally {
       closeSync(this.#input);
-      this.#rewritten.close();
+      this.#clean.close();
+      this.#final.close();
       this.#rejects.close();
     }
     return this.#result();
@@ -112,15 +117,18 @@ class Scan {
   }
 
   #result(): Scanned {
-    const rewritten = this.#rewritten.isOpened;
-    const path = rewritten ? this.#rewritten.path : this.#source;
-    const valid = this.#landed - this.#rejected;
+    const longestLine = this.#longest;
+    const final = this.#final.isOpened
+      ? [{ path: this.#final.path, spelling: contractSpelling(this.#task.contract), values: 'final' as const, longestLine }]
+      : [];
+    const path = this.#clean.isOpened ? this.#clean.path : this.#source;
+    const clean = this.#spelling === null ? [] : [{ path, spelling: this.#spelling, values: 'as landed' as const, longestLine }];
     return {
       landed: this.#landed,
       rejected: this.#rejected,
       reasons: Object.fromEntries([...this.#reasons].sort()),
       unknownFields: [...this.#unknownFields],
-      load: valid === 0 ? null : { path, spelling: this.#spelling ?? defaultSpelling(this.#task.contract), rewritten, longestLine: this.#longest },
+      loads: [...clean, ...final],
       rejects: this.#rejects.isOpened ? { path: this.#rejects.path, longestLine: this.#longestReject } : null,
     };
   }
@@ -134,7 +142,7 @@ class Scan {
       let end = kept + read;
       if (offset === 0 && buffer.subarray(0, Math.min(end, 3)).equals(Buffer.from([0xef, 0xbb, 0xbf]))) {
         this.#start = 3;
-        this.#openRewritten(3);
+        this.#openClean(3);
         buffer.copy(buffer, 0, 3, end);
         end -= 3;
         offset = 3;
@@ -164,7 +172,7 @@ class Scan {
   #readLines(bytes: Buffer, offset: number): void {
     const text = bytes.toString('latin1');
     const allUtf8 = isUtf8(bytes);
-    let copied = 0; // up to here the rewritten file has everything
+    let copied = 0; // up to here the copy of the clean lines has everything
     let at = 0;
     while (at < text.length) {
       const next = this.#cleanLineEnd(text, at);
@@ -180,8 +188,8 @@ class Scan {
       const decoded = allUtf8 || isUtf8(line) ? line.toString('utf8') : null;
       if (decoded !== null && this.#learnShape(decoded, text, at)) continue; // now the line is clean
       if (line.length > 0) {
-        this.#openRewritten(offset + at);
-        this.#rewritten.write(bytes.subarray(copied, at));
+        this.#openClean(offset + at);
+        this.#clean.write(bytes.subarray(copied, at));
         copied = end + 1;
       }
       this.#line += 1;
@@ -189,7 +197,7 @@ class Scan {
       else this.#readValues(decoded);
       at = end + 1;
     }
-    if (this.#rewritten.isOpened) this.#rewritten.write(bytes.subarray(copied));
+    if (this.#clean.isOpened) this.#clean.write(bytes.subarray(copied));
   }
 
   #cleanLineEnd(text: string, at: number): number {
@@ -231,17 +239,15 @@ class Scan {
         continue;
       }
       for (const name of judged.unknownFields) this.#unknownFields.add(name);
-      this.#rewrite(judged.values);
+      this.#keep(judged.values);
     }
   }
 
-  #rewrite(values: readonly string[]): void {
-    this.#spelling ??= defaultSpelling(this.#task.contract);
-    const spelling = this.#spelling;
-    const members = this.#task.contract.columns.map(({ name }, at) => `"${spelling[name] ?? name}":${values[at] ?? 'null'}`);
+  #keep(values: readonly string[]): void {
+    const members = this.#task.contract.columns.map(({ name }, at) => `"${name}":${values[at] ?? 'null'}`);
     const line = Buffer.from(`{${members.join(',')}}\n`);
     if (line.length > this.#longest) this.#longest = line.length;
-    this.#rewritten.write(line);
+    this.#final.write(line);
   }
 
   #rejectBytes(line: Buffer): void {
@@ -249,7 +255,12 @@ class Scan {
     this.#reject(1, { reason: 'not_utf8', field: null }, line.toString('base64'), 'base64');
   }
 
-  #reject(position: number, rejection: { reason: string; field: string | null }, record: string, encoding: RejectedRecord['encoding'] = 'utf-8'): void {
+  #reject(
+    position: number,
+    rejection: { reason: string; field: string | null },
+    record: string,
+    encoding: RejectedRecord['encoding'] = 'utf-8',
+  ): void {
     this.#rejected += 1;
     this.#reasons.set(rejection.reason, (this.#reasons.get(rejection.reason) ?? 0) + 1);
     const { run_id, ...place } = this.#task.origin;
@@ -259,26 +270,26 @@ class Scan {
     this.#rejects.write(line);
   }
 
-  /** Begins the rewritten file with what stands before `offset`: so far every line was clean. */
-  #openRewritten(offset: number): void {
-    if (this.#rewritten.isOpened) return;
-    this.#rewritten.write(Buffer.alloc(0));
+  /** Begins the copy of the clean lines with what stands before `offset`: so far every line was clean. */
+  #openClean(offset: number): void {
+    if (this.#clean.isOpened) return;
+    this.#clean.write(Buffer.alloc(0));
     const buffer = Buffer.allocUnsafe(CHUNK);
-    for (let at = this.#start; at < offset; ) {
+    for (let at = this.#start; at < offset;) {
       const read = readSync(this.#input, buffer, 0, Math.min(CHUNK, offset - at), at);
       if (read === 0) throw new Error(`${this.#source} became shorter while it was read`);
-      this.#rewritten.write(buffer.subarray(0, read));
+      this.#clean.write(buffer.subarray(0, read));
       at += read;
     }
   }
 
   /** A line too long for a string is one rejected record; returns the offset behind it. */
   #skipLine(buffer: Buffer, offset: number, kept: number): number {
-    this.#openRewritten(offset);
+    this.#openClean(offset);
     this.#line += 1;
     this.#landed += 1;
     this.#reject(1, { reason: 'line_too_long', field: null }, '');
-    for (let at = offset + kept; ; ) {
+    for (let at = offset + kept; ;) {
       const read = readSync(this.#input, buffer, 0, buffer.length, at);
       const newline = buffer.subarray(0, read).indexOf(NEWLINE);
       if (newline !== -1) return at + newline + 1;
@@ -306,7 +317,7 @@ class LazyFile {
       rmSync(this.path, { force: true });
       this.#file = openSync(this.path, 'w');
     }
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.#file, bytes, at);
+    for (let at = 0; at < bytes.length;) at += writeSync(this.#file, bytes, at);
   }
 
   close(): void {
@@ -324,8 +335,8 @@ function isGzip(path: string): boolean {
   }
 }
 
-function defaultSpelling(contract: LandingContract): Spelling {
-  return Object.fromEntries(contract.columns.map(({ name, spellings }) => [name, spellings[0] ?? name]));
+function contractSpelling(contract: LandingContract): Spelling {
+  return Object.fromEntries(contract.columns.map(({ name }) => [name, name]));
 }
 
 function sameSpelling(one: Spelling, other: Spelling): boolean {

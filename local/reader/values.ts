@@ -82,7 +82,7 @@ function endOfString(text: string, start: number): number {
 
 function endOfBrackets(text: string, start: number): number {
   let depth = 0;
-  for (let at = start; at < text.length; ) {
+  for (let at = start; at < text.length;) {
     const char = text[at];
     if (char === '"') {
       at = endOfString(text, at);

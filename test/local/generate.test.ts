@@ -31,6 +31,7 @@ test.each([1, 20_220_618])('956 customers have exactly the counts of the referen
     steps: 28_680,
     duplicates: 0,
     stepsOfEachDevice: [30],
+    stepsAtOneTimeOfADevice: 1,
     motionsWithoutStep: 0,
     motionsOfUnknownPeople: 0,
     stepsOfUnknownDevices: 0,
@@ -85,6 +86,7 @@ test.each([100, 3_000])('%i customers keep the proportions', async (customers) =
     steps: customers * 30,
     duplicates: 0,
     stepsOfEachDevice: [30],
+    stepsAtOneTimeOfADevice: 1,
     motionsWithoutStep: 0,
     motionsOfUnknownPeople: 0,
     stepsOfUnknownDevices: 0,
@@ -110,6 +112,7 @@ test.each([2, 3, 7])('even %i customers are whole people with all their readings
     steps: customers * 30,
     duplicates: 0,
     stepsOfEachDevice: [30],
+    stepsAtOneTimeOfADevice: 1,
     motionsWithoutStep: 0,
     consenting: Math.round((482 * customers) / 956),
   });
@@ -118,7 +121,10 @@ test.each([2, 3, 7])('even %i customers are whole people with all their readings
 // Defects
 
 test('with defects, a run finds what the generator says and the trusted tables stay as they were', async () => {
-  const [clean, dirty] = [await generateInto('clean', { customers: 100 }), await generateInto('dirty', { customers: 100, dirty: true })];
+  const [clean, dirty] = [
+    await generateInto('clean', { customers: 100 }),
+    await generateInto('dirty', { customers: 100, dirty: true }),
+  ];
   const [cleanFiles, dirtyFiles] = [await filesOf(clean.out), await filesOf(dirty.out)];
   for (const [name, bytes] of cleanFiles) expect(dirtyFiles.get(name)?.equals(bytes)).toBe(true);
 
@@ -129,7 +135,10 @@ test('with defects, a run finds what the generator says and the trusted tables s
     const loads = dirtyTables.loads.filter((load) => load.landing_table === table);
     expect({ table, landed: sum(loads.map((load) => Number(load.landed))) }).toEqual({ table, landed: records[table] });
     expect({ table, rejected: sum(loads.map((load) => Number(load.rejected))) }).toEqual({ table, rejected: rejected[table] });
-    expect({ table, duplicate: sum(loads.map((load) => Number(load.duplicate))) }).toEqual({ table, duplicate: duplicates[table] });
+    expect({ table, duplicate: sum(loads.map((load) => Number(load.duplicate))) }).toEqual({
+      table,
+      duplicate: duplicates[table],
+    });
   }
   const trusted = (tables: typeof cleanTables): Row[][] => [
     tables.customer_trusted,
@@ -161,7 +170,10 @@ test('with defects, a run finds what the generator says and the trusted tables s
 });
 
 test('every kind of defect is there, the same for the same seed, and growing with the number of customers', async () => {
-  const [small, again] = [await generateInto('small', { customers: 40, dirty: true }), await generateInto('small-again', { customers: 40, dirty: true })];
+  const [small, again] = [
+    await generateInto('small', { customers: 40, dirty: true }),
+    await generateInto('small-again', { customers: 40, dirty: true }),
+  ];
   expect(digest(await filesOf(again.out))).toBe(digest(await filesOf(small.out)));
   const kinds = small.generated.defects.map(({ kind }) => kind);
   expect(kinds).toHaveLength(40);
@@ -195,7 +207,9 @@ test('never writes into a landing folder that holds files', async () => {
   const out = join(root, 'taken');
   await mkdir(join(out, 'step_trainer_landing'), { recursive: true });
   await writeFile(join(out, 'step_trainer_landing', 'mine.json'), 'mine');
-  await expect(generate({ out, customers: 2 })).rejects.toThrow(/^expected an empty landing folder, found mine\.json in .*step_trainer_landing: nothing was written/);
+  await expect(generate({ out, customers: 2 })).rejects.toThrow(
+    /^expected an empty landing folder, found mine\.json in .*step_trainer_landing: nothing was written/,
+  );
   expect([...(await filesOf(out)).keys()]).toEqual(['step_trainer_landing/mine.json']);
 });
 
@@ -230,7 +244,8 @@ async function generated956(seed: number): Promise<Made> {
 async function filesOf(out: string): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
   for (const table of TABLES) {
-    for (const name of (await readdir(join(out, table))).sort()) files.set(`${table}/${name}`, await readFile(join(out, table, name)));
+    for (const name of (await readdir(join(out, table))).sort())
+      files.set(`${table}/${name}`, await readFile(join(out, table, name)));
   }
   return files;
 }
@@ -260,15 +275,23 @@ function tableOf(key: string): LandingTable {
 
 interface Landed {
   customers: { email: string; serialNumber: string; consent: number | undefined; shares: string[] }[];
-  motions: { line: string; user: string; time: number }[];
-  steps: { line: string; serialNumber: string; time: number }[];
+  motions: Reading[];
+  steps: Reading[];
+}
+
+/** A reading of a person or of a device. */
+interface Reading {
+  line: string;
+  source: string;
+  time: number;
 }
 
 // How lines look is part of what is tested: spelling, order and separators of the reference data.
 const CUSTOMER =
   /^\{"customerName": "[A-Z][a-z]+ [A-Z][a-z]+", "email": "(?<email>[A-Za-z0-9.]+@example\.(?:com|org))", "phone": "[0-9]{10}", "birthDay": "[0-9]{4}-[0-9]{2}-[0-9]{2}", "serialNumber": "(?<serialNumber>[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})", "registrationDate": [0-9]{13}, "lastUpdateDate": [0-9]{13}(?:, "shareWithResearchAsOfDate": (?<consent>[0-9]{13}))?(?<public>, "shareWithPublicAsOfDate": [0-9]{13})?(?<friends>, "shareWithFriendsAsOfDate": [0-9]{13})?\}$/;
 const MOTION = /^\{"user":"(?<user>[^"]+)","timestamp":(?<time>[0-9]{13}),"x":(?:-1|0|1)\.0,"y":(?:-1|0|1)\.0,"z":(?:-1|0)\.0\}$/;
-const STEP = /^\{"sensorReadingTime":(?<time>[0-9]{13}),"serialNumber":"(?<serialNumber>[^"]+)","distanceFromObject":(?:20[1-9]|2[1-9][0-9]|300)\}$/;
+const STEP =
+  /^\{"sensorReadingTime":(?<time>[0-9]{13}),"serialNumber":"(?<serialNumber>[^"]+)","distanceFromObject":(?:20[1-9]|2[1-9][0-9]|300)\}$/;
 
 async function readLanding(out: string): Promise<Landed> {
   const lines = async (table: LandingTable): Promise<string[]> => {
@@ -294,34 +317,47 @@ async function readLanding(out: string): Promise<Landed> {
     }),
     motions: (await lines('accelerometer_landing')).map((line) => {
       const fields = MOTION.exec(line)?.groups;
-      return { line, user: field(line, fields, 'user'), time: Number(field(line, fields, 'time')) };
+      return { line, source: field(line, fields, 'user'), time: Number(field(line, fields, 'time')) };
     }),
     steps: (await lines('step_trainer_landing')).map((line) => {
       const fields = STEP.exec(line)?.groups;
-      return { line, serialNumber: field(line, fields, 'serialNumber'), time: Number(field(line, fields, 'time')) };
+      return { line, source: field(line, fields, 'serialNumber'), time: Number(field(line, fields, 'time')) };
     }),
   };
 }
 
 /** Counts everything that the design says about the reference data, with maps and sets. */
-function measure({ customers, motions, steps }: Landed) {
+function measure(landed: Landed) {
+  const { customers } = landed;
   const consentOf = new Map(customers.map(({ email, consent }) => [email, consent]));
   const emailOf = new Map(customers.map(({ serialNumber, email }) => [serialNumber, email]));
-  const person = (serialNumber: string): string => emailOf.get(serialNumber) ?? 'nobody';
-  const consents = (email: string): boolean => consentOf.get(email) !== undefined;
-  const isDated = (email: string, time: number): boolean => time >= (consentOf.get(email) ?? Number.POSITIVE_INFINITY);
+  const numberOf = new Map(customers.map(({ email }, index) => [email, index]));
+  const withPerson = ({ line, time }: Reading, email: string) => {
+    const consent = consentOf.get(email);
+    const number = numberOf.get(email);
+    return {
+      line,
+      email,
+      time,
+      // One number for both: with this many readings text would take seconds.
+      personAndTime: (number ?? -1) * 10 ** 11 + (time - Date.UTC(2022, 0, 1)),
+      known: number !== undefined,
+      trusted: consent !== undefined,
+      dated: consent !== undefined && time >= consent,
+    };
+  };
+  const motions = landed.motions.map((motion) => withPerson(motion, motion.source));
+  const steps = landed.steps.map((step) => withPerson(step, emailOf.get(step.source) ?? 'nobody'));
 
-  const stepTimes = counted(steps, ({ serialNumber, time }) => `${person(serialNumber)} ${time}`);
-  const trustedMotions = motions.filter(({ user }) => consents(user));
-  const datedMotions = motions.filter(({ user, time }) => isDated(user, time));
-  const peopleWithDatedMotions = new Set(datedMotions.map(({ user }) => user));
-  const trustedSteps = steps.filter(({ serialNumber }) => consents(person(serialNumber)));
-  const datedSteps = trustedSteps.filter(({ serialNumber, time }) => {
-    const email = person(serialNumber);
-    return isDated(email, time) && peopleWithDatedMotions.has(email);
-  });
-  const datedStepTimes = counted(datedSteps, ({ serialNumber, time }) => `${person(serialNumber)} ${time}`);
+  const stepsOf = counted(steps, ({ personAndTime }) => personAndTime);
+  const trustedMotions = motions.filter(({ trusted }) => trusted);
+  const trustedSteps = steps.filter(({ trusted }) => trusted);
   const trustedStepsAt = counted(trustedSteps, ({ time }) => time);
+  const datedMotions = motions.filter(({ dated }) => dated);
+  const peopleWithDatedMotions = new Set(datedMotions.map(({ email }) => email));
+  const datedSteps = steps.filter(({ email, dated }) => dated && peopleWithDatedMotions.has(email));
+  const datedStepsOf = counted(datedSteps, ({ personAndTime }) => personAndTime);
+  const times = counted(steps, ({ time }) => time);
 
   return {
     customers: customers.length,
@@ -329,28 +365,37 @@ function measure({ customers, motions, steps }: Landed) {
     serialNumbers: emailOf.size,
     motions: motions.length,
     steps: steps.length,
-    duplicates: motions.length - new Set(motions.map(({ line }) => line)).size + steps.length - new Set(steps.map(({ line }) => line)).size,
-    stepsOfEachDevice: [...new Set(counted([...stepTimes.keys()], (key) => key.split(' ')[0]).values())],
-    motionsWithoutStep: motions.filter(({ user, time }) => !stepTimes.has(`${user} ${time}`)).length,
-    motionsOfUnknownPeople: motions.filter(({ user }) => !consentOf.has(user)).length,
-    stepsOfUnknownDevices: steps.filter(({ serialNumber }) => !emailOf.has(serialNumber)).length,
-    consenting: customers.filter(({ email }) => consents(email)).length,
+    duplicates: repetitions(motions) + repetitions(steps),
+    stepsOfEachDevice: [...new Set(counted(steps, ({ email }) => email).values())],
+    stepsAtOneTimeOfADevice: Math.max(...new Set(stepsOf.values())),
+    motionsWithoutStep: motions.filter(({ personAndTime }) => !stepsOf.has(personAndTime)).length,
+    motionsOfUnknownPeople: motions.filter(({ known }) => !known).length,
+    stepsOfUnknownDevices: steps.filter(({ known }) => !known).length,
+    consenting: customers.filter(({ consent }) => consent !== undefined).length,
     sharingWithPublic: customers.filter(({ shares }) => shares.includes('public')).length,
     sharingWithFriends: customers.filter(({ shares }) => shares.includes('friends')).length,
     trustedMotions: trustedMotions.length,
     otherMotions: motions.length - trustedMotions.length,
     trustedSteps: trustedSteps.length,
-    peopleWithTrustedMotions: new Set(trustedMotions.map(({ user }) => user)).size,
+    peopleWithTrustedMotions: new Set(trustedMotions.map(({ email }) => email)).size,
     sameTime: sum(trustedMotions.map(({ time }) => trustedStepsAt.get(time) ?? 0)),
-    samePerson: sum(trustedMotions.map(({ user, time }) => stepTimes.get(`${user} ${time}`) ?? 0)),
+    samePerson: sum(trustedMotions.map(({ personAndTime }) => stepsOf.get(personAndTime) ?? 0)),
     datedMotions: datedMotions.length,
     peopleWithDatedMotions: peopleWithDatedMotions.size,
     datedSteps: datedSteps.length,
-    datedPairs: sum(datedMotions.map(({ user, time }) => datedStepTimes.get(`${user} ${time}`) ?? 0)),
-    days: [...new Set(steps.map(({ time }) => Math.floor(time / 86_400_000)))].map((day) => new Date(day * 86_400_000).toISOString().slice(0, 10)),
-    mostMotionsAtOneTime: Math.max(...new Set(counted(motions, ({ user, time }) => `${user} ${time}`).values())),
-    peopleAtOneTime: Object.fromEntries(counted([...counted(steps, ({ time }) => time).values()], (people) => people)),
+    datedPairs: sum(datedMotions.map(({ personAndTime }) => datedStepsOf.get(personAndTime) ?? 0)),
+    days: [...new Set([...times.keys()].map((time) => Math.floor(time / 86_400_000)))].map(dayText),
+    mostMotionsAtOneTime: Math.max(...new Set(counted(motions, ({ personAndTime }) => personAndTime).values())),
+    peopleAtOneTime: Object.fromEntries(counted([...times.values()], (people) => people)),
   };
+}
+
+function repetitions(readings: readonly { line: string }[]): number {
+  return readings.length - new Set(readings.map(({ line }) => line)).size;
+}
+
+function dayText(day: number): string {
+  return new Date(day * 86_400_000).toISOString().slice(0, 10);
 }
 
 function counted<Item, Key>(items: readonly Item[], keyOf: (item: Item) => Key): Map<Key, number> {

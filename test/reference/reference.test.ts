@@ -345,7 +345,9 @@ if (!hasReferenceData)
 
 (hasReferenceData ? describe : describe.skip)('the reference data', () => {
   const lake = new ReferenceLake(ANY_TIME);
-  beforeAll(() => lake.run(referenceFiles(), 'run-1'));
+  beforeAll(() => {
+    lake.run(referenceFiles(), 'run-1');
+  });
 
   test('has the published counts', () => {
     lake.run([], 'run-2', ANY_TIME);

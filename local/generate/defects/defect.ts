@@ -7,7 +7,7 @@ export interface Defect {
   /** What it is and what must come of it, in a sentence for people. */
   readonly what: string;
   /** @param times how often the defect is wanted; whole-file defects are there once */
-  mix(material: Material, times: number): Mixed;
+  readonly mix: (material: Material, times: number) => Mixed;
 }
 
 export interface Mixed {

@@ -18,7 +18,11 @@ const BROKEN: readonly { kind: string; what: string; changes: Changes }[] = [
   {
     kind: 'missing_field',
     what: 'records without a required field; rejected',
-    changes: { customer: [without('email')], motion: [without('user'), without('timestamp'), without('z')], step: [without('serialNumber')] },
+    changes: {
+      customer: [without('email')],
+      motion: [without('user'), without('timestamp'), without('z')],
+      step: [without('serialNumber')],
+    },
   },
   {
     kind: 'null_field',
@@ -43,7 +47,12 @@ const BROKEN: readonly { kind: string; what: string; changes: Changes }[] = [
         set('z', '[-1.0]'),
         set('z', '" 0.0"'),
       ],
-      step: [set('distanceFromObject', '212.5'), set('distanceFromObject', '"near"'), set('distanceFromObject', '"0212"'), set('serialNumber', '2.5')],
+      step: [
+        set('distanceFromObject', '212.5'),
+        set('distanceFromObject', '"near"'),
+        set('distanceFromObject', '"0212"'),
+        set('serialNumber', '2.5'),
+      ],
     },
   },
   {
@@ -58,7 +67,11 @@ const BROKEN: readonly { kind: string; what: string; changes: Changes }[] = [
   {
     kind: 'duplicate_field',
     what: 'records that have a field twice, also in another letter case; rejected',
-    changes: { customer: [twice('email', 'EMAIL')], motion: [twice('timestamp', 'timeStamp')], step: [twice('serialNumber', 'serialNumber')] },
+    changes: {
+      customer: [twice('email', 'EMAIL')],
+      motion: [twice('timestamp', 'timeStamp')],
+      step: [twice('serialNumber', 'serialNumber')],
+    },
   },
   {
     kind: 'lone_surrogate',
@@ -130,18 +143,27 @@ const RESPELLED: readonly { kind: string; what: string; changes: Changes }[] = [
   {
     kind: 'email_in_upper_case',
     what: 'clean records once more with the e-mail address in upper case; duplicates',
-    changes: { customer: [valueOf('email', (json) => json.toUpperCase())], motion: [valueOf('user', (json) => json.toUpperCase())] },
+    changes: {
+      customer: [valueOf('email', (json) => json.toUpperCase())],
+      motion: [valueOf('user', (json) => json.toUpperCase())],
+    },
   },
   {
     kind: 'escaped_text',
     what: 'clean records once more with escaped characters in names and values; duplicates',
-    changes: onAll((members) => members.map(([name, json]) => [escaped(name), json.startsWith('"') ? `"${escaped(json.slice(1, -1))}"` : json])),
+    changes: onAll((members) =>
+      members.map(([name, json]) => [escaped(name), json.startsWith('"') ? `"${escaped(json.slice(1, -1))}"` : json]),
+    ),
   },
 ];
 
 /** Defects of single fields. */
 export const FIELD_DEFECTS: readonly Defect[] = [
-  ...BROKEN.map(({ kind, what, changes }) => ({ kind, what, mix: (material: Material, times: number) => mixBroken(kind, changes, material, times) })),
+  ...BROKEN.map(({ kind, what, changes }) => ({
+    kind,
+    what,
+    mix: (material: Material, times: number) => mixBroken(kind, changes, material, times),
+  })),
   ...RESPELLED.map(({ kind, what, changes }) => ({
     kind,
     what,
@@ -181,10 +203,10 @@ function mixRespelled(kind: string, changes: Changes, material: Material, times:
 }
 
 interface Mix {
-  customer(): Members;
-  motion(): Members;
-  step(): Members;
-  add(sheet: Sheet, make: () => Members, change: Change): void;
+  readonly customer: () => Members;
+  readonly motion: () => Members;
+  readonly step: () => Members;
+  readonly add: (sheet: Sheet, make: () => Members, change: Change) => void;
 }
 
 /** One file for each table that has the defect, with each of its changes so many times. */
