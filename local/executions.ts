@@ -22,14 +22,15 @@ export interface Ended {
 }
 
 /**
- * Executions in this process, one after the other, and the history of all. The process that starts one holds the lake's process
- * lock, so an execution that is RUNNING in the history but not here was killed.
+ * Executions in this process, and the history of all. An execution that is started waits for `drain`. The process that starts one
+ * holds the lake's process lock, so an execution that is RUNNING in the history but not here was killed.
  */
 export class LocalExecutions implements Executions {
   readonly #database: DatabaseSync;
   readonly #now: () => Date;
   readonly #own = new Set<string>();
-  #work: Promise<void> = Promise.resolve();
+  readonly #started: string[] = [];
+  #draining: Promise<void> | null = null;
   /** Runs the state machine; set once, by the home that owns both. */
   execute: (runId: string) => Promise<void> = async () => undefined;
   /** Called when an execution has ended, as EventBridge would tell reconcile. */
@@ -48,15 +49,19 @@ export class LocalExecutions implements Executions {
       .run(runId, this.#now().toISOString());
     if (added.changes === 0) return;
     this.#own.add(runId);
-    this.#work = this.#work.then(() => this.#run(runId));
+    this.#started.push(runId);
   }
 
-  /** Resolves when nothing runs any more; rejects with what broke outside an execution. */
-  async idle(): Promise<void> {
-    for (let work: Promise<void> | null = null; work !== this.#work;) {
-      work = this.#work;
-      await work;
-    }
+  /** Executes what was started, and what that starts, one after the other; rejects with what breaks outside an execution. */
+  drain(): Promise<void> {
+    this.#draining ??= this.#drain().finally(() => {
+      this.#draining = null;
+    });
+    return this.#draining;
+  }
+
+  async #drain(): Promise<void> {
+    for (let runId = this.#started.shift(); runId !== undefined; runId = this.#started.shift()) await this.#run(runId);
   }
 
   async status(runId: string): Promise<'NOT_STARTED' | Execution['status']> {

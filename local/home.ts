@@ -42,6 +42,8 @@ export function lakePaths(folder: string) {
 
 export interface HomeOptions {
   folder: string;
+  /** The landing folder; below the lake's own where it is not named. */
+  landing?: string;
   settings: Settings;
   log?: Log;
   onAlert?: Alerts['send'];
@@ -70,13 +72,15 @@ export class LocalHome {
 
   constructor({
     folder,
+    landing,
     settings,
     log = () => undefined,
     onAlert = async () => undefined,
     settleMs = 0,
     decorate = (ports) => ports,
   }: HomeOptions) {
-    this.paths = lakePaths(folder);
+    const paths = lakePaths(folder);
+    this.paths = { ...paths, landing: landing ?? paths.landing };
     for (const each of [this.paths.landing, this.paths.runs]) mkdirSync(each, { recursive: true });
     this.#settings = settings;
     this.#settleMs = settleMs;
@@ -117,6 +121,11 @@ export class LocalHome {
     }
   }
 
+  /** Announces every landed file version that the ledger does not know. */
+  async announceLanding(): Promise<void> {
+    for await (const page of this.landing.list()) await this.announce(await this.ledger.unknown(page));
+  }
+
   /** What the schedule does on AWS: settle what was interrupted, register what was missed, start what is due. */
   async reconcile(): Promise<void> {
     await reconcile(this.ports)(scheduledEvent(), lambdaContext('reconcile'));
@@ -128,9 +137,25 @@ export class LocalHome {
     return this.#session;
   }
 
+  /** Takes the file records, the published run and the executions of another ledger in the place of a ledger's own. */
+  static adoptLedger(ledger: string, from: string): void {
+    const database = new DatabaseSync(ledger);
+    try {
+      database.prepare('attach ? as rebuilt').run(from);
+      database.exec(`
+        begin immediate;
+        delete from files; insert into files select * from rebuilt.files;
+        delete from published; insert into published select * from rebuilt.published;
+        insert or ignore into executions select * from rebuilt.executions;
+        commit;`);
+    } finally {
+      database.close();
+    }
+  }
+
   close(): void {
     this.#closeSession();
-    this.#database.close();
+    if (this.#database.isOpen) this.#database.close();
   }
 
   async #execute(runId: string): Promise<void> {

@@ -1,0 +1,161 @@
+import { Command, CommanderError, Option } from 'commander';
+import { LakeBusyError, LakeUnusableError, messageOf, UsageError } from '../functions/core/errors.ts';
+import type { CommandContext, CommonOptions } from './lake.ts';
+import { createOutput } from './output.ts';
+
+/** `stedi`: the pipeline on one machine. Exit codes: 0 good, 1 the run or a check failed, 2 used wrongly. */
+const program = new Command('stedi')
+  .description(
+    'Drop customer, step trainer and accelerometer files; get tables that hold only people who share their data for research',
+  )
+  .option('--lake <dir>', 'the lake’s folder', 'lake')
+  .option('--json', 'print one JSON value to standard output, everything else to standard error', false)
+  .option('--settings <file>', 'the settings file (default: settings.json of the project)')
+  .option('--set <key=value>', 'a setting for this call; can be repeated', (value: string, all: string[]) => [...all, value], [])
+  .addOption(new Option('--expect <counts>', 'check the published reference counts').choices(['published']))
+  .helpOption('-h, --help', 'help for a command, with examples')
+  .addHelpCommand(false)
+  .configureHelp({ showGlobalOptions: true })
+  .showHelpAfterError('(--help shows how)')
+  .exitOverride()
+  .configureOutput({ writeErr: (text) => process.stderr.write(text) })
+  .addHelpText(
+    'after',
+    `
+Examples:
+  stedi start                                   sample data in ./lake, one run
+  stedi run ~/Downloads/stedi                   put files into landing and run
+  stedi run --set mlJoin=time                   run under another policy
+  stedi query "select count(*) from customer_trusted"
+  stedi rejects --export mended                 rejected records, to mend and drop again
+Exit codes: 0 good, 1 the run or a check failed or a file is held, 2 used wrongly`,
+  );
+
+type Action = (context: CommandContext) => Promise<number>;
+
+/** Runs an action with the options that every command takes, and keeps its exit code. */
+async function act(action: Action): Promise<void> {
+  const options = program.opts<CommonOptions>();
+  process.exitCode = await action({ options, output: createOutput(options.json) });
+}
+
+function command(usage: string, description: string, examples: readonly string[]): Command {
+  return program
+    .command(usage)
+    .description(description)
+    .addHelpText('after', `\nExamples:\n${examples.map((example) => `  stedi ${example}`).join('\n')}`);
+}
+
+command('start', 'make sample data where there is none, run, and show what to try next', [
+  'start',
+  'start --lake /tmp/try',
+]).action(() => act(async (context) => (await import('./commands/start.ts')).start(context)));
+
+command('run [source...]', 'put the files of the sources into landing, and run until nothing is pending', [
+  'run                              what is pending, files that other programs put into landing included',
+  'run ~/Downloads/stedi            all files below a folder; customer, accelerometer or step_trainer in a path tells the table',
+  'run --set consentFrom=consent-date --json',
+  'run --expect published           fail unless the counts are those of the published reference',
+]).action((sources: string[]) => act(async (context) => (await import('./commands/run.ts')).run(context, sources)));
+
+command('drop <table> <file...>', 'put files into one landing folder', [
+  'drop customer_landing new-customers.json',
+  'drop accelerometer_landing *.json.gz',
+]).action((table: string, files: string[]) =>
+  act(async (context) => (await import('./commands/drop.ts')).drop(context, table, files)),
+);
+
+command('watch', 'stay and process what arrives in the landing folders, until Ctrl-C', [
+  'watch',
+  'watch --set settleSeconds=10',
+]).action(() => act(async (context) => (await import('./commands/watch.ts')).watch(context)));
+
+command('runs', 'history: all runs, the latest first', ['runs', 'runs --json']).action(() =>
+  act(async (context) => (await import('./commands/history.ts')).runs(context)),
+);
+
+command('show <run>', 'one run: its files, steps, counts, expectations and timings', [
+  'show last',
+  'show run-20261121-101500-a1b2c3 --json',
+]).action((run: string) => act(async (context) => (await import('./commands/history.ts')).show(context, run)));
+
+command('files', 'the ledger: every file version with its state, run, records and rejects', ['files', 'files --state held'])
+  .option('--state <state>', 'only pending, claimed, loaded or held files')
+  .action(({ state }: { state?: string }) => act(async (context) => (await import('./commands/files.ts')).files(context, state)));
+
+command('rejects', 'rejected records with file, line and reason, those of failed runs too', [
+  'rejects',
+  'rejects --run run-20261121-101500-a1b2c3',
+  'rejects --export mended',
+])
+  .option('--run <run>', 'only those of one run')
+  .option('--export <dir>', 'write them back out, one file for each landing file, to be mended and dropped again')
+  .action(({ run, export: folder }: { run?: string; export?: string }) =>
+    act(async (context) => (await import('./commands/rejects.ts')).rejects(context, run, folder)),
+  );
+
+command('retry [file...]', 'held files go back to pending', [
+  'retry customer_landing/odd.json',
+  'retry --run run-20261121-101500-a1b2c3',
+])
+  .option('--run <run>', 'all files that this run left held')
+  .action((files: string[], { run }: { run?: string }) =>
+    act(async (context) => (await import('./commands/retry.ts')).retry(context, files, run)),
+  );
+
+command('rebuild', 'build every table anew from landing and compare with what is there', ['rebuild', 'rebuild --replace'])
+  .option('--replace', 'replace the tables by the rebuilt ones', false)
+  .action(({ replace }: { replace: boolean }) =>
+    act(async (context) => (await import('./commands/rebuild.ts')).rebuild(context, replace)),
+  );
+
+command('query <sql>', 'read-only SQL over all tables', [
+  'query "select reason, count(*) from rejected group by 1"',
+  'query "select * from machine_learning_curated limit 5" --json',
+]).action((sql: string) => act(async (context) => (await import('./commands/query.ts')).query(context, sql)));
+
+command('graph', 'the state machine with its steps, as text', ['graph']).action(() =>
+  act(async (context) => (await import('./commands/graph.ts')).graph(context)),
+);
+
+command('generate', 'sample data of the real shape, the same for the same seed', [
+  'generate --out sample                           the published counts exactly',
+  'generate --out sample --customers 20000         the same proportions, larger',
+  'generate --out sample --dirty --seed 7          with every kind of defect mixed in',
+])
+  .requiredOption('--out <dir>', 'where to write the landing folders')
+  .option('--customers <n>', 'how many customers', Number, 956)
+  .option('--seed <s>', 'another seed gives other data with the same counts', Number, 1)
+  .option('--dirty', 'mix in every kind of defect, and say how many of each', false)
+  .action((flags: { out: string; customers: number; seed: number; dirty: boolean }) =>
+    act(async (context) => (await import('./commands/generateData.ts')).generateData(context, flags)),
+  );
+
+command('check', 'is this lake healthy: conservation, audits, ledger against tables, nothing half done', [
+  'check',
+  'check --json',
+]).action(() => act(async (context) => (await import('./commands/check.ts')).check(context)));
+
+/** Codes of the operating system for a lake that can't be read or written. */
+const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTDIR', 'EIO']);
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const text = messageOf(error);
+  const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+  if (error instanceof UsageError) console.error(text);
+  else if (error instanceof LakeBusyError || error instanceof LakeUnusableError) console.error(text);
+  else if (UNUSABLE.has(code) || /unable to open database file|readonly database|disk is full|No space left/i.test(text)) {
+    console.error(
+      `The lake ${program.opts<CommonOptions>().lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`,
+    );
+  } else console.error(`${text}\n(set STEDI_DEBUG=1 to see where this comes from)`);
+  if (process.env['STEDI_DEBUG'] === '1') console.error(error);
+  return error instanceof UsageError ? 2 : 1;
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}

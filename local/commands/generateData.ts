@@ -1,0 +1,35 @@
+import { figure, table } from '../../functions/core/renderReport.ts';
+import { generate } from '../generate.ts';
+import type { CommandContext } from '../lake.ts';
+
+export interface GenerateFlags {
+  out: string;
+  customers: number;
+  seed: number;
+  dirty: boolean;
+}
+
+/** Sample data of the real shape, deterministic for a seed. */
+export async function generateData({ output }: CommandContext, flags: GenerateFlags): Promise<number> {
+  const generated = await generate(flags);
+  output.result(generated, () =>
+    [
+      `${figure(generated.files)} files, ${figure(generated.bytes)} bytes in ${flags.out}`,
+      table(
+        ['landing table', 'records'],
+        Object.entries(generated.records).map(([name, records]) => [name, figure(records)]),
+      ),
+      ...(generated.defects.length === 0
+        ? []
+        : [
+            table(
+              ['defect', 'count', 'what'],
+              generated.defects.map(({ kind, count, what }) => [kind, figure(count), what]),
+              ['l', 'r', 'l'],
+            ),
+          ]),
+      `Next: npx stedi run ${flags.out}`,
+    ].join('\n\n'),
+  );
+  return 0;
+}

@@ -1,0 +1,126 @@
+import { constants, createReadStream } from 'node:fs';
+import { copyFile, link, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { UsageError } from '../functions/core/errors.ts';
+import type { LandingTable } from '../functions/core/steps.ts';
+import { isIgnoredName, isMissing } from './landing.ts';
+
+/** A file that is to be dropped, and the landing table it belongs to. */
+export interface Drop {
+  table: LandingTable;
+  file: string;
+}
+
+export interface Dropped {
+  key: string;
+  /** False when the same content already stood there under this name. */
+  added: boolean;
+}
+
+const WORDS: readonly (readonly [RegExp, LandingTable])[] = [
+  [/customer/g, 'customer_landing'],
+  [/accelerometer/g, 'accelerometer_landing'],
+  [/step[_-]?trainer/g, 'step_trainer_landing'],
+];
+
+/** The landing table that a path tells by its words; the one nearest the file name counts. */
+export function tableOfPath(relative: string): LandingTable | null {
+  for (const part of relative.toLowerCase().split(path.sep).reverse()) {
+    const found = WORDS.flatMap(([word, table]) => [...part.matchAll(word)].map(({ index }) => ({ index, table })));
+    const last = found.sort((one, other) => one.index - other.index).at(-1);
+    if (last !== undefined) return last.table;
+  }
+  return null;
+}
+
+/**
+ * The files of sources (files, or folders with all that is below them), each with its landing table.
+ * @throws UsageError naming sources that don't exist and files whose table can't be told; nothing is copied then
+ */
+export async function findDrops(sources: readonly string[]): Promise<Drop[]> {
+  const drops: Drop[] = [];
+  const untold: string[] = [];
+  for (const source of sources) {
+    for (const { file, below } of await filesOf(source)) {
+      const table = tableOfPath(below);
+      if (table === null) untold.push(file);
+      else drops.push({ table, file });
+    }
+  }
+  if (untold.length > 0) {
+    throw new UsageError(
+      `The landing table of ${untold.length === 1 ? 'this file' : 'these files'} can't be told:\n  ${untold.join('\n  ')}\n` +
+        'Expected the word customer, accelerometer or step_trainer in the path below the source; nothing was copied. ' +
+        'To name the table yourself: stedi drop TABLE FILE…',
+    );
+  }
+  return drops;
+}
+
+async function filesOf(source: string): Promise<{ file: string; below: string }[]> {
+  const found = await stat(source).catch((error: unknown) => {
+    if (isMissing(error)) throw new UsageError(`${source} does not exist; expected a file or a folder with landing files`);
+    throw error;
+  });
+  if (!found.isDirectory()) return [{ file: source, below: path.basename(source) }];
+  const entries = await readdir(source, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .map((file) => ({ file, below: path.relative(source, file) }))
+    .filter(({ below }) => !below.split(path.sep).some(isIgnoredName))
+    .sort((one, other) => (one.below < other.below ? -1 : 1));
+}
+
+/** Puts files into landing. A name that is taken is never overwritten: other content gets a suffix. */
+export async function dropFiles(landingRoot: string, drops: readonly Drop[]): Promise<Dropped[]> {
+  const dropped: Dropped[] = [];
+  for (const drop of drops) dropped.push(await dropFile(landingRoot, drop));
+  return dropped;
+}
+
+async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dropped> {
+  const folder = path.join(landingRoot, table);
+  await mkdir(folder, { recursive: true });
+  const partial = path.join(folder, `.${path.basename(file)}.${process.pid}.part`);
+  try {
+    await copyFile(file, partial, constants.COPYFILE_FICLONE);
+    for (let number = 1; ; number += 1) {
+      const name = suffixed(path.basename(file), number);
+      const target = path.join(folder, name);
+      try {
+        await link(partial, target); // unlike rename, it never replaces
+        return { key: `${table}/${name}`, added: true };
+      } catch (error) {
+        if (!isTaken(error)) throw error;
+        if (await sameContent(partial, target)) return { key: `${table}/${name}`, added: false };
+      }
+    }
+  } finally {
+    await rm(partial, { force: true });
+  }
+}
+
+/** `readings.json` becomes `readings-2.json`. */
+function suffixed(name: string, number: number): string {
+  if (number === 1) return name;
+  const dot = name.indexOf('.', 1);
+  return dot === -1 ? `${name}-${number}` : `${name.slice(0, dot)}-${number}${name.slice(dot)}`;
+}
+
+async function sameContent(one: string, other: string): Promise<boolean> {
+  if ((await stat(one)).size !== (await stat(other)).size) return false;
+  return (await hashOf(one)) === (await hashOf(other));
+}
+
+async function hashOf(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file), hash);
+  return hash.digest('hex');
+}
+
+function isTaken(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIST';
+}

@@ -1,0 +1,94 @@
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { z } from 'zod';
+import { LakeUnusableError, messageOf, UsageError } from '../functions/core/errors.ts';
+import { parseSettings, PUBLISHED_REFERENCE } from '../functions/core/settings.ts';
+import type { Settings } from '../functions/core/settings.ts';
+import { lakePaths, LocalHome } from './home.ts';
+import type { HomeOptions } from './home.ts';
+import { ProcessLock } from './processLock.ts';
+import { PROJECT } from './sources.ts';
+import type { Output } from './output.ts';
+
+/** The options that every command takes. */
+export interface CommonOptions {
+  lake: string;
+  json: boolean;
+  settings?: string;
+  set: string[];
+  expect?: 'published';
+}
+
+/** @throws UsageError for a settings file that is missing, is no JSON or holds unknown or wrong settings */
+export function loadSettings({ settings: file, set, expect }: CommonOptions): Settings {
+  const location = file ?? new URL('settings.json', PROJECT);
+  const name = file ?? 'settings.json';
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(location, 'utf8'));
+  } catch (error) {
+    throw new UsageError(`Settings: ${name} can't be read (${messageOf(error)}); expected a JSON file, see settings.schema.json`);
+  }
+  const object = z.record(z.string(), z.unknown()).safeParse(value);
+  if (!object.success) throw new UsageError(`Settings: ${name} must hold one JSON object`);
+  const settings = parseSettings(object.data, name, set);
+  return expect === 'published'
+    ? { ...settings, expectedCounts: { ...settings.expectedCounts, ...PUBLISHED_REFERENCE } }
+    : settings;
+}
+
+/** @throws UsageError when there is no lake yet */
+export function requireLake(folder: string): void {
+  if (existsSync(lakePaths(folder).ledger)) return;
+  throw new UsageError(
+    `${folder} holds no lake yet; "stedi run SOURCE --lake ${folder}" makes one, "npm start" makes one with sample data`,
+  );
+}
+
+/** Opens the lake for one command; nothing else may work on it meanwhile. */
+export async function withLake<T>(
+  options: CommonOptions,
+  homeOptions: Pick<HomeOptions, 'log' | 'onAlert' | 'settleMs'>,
+  command: string,
+  work: (home: LocalHome) => Promise<T>,
+): Promise<T> {
+  const settings = loadSettings(options);
+  makeFolder(options.lake);
+  const lock = ProcessLock.acquire(options.lake, `stedi ${command}`);
+  try {
+    const home = new LocalHome({ ...homeOptions, folder: options.lake, settings });
+    try {
+      return await work(home);
+    } finally {
+      home.close();
+      rmSync(home.paths.scratch, { recursive: true, force: true });
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+/** Opens what can be read while a run goes on: the ledger, landing and the runs' files. */
+export async function withLedger<T>(options: CommonOptions, work: (home: LocalHome) => Promise<T>): Promise<T> {
+  requireLake(options.lake);
+  const home = new LocalHome({ folder: options.lake, settings: loadSettings(options) });
+  try {
+    return await work(home);
+  } finally {
+    home.close();
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new LakeUnusableError(
+      `the lake ${folder} can't be made: ${messageOf(error)}; choose another folder with --lake, or mend its permissions`,
+    );
+  }
+}
+
+export interface CommandContext {
+  options: CommonOptions;
+  output: Output;
+}
