@@ -13,7 +13,8 @@ import type { Alerts, FileVersion, Log, Ports, PublishedLake } from '../function
 import { reconcile } from '../functions/reconcile.ts';
 import { report } from '../functions/report.ts';
 import { validate } from '../functions/validate.ts';
-import { countTables, publishedRun, RunTables } from './duckdb/runTables.ts';
+import { countTables, publishedRun } from './duckdb/counts.ts';
+import { RunTables } from './duckdb/runTables.ts';
 import { openSession } from './duckdb/session.ts';
 import type { Session } from './duckdb/session.ts';
 import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './events.ts';
@@ -186,6 +187,7 @@ export class LocalHome {
 
   async #onEnd(end: Ended): Promise<void> {
     this.ended.push(end);
+    await this.#runTables?.tables.end();
     this.#runTables = null;
     this.#closeSession(); // what was not published is gone with it
     await reconcile(this.ports)(statusChanged(end.runId, end.status), lambdaContext('reconcile'));

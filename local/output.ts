@@ -11,6 +11,13 @@ export interface Output {
 }
 
 export function createOutput(json: boolean): Output {
+  // A reader that has seen enough (`stedi files | head`) is no error.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit();
+      throw error;
+    });
+  }
   return {
     json,
     say(text) {

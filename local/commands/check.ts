@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { landingContractOf } from '../../functions/core/contracts.ts';
 import { table } from '../../functions/core/renderReport.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
-import { createViews, countLake, publishedRun, runAudits } from '../duckdb/runTables.ts';
+import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
 import { countOf, literal, rowsOf, whole } from '../duckdb/session.ts';
 import type { LocalHome } from '../home.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';

@@ -1,18 +1,17 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { z } from 'zod';
 import { contractOf, stagedBy } from '../../functions/core/contracts.ts';
 import { LockLostError } from '../../functions/core/errors.ts';
-import { auditsSchema } from '../../functions/core/runFiles.ts';
-import type { Audits, LoadCounts, Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
-import type { Policies } from '../../functions/core/settings.ts';
-import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
+import type { Audits, Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
+import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable, ModelTable } from '../../functions/core/steps.ts';
 import { sqlFiles } from '../sources.ts';
-import { countOf, literal, numbersOf, rowsOf, whole } from './session.ts';
+import { countLake, publishedRun, runAudits } from './counts.ts';
+import { countOf, literal } from './session.ts';
 import type { Session } from './session.ts';
-import { stage } from './stage.ts';
+import { read, stage } from './stage.ts';
+import type { Read, StageContext } from './stage.ts';
 import { createTable, ensureTables } from './tables.ts';
 
 /** Where a lake keeps what a run needs. */
@@ -28,6 +27,8 @@ export class RunTables {
   readonly #manifest: Manifest;
   readonly #folders: RunFolders;
   readonly #models = sqlFiles('models');
+  /** What is read of each landing table: all from the start, for reading keeps busy the cores that writing leaves idle. */
+  readonly #reads = new Map<LandingTable, Promise<Read>>();
 
   private constructor(session: Session, manifest: Manifest, folders: RunFolders) {
     this.#session = session;
@@ -46,7 +47,35 @@ export class RunTables {
       create table if not exists operations.published (run_id VARCHAR, definition VARCHAR);
       create or replace temp table policy as select ${literal(mlJoin)} as ml_join, ${literal(consentFrom)} as consent_from`);
     await ensureTables(session.run);
-    return new RunTables(session, manifest, folders);
+    const tables = new RunTables(session, manifest, folders);
+    tables.#readAhead();
+    return tables;
+  }
+
+  /** Resolves when nothing reads any more. */
+  async end(): Promise<void> {
+    await Promise.allSettled(this.#reads.values());
+  }
+
+  #readAhead(): void {
+    let before: Promise<unknown> = Promise.resolve();
+    for (const table of LANDING_TABLES) {
+      const files = this.#manifest.files.filter((file) => file.table === table);
+      const reading = before.then(() => read(this.#stageContext(), table, files));
+      before = reading.catch(() => undefined); // the step that stages the table meets the error
+      this.#reads.set(table, reading);
+    }
+  }
+
+  #stageContext(): StageContext {
+    const { landingRoot, scratchFolder, runFolder } = this.#folders;
+    return {
+      session: this.#session,
+      runId: this.#manifest.runId,
+      landingRoot,
+      scratchFolder,
+      rejectsFolder: path.join(runFolder, 'rejects'),
+    };
   }
 
   /** The job of one table: stages its landing table where it has one, then builds the table from its model. */
@@ -104,14 +133,9 @@ export class RunTables {
   }
 
   async #stage(table: LandingTable) {
-    const { runId, files } = this.#manifest;
-    const { landingRoot, scratchFolder, runFolder } = this.#folders;
-    const context = { session: this.#session, runId, landingRoot, scratchFolder, rejectsFolder: path.join(runFolder, 'rejects') };
-    return stage(
-      context,
-      table,
-      files.filter((file) => file.table === table),
-    );
+    const reading = this.#reads.get(table);
+    if (reading === undefined) throw new Error(`${table} was not read`);
+    return stage(this.#stageContext(), table, await reading);
   }
 
   async #replace(step: ModelTable): Promise<void> {
@@ -129,75 +153,6 @@ export class RunTables {
     if (sql === undefined) throw new Error(`glue/models/${name}.sql is missing`);
     return sql;
   }
-}
-
-/** Sets up what models, audits and counts read besides the published tables; for a session without a run. */
-export async function createViews(connection: DuckDBConnection, { mlJoin, consentFrom }: Policies): Promise<void> {
-  await connection.run(
-    `create or replace temp table policy as select ${literal(mlJoin)} as ml_join, ${literal(consentFrom)} as consent_from`,
-  );
-  await connection.run(`create or replace temp view current_customer as ${sqlFiles('models').get('current_customer') ?? ''}`);
-}
-
-/** Rows that each audit returns. */
-export async function runAudits(connection: DuckDBConnection): Promise<Audits['audits']> {
-  const audits: Audits['audits'] = [];
-  for (const [name, sql] of sqlFiles('audits')) audits.push({ name, rows: await countOf(connection, `(${sql})`) });
-  return audits;
-}
-
-/** The run whose tables a connection sees; null in a lake that never published. */
-export async function publishedRun(connection: DuckDBConnection): Promise<string | null> {
-  const tables = await rowsOf(
-    connection,
-    "select 1 from duckdb_tables() where schema_name = 'operations' and table_name = 'published'",
-    z.unknown(),
-  );
-  if (tables.length === 0) return null;
-  const [row] = await rowsOf(connection, 'select run_id from operations.published', z.object({ run_id: z.string() }));
-  return row?.run_id ?? null;
-}
-
-/** count(*) of every published table. */
-export async function countTables(connection: DuckDBConnection): Promise<Audits['counts']> {
-  const selects = PUBLISHED_TABLES.map((table) => `(select count(*) from ${table}) as ${table}`);
-  return auditsSchema.shape.counts.parse(await numbersOf(connection, `select ${selects.join(', ')}`));
-}
-
-/** All counts of `glue/counts/`, and of the tables. */
-export async function countLake(
-  connection: DuckDBConnection,
-): Promise<Pick<Audits, 'counts' | 'loads' | 'withheld' | 'identity'>> {
-  const sql = sqlFiles('counts');
-  const reasons = async (name: string) => {
-    const rows = await rowsOf(connection, sql.get(name) ?? '', z.object({ reason: z.string(), readings: whole }));
-    return Object.fromEntries(rows.map(({ reason, readings }) => [reason, readings] as const).sort());
-  };
-  const loads = await rowsOf(connection, sql.get('loads') ?? '', loadsRow);
-  const { same_time: sameTime = 0, same_person: samePerson = 0 } = await numbersOf(connection, sql.get('identity') ?? '');
-  return {
-    counts: await countTables(connection),
-    loads: {
-      customer_landing: loadsOf(loads, 'customer_landing'),
-      accelerometer_landing: loadsOf(loads, 'accelerometer_landing'),
-      step_trainer_landing: loadsOf(loads, 'step_trainer_landing'),
-    },
-    withheld: { accelerometer: await reasons('withheld_accelerometer'), step_trainer: await reasons('withheld_step_trainer') },
-    identity: { sameTime, samePerson, otherPerson: sameTime - samePerson },
-  };
-}
-
-const loadsRow = z.object({
-  landing_table: z.enum(LANDING_TABLES),
-  landed: whole,
-  staged: whole,
-  duplicate: whole,
-  rejected: whole,
-});
-
-function loadsOf(rows: readonly z.infer<typeof loadsRow>[], table: LandingTable): LoadCounts {
-  const { landed = 0, staged = 0, duplicate = 0, rejected = 0 } = rows.find((row) => row.landing_table === table) ?? {};
-  return { landed, staged, duplicate, rejected };
 }
 
 /** People and devices whose rows may go: of those trusted before, who withdrew, and which are now held by more than one person. */

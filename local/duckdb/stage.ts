@@ -9,8 +9,10 @@ import type { Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
 import { scanAll } from '../reader/scanAll.ts';
 import type { Scanned } from '../reader/scan.ts';
+import { publishedRun } from './counts.ts';
 import { countOf, fileList, literal, numbersOf, rowsOf, whole } from './session.ts';
 import type { Session } from './session.ts';
+import { createTable } from './tables.ts';
 
 export interface StageContext {
   session: Session;
@@ -29,27 +31,33 @@ interface Incoming extends ManifestFile {
   scanned: Scanned;
 }
 
-/**
- * Stages the claimed files of a landing table: reads them, keeps each valid record once, and records loads and rejects,
- * all in the run's transaction. File versions that the lake already holds are not read again.
- */
+/** Landing files of one table as they were read, and the counts of those that the lake holds already. */
+export interface Read {
+  incoming: Incoming[];
+  held: Map<string, Load>;
+}
+
+/** Reads the claimed files of a landing table; file versions that the lake already holds are not read again. Touches no table. */
+export async function read(context: StageContext, table: LandingTable, files: readonly ManifestFile[]): Promise<Read> {
+  const held = await alreadyLoaded(context.session.aside, table, files);
+  const incoming = await scanFiles(
+    context,
+    landingContractOf(table),
+    files.filter((file) => !held.has(fileId(file))),
+  );
+  return { incoming, held };
+}
+
+/** Stages what was read: keeps each valid record once, and records loads and rejects, all in the run's transaction. */
 export async function stage(
   context: StageContext,
   table: LandingTable,
-  files: readonly ManifestFile[],
+  { incoming, held }: Read,
 ): Promise<NonNullable<StepMetrics['staging']>> {
   const started = performance.now();
   const { run } = context.session;
   const contract = landingContractOf(table);
   const rowsBefore = await countOf(run, contract.feeds);
-  // A database of its own: the run's transaction sees no table that is made in a database after it first looked there.
-  await context.session.aside.run(`attach ':memory:' as ${scratchOf(table)}`);
-  const held = await alreadyLoaded(run, table, files);
-  const incoming = await scanFiles(
-    context,
-    contract,
-    files.filter((file) => !held.has(fileId(file))),
-  );
   await loadRejects(context, table, incoming);
   const counts = await loadRecords(context, contract, incoming);
   const loads = incoming.map(({ key, version, scanned }, at): Load => {
@@ -66,38 +74,29 @@ export async function stage(
     };
   });
   await recordLoads(run, table, context.runId, loads);
-  await context.session.aside.run(`detach ${scratchOf(table)}`);
   return {
     landingTable: table,
-    seconds: seconds(started),
+    seconds: Math.round(performance.now() - started) / 1000,
     rows: await countOf(run, contract.feeds),
     rowsBefore,
     files: [...held.values(), ...loads],
   };
 }
 
-/** The database in memory that holds what was read, until it is staged. */
-function scratchOf(table: LandingTable): string {
-  return `scratch_${table}`;
-}
-
 function fileId({ key, version }: { key: string; version: string }): string {
   return `${key} ${version}`;
 }
 
-function seconds(started: number): number {
-  return Math.round(performance.now() - started) / 1000;
-}
-
 /** What the lake knows of file versions that an earlier run has published, though the ledger does not (design section 6). */
 async function alreadyLoaded(
-  run: DuckDBConnection,
+  connection: DuckDBConnection,
   table: LandingTable,
   files: readonly ManifestFile[],
 ): Promise<Map<string, Load>> {
+  if ((await publishedRun(connection)) === null) return new Map();
   const wanted = new Set(files.map(fileId));
   const loads = await rowsOf(
-    run,
+    connection,
     `select file as key, version, landed, staged, duplicate, rejected from loads where landing_table = ${literal(table)}`,
     z.object({ key: z.string(), version: z.string(), landed: whole, staged: whole, duplicate: whole, rejected: whole }),
   );
@@ -146,9 +145,7 @@ async function loadRejects(
   for (const { path: file } of rejects) await appendFile(kept, await readFile(file));
   const columns = contractOf('rejected').columns.map(({ name, type }) => `${literal(name)}: ${literal(type)}`);
   const longest = Math.max(...rejects.map(({ longestLine }) => longestLine));
-  const scratch = `${scratchOf(table)}.rejects`;
-  await session.aside.run(`create table ${scratch} as from ${jsonLines([kept], columns, longest)}`);
-  await session.run.run(`insert into rejected by name from ${scratch}`);
+  await session.run.run(`insert into rejected by name from ${jsonLines([kept], columns, longest)}`);
 }
 
 const DUCKDB_READER_TYPE: Record<LandingColumn['rule'], string> = {
@@ -183,16 +180,26 @@ function jsonLines(paths: readonly string[], columns: readonly string[], longest
 
 /** Loads the valid records of all files and answers how many of each file were staged and how many were duplicates. */
 async function loadRecords(
-  { session }: StageContext,
+  { session: { run } }: StageContext,
   contract: LandingContract,
   incoming: readonly Incoming[],
 ): Promise<{ staged: number; duplicate: number }[]> {
-  const scratch = `${scratchOf(contract.table)}.incoming`;
-  const types = contract.columns.map(({ name, rule }) => `"${name}" ${DUCKDB_READER_TYPE[rule]}`);
-  await session.aside.run(`create table ${scratch} (file INTEGER, ${types.join(', ')})`);
-  for (const group of readGroups(incoming)) await session.aside.run(`insert into ${scratch} ${selectRecords(contract, group)}`);
-  const counts = await stageOnce(session.run, contract, scratch);
-  return incoming.map((_, file) => counts.get(file) ?? { staged: 0, duplicate: 0 });
+  const { feeds } = contract;
+  const arrived = `${feeds}_arrived`;
+  // Everything is read before anything is counted; the reader has seen to it that no line can fail here.
+  await createTable(run, contractOf(feeds), arrived);
+  await run.run(`alter table ${arrived} add column file INTEGER`);
+  for (const group of readGroups(incoming)) await run.run(`insert into ${arrived} ${selectRecords(contract, group)}`);
+  const valid = await countsByFile(run, `select file, count(*) as records from ${arrived} group by file`);
+  const duplicates = await removeDuplicates(run, contract, arrived);
+
+  await run.run(`alter table ${arrived} drop column file`);
+  if ((await countOf(run, feeds)) === 0) await run.run(`drop table ${feeds}; alter table ${arrived} rename to ${feeds}`);
+  else await run.run(`insert into ${feeds} by name from ${arrived}; drop table ${arrived}`);
+  return incoming.map((_, file) => {
+    const duplicate = duplicates.get(file) ?? 0;
+    return { staged: (valid.get(file) ?? 0) - duplicate, duplicate };
+  });
 }
 
 interface ReadGroup {
@@ -223,7 +230,9 @@ function selectRecords(contract: LandingContract, { files, spelling, values, lon
   const selected = columns.map(({ rule, field }) => (values === 'final' ? `"${field}"` : cleanValue(rule, field)));
   const numbers = files.map(({ number }) => number);
   const number = numbers.every((value, at) => value === at) ? 'file_index' : `[${numbers.join(', ')}][file_index + 1]`;
-  return `select ${number}::INTEGER, ${selected.join(', ')} from ${jsonLines(
+  if (contract.time !== undefined)
+    selected.push(`date '1970-01-01' + ("${spelling[contract.time] ?? contract.time}" // 86400000)::INTEGER`);
+  return `select ${selected.join(', ')}, ${number}::INTEGER from ${jsonLines(
     files.map((file) => file.path),
     fields,
     longestLine,
@@ -231,72 +240,53 @@ function selectRecords(contract: LandingContract, { files, spelling, values, lon
 }
 
 /**
- * Stages each incoming record unless it is a duplicate. Equal records have equal hashes, so only records whose hash is seen twice
- * (in the run, or in the run and the staging table) are compared in full: usually none.
+ * Removes arrived records that are staged already or that stand twice among them, all but the first, and answers how many of each
+ * file. Equal records have equal hashes, so only records whose hash is seen twice are compared in full: usually none.
  */
-async function stageOnce(
-  run: DuckDBConnection,
-  contract: LandingContract,
-  incoming: string,
-): Promise<Map<number, { staged: number; duplicate: number }>> {
+async function removeDuplicates(run: DuckDBConnection, contract: LandingContract, arrived: string): Promise<Map<number, number>> {
   const names = contract.columns.map(({ name }) => `"${name}"`);
   const hash = `hash(${names.join(', ')})`;
-  const suspects = `suspects_${contract.table}`;
-  const insert = `insert into ${contract.feeds} (${[...names, ...(contract.time === undefined ? [] : ['reading_date'])].join(', ')})`;
-  const values = [
-    ...names,
-    ...(contract.time === undefined ? [] : [`date '1970-01-01' + ("${contract.time}" // 86400000)::INTEGER`]),
-  ].join(', ');
-
-  if (!(await seenTwice(run, contract, incoming, hash))) {
-    await run.run(`${insert} select ${values} from ${incoming}`);
-    return countsByFile(run, `select file, count(*) as staged, 0 as duplicate from ${incoming} group by file`);
-  }
+  if (!(await seenTwice(run, contract, arrived, hash))) return new Map();
+  const [suspects, twins] = [`suspects_${contract.table}`, `twins_${contract.table}`];
+  const same = names.map((name) => `staged.${name} is not distinct from twin.${name}`).join(' and ');
   await run.run(`
     create or replace temp table ${suspects} as
-    select ${hash} as h from ${incoming} group by 1 having count(*) > 1
-    union
-    select ${hash} from ${contract.feeds} where ${hash} in (select ${hash} from ${incoming})`);
-  const same = names.map((name) => `staged.${name} is not distinct from ${name.replace('"', 'first."')}`).join(' and ');
-  const firsts = `firsts_${contract.table}`;
-  await run.run(`
-    create or replace temp table ${firsts} as
-    from (from ${incoming} where ${hash} in (from ${suspects}) qualify row_number() over (partition by ${names.join(', ')} order by file) = 1) as first
-    where not exists (from ${contract.feeds} as staged where ${same})`);
-  await run.run(`${insert} select ${values} from ${incoming} where ${hash} not in (from ${suspects})`);
-  await run.run(`${insert} select ${values} from ${firsts}`);
-  return countsByFile(
-    run,
-    `with plain as (
-       select file, count(*) filter (${hash} not in (from ${suspects})) as staged, count(*) filter (${hash} in (from ${suspects})) as suspect
-       from ${incoming} group by file),
-     first as (select file, count(*) as staged from ${firsts} group by file)
-     select plain.file, plain.staged + coalesce(first.staged, 0) as staged, plain.suspect - coalesce(first.staged, 0) as duplicate
-     from plain left join first using (file)`,
-  );
+      select ${hash} as h from ${arrived} group by 1 having count(*) > 1
+      union
+      select ${hash} from ${contract.feeds} where ${hash} in (select ${hash} from ${arrived});
+    create or replace temp table ${twins} as
+      select *, row_number() over (partition by ${names.join(', ')} order by file) = 1
+        and not exists (from ${contract.feeds} as staged where ${same}) as is_first
+      from ${arrived} as twin where ${hash} in (from ${suspects});
+    delete from ${arrived} where ${hash} in (from ${suspects});
+    insert into ${arrived} select * exclude (is_first) from ${twins} where is_first`);
+  return countsByFile(run, `select file, count(*) as records from ${twins} where not is_first group by file`);
 }
 
-async function countsByFile(run: DuckDBConnection, sql: string): Promise<Map<number, { staged: number; duplicate: number }>> {
-  const rows = await rowsOf(run, sql, z.object({ file: whole, staged: whole, duplicate: whole }));
-  return new Map(rows.map(({ file, staged, duplicate }) => [file, { staged, duplicate }]));
+async function countsByFile(run: DuckDBConnection, sql: string): Promise<Map<number, number>> {
+  const rows = await rowsOf(run, sql, z.object({ file: whole, records: whole }));
+  return new Map(rows.map(({ file, records }) => [file, records]));
 }
 
-/** Whether any two records may be equal: of the incoming ones, or of these and the staged ones. */
+/** Whether any two records may be equal: of the arrived ones, or of these and the staged ones. */
 async function seenTwice(
   run: DuckDBConnection,
   { feeds, time }: LandingContract,
-  incoming: string,
+  arrived: string,
   hash: string,
 ): Promise<boolean> {
-  const { repeated = 0 } = await numbersOf(run, `select count(*) - count(distinct ${hash}) as repeated from ${incoming}`);
+  // In two halves, since DuckDB scans rows that are not committed with one thread each.
+  const halves = ['= 0', '= 1'].map((half) => `select ${hash} as h from ${arrived} where file % 2 ${half}`);
+  const { repeated = 0 } = await numbersOf(
+    run,
+    `select count(*) - count(distinct h) as repeated from (${halves.join(' union all ')})`,
+  );
   if (repeated > 0) return true;
   // Staged readings of other times can't be equal; DuckDB skips their row groups.
   const { earliest, latest } =
-    time === undefined
-      ? {}
-      : await numbersOf(run, `select min("${time}") as earliest, max("${time}") as latest from ${incoming}`);
+    time === undefined ? {} : await numbersOf(run, `select min("${time}") as earliest, max("${time}") as latest from ${arrived}`);
   const within = time === undefined ? 'true' : `"${time}" between ${earliest} and ${latest}`;
-  return (await countOf(run, `(from ${feeds} where ${within} and ${hash} in (select ${hash} from ${incoming}) limit 1)`)) > 0;
+  return (await countOf(run, `(from ${feeds} where ${within} and ${hash} in (select ${hash} from ${arrived}) limit 1)`)) > 0;
 }
 
 async function recordLoads(run: DuckDBConnection, table: LandingTable, runId: string, loads: readonly Load[]): Promise<void> {

@@ -22,8 +22,12 @@ export async function ensureTables(connection: DuckDBConnection): Promise<void> 
   }
 }
 
-/** Creates an empty table from its contract in place of any there is. */
-export async function createTable(connection: DuckDBConnection, { table, grain, columns }: TableContract): Promise<void> {
+/** Creates an empty table from its contract in place of any there is, under the contract's name or another. */
+export async function createTable(
+  connection: DuckDBConnection,
+  { table: own, grain, columns }: TableContract,
+  table: string = own,
+): Promise<void> {
   const definitions = columns.map(({ name, type }) => `"${name}" ${type}`);
   const comments = columns.map(({ name, comment }) => `comment on column ${table}."${name}" is ${literal(comment)};`);
   await connection.run(

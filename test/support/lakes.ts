@@ -1,9 +1,10 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseSettings } from '../../functions/core/settings.ts';
 import type { Settings } from '../../functions/core/settings.ts';
 import { LocalHome } from '../../local/home.ts';
 import type { HomeOptions } from '../../local/home.ts';
+import type { LandedFile } from '../reference/index.ts';
 import { temporaryFolders } from './folders.ts';
 
 /** The default settings, but for these. */
@@ -40,4 +41,13 @@ export async function runPending(home: LocalHome): Promise<LocalHome['ended']> {
   await home.reconcile();
   await home.executions.drain();
   return home.ended.slice(before);
+}
+
+/** Everything that stands in the landing folder, with the versions it has there. */
+export async function landedFiles(home: LocalHome): Promise<LandedFile[]> {
+  const files: LandedFile[] = [];
+  for await (const page of home.landing.list())
+    for (const { table, key, version } of page)
+      files.push({ table, key, version, bytes: readFileSync(home.landing.pathOf(key)) });
+  return files;
 }

@@ -1,20 +1,21 @@
 import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { LANDING_TABLES } from '../../functions/core/steps.ts';
+import { stagedBy } from '../../functions/core/contracts.ts';
+import type { Manifest } from '../../functions/core/runFiles.ts';
+import { MODEL_TABLES } from '../../functions/core/steps.ts';
+import { RunTables } from '../../local/duckdb/runTables.ts';
 import { openSession } from '../../local/duckdb/session.ts';
 import type { Session } from '../../local/duckdb/session.ts';
-import { stage } from '../../local/duckdb/stage.ts';
 import { ensureTables } from '../../local/duckdb/tables.ts';
-import type { LandedFile } from '../reference/index.ts';
-import { sortedTables } from './tables.ts';
+import { sorted } from '../reference/index.ts';
+import type { LandedFile, Row } from '../reference/index.ts';
+import { rowsOfTable } from './tables.ts';
 
 export const STAGED = ['customer_staging', 'accelerometer_staging', 'step_trainer_staging', 'rejected', 'loads'] as const;
+/** Each table as a sorted list of its rows' texts. */
 export type StagedTables = Record<string, string[]>;
 
-/**
- * Stages landed files without the rest of a run: each call in a lake of its own that is gone afterwards. Files are read in the order
- * they are given. Versions come as they were given.
- */
+/** Stages landed files without the rest of a run: each call in a lake of its own that is gone afterwards. */
 export class StagingBench {
   readonly #folder: string;
   readonly #session: Session;
@@ -34,10 +35,12 @@ export class StagingBench {
     this.#session.close();
   }
 
+  /** The staged tables; versions come as they were given. */
   async stage(files: readonly LandedFile[], runId: string): Promise<StagedTables> {
-    const [landingRoot, scratchFolder, rejectsFolder] = ['landing', 'scratch', 'rejects'].map((name) => this.#emptied(name));
-    if (landingRoot === undefined || scratchFolder === undefined || rejectsFolder === undefined) throw new Error('no folder');
-    const manifest = files.map(({ table, key, bytes }) => {
+    const [landingRoot, scratchFolder, runFolder] = ['landing', 'scratch', 'run'].map((name) => this.#emptied(name));
+    if (landingRoot === undefined || scratchFolder === undefined || runFolder === undefined) throw new Error('no folder');
+    const inOrder = files.toSorted((one, other) => Buffer.compare(Buffer.from(one.key), Buffer.from(other.key)));
+    const claim = inOrder.map(({ table, key, bytes }) => {
       const file = path.join(landingRoot, key);
       mkdirSync(path.dirname(file), { recursive: true });
       writeFileSync(file, bytes);
@@ -45,22 +48,23 @@ export class StagingBench {
       return { table, key, version: `${size}-${mtimeNs}`, size: Number(size), input: null };
     });
     const { run } = this.#session;
-    await run.run('begin');
+    const tables = await RunTables.begin(this.#session, manifestOf(runId, claim), { landingRoot, scratchFolder, runFolder });
     try {
-      for (const table of LANDING_TABLES) {
-        const own = manifest.filter((file) => file.table === table);
-        await stage({ session: this.#session, runId, landingRoot, scratchFolder, rejectsFolder }, table, own);
+      const landed = new Set(files.map(({ table }) => table));
+      for (const step of MODEL_TABLES) {
+        const stages = stagedBy(step);
+        // The first step is the one that looks at customers; the others are asked for what they stage alone.
+        if (stages === 'customer_landing' || (stages !== undefined && landed.has(stages)))
+          await tables.build(step, () => undefined);
       }
-      for (const [at, { key, version }] of manifest.entries()) {
-        for (const table of ['loads', 'rejected'])
-          await run.run(`update ${table} set version = $1 where file = $2 and version = $3`, [
-            files[at]?.version ?? '',
-            key,
-            version,
-          ]);
-      }
-      return await sortedTables(run, STAGED);
+      const versionOf = new Map(files.map(({ key, version }) => [key, version]));
+      return await sortedRows(STAGED, async (table) =>
+        (await rowsOfTable(run, table)).map((row) =>
+          'version' in row ? { ...row, version: versionOf.get(String(row['file'])) ?? 'unknown' } : row,
+        ),
+      );
     } finally {
+      await tables.end();
       await run.run('rollback');
     }
   }
@@ -71,4 +75,28 @@ export class StagingBench {
     mkdirSync(folder, { recursive: true });
     return folder;
   }
+}
+
+function manifestOf(runId: string, files: Manifest['files']): Manifest {
+  return {
+    runId,
+    fence: 1,
+    plannedAt: '2026-01-01T00:00:00.000Z',
+    reason: 'files',
+    definition: 'any',
+    definitionChanged: false,
+    previous: null,
+    policies: { mlJoin: 'person-and-time', consentFrom: 'any-time' },
+    files,
+  };
+}
+
+/** Tables as sorted lists of row texts, for comparison. */
+export async function sortedRows<Table extends string>(
+  tables: readonly Table[],
+  rows: (table: Table) => Promise<readonly Row[]> | readonly Row[],
+): Promise<StagedTables> {
+  const found: StagedTables = {};
+  for (const table of tables) found[table] = sorted(await rows(table));
+  return found;
 }

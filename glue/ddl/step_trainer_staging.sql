@@ -1,0 +1,11 @@
+-- Grain: one row per distinct valid step trainer reading ever landed.
+-- Athena DDL. Generated from glue/tables/step_trainer_staging.json by "npm run docs"; change it there.
+CREATE TABLE IF NOT EXISTS step_trainer_staging (
+  `sensorreadingtime` bigint COMMENT 'when the device measured, milliseconds since 1970-01-01 UTC',
+  `serialnumber` string COMMENT 'serial number of the step trainer',
+  `distancefromobject` bigint COMMENT 'distance between the device and the person',
+  `reading_date` date COMMENT 'day of the reading, UTC; the partition column'
+)
+PARTITIONED BY (`reading_date`)
+LOCATION 's3://${lake_bucket}/step_trainer_staging/'
+TBLPROPERTIES ('table_type' = 'ICEBERG')

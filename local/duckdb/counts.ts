@@ -1,0 +1,78 @@
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { z } from 'zod';
+import { auditsSchema } from '../../functions/core/runFiles.ts';
+import type { Audits, LoadCounts } from '../../functions/core/runFiles.ts';
+import type { Policies } from '../../functions/core/settings.ts';
+import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
+import type { LandingTable } from '../../functions/core/steps.ts';
+import { sqlFiles } from '../sources.ts';
+import { countOf, literal, numbersOf, rowsOf, whole } from './session.ts';
+
+/** Sets up what models, audits and counts read besides the published tables; for a session without a run. */
+export async function createViews(connection: DuckDBConnection, { mlJoin, consentFrom }: Policies): Promise<void> {
+  await connection.run(
+    `create or replace temp table policy as select ${literal(mlJoin)} as ml_join, ${literal(consentFrom)} as consent_from`,
+  );
+  await connection.run(`create or replace temp view current_customer as ${sqlFiles('models').get('current_customer') ?? ''}`);
+}
+
+/** Rows that each audit returns. */
+export async function runAudits(connection: DuckDBConnection): Promise<Audits['audits']> {
+  const audits: Audits['audits'] = [];
+  for (const [name, sql] of sqlFiles('audits')) audits.push({ name, rows: await countOf(connection, `(${sql})`) });
+  return audits;
+}
+
+/** The run whose tables a connection sees; null in a lake that never published. */
+export async function publishedRun(connection: DuckDBConnection): Promise<string | null> {
+  const tables = await rowsOf(
+    connection,
+    "select 1 from duckdb_tables() where schema_name = 'operations' and table_name = 'published'",
+    z.unknown(),
+  );
+  if (tables.length === 0) return null;
+  const [row] = await rowsOf(connection, 'select run_id from operations.published', z.object({ run_id: z.string() }));
+  return row?.run_id ?? null;
+}
+
+/** count(*) of every published table. */
+export async function countTables(connection: DuckDBConnection): Promise<Audits['counts']> {
+  const selects = PUBLISHED_TABLES.map((table) => `(select count(*) from ${table}) as ${table}`);
+  return auditsSchema.shape.counts.parse(await numbersOf(connection, `select ${selects.join(', ')}`));
+}
+
+/** All counts of `glue/counts/`, and of the tables. */
+export async function countLake(
+  connection: DuckDBConnection,
+): Promise<Pick<Audits, 'counts' | 'loads' | 'withheld' | 'identity'>> {
+  const sql = sqlFiles('counts');
+  const reasons = async (name: string) => {
+    const rows = await rowsOf(connection, sql.get(name) ?? '', z.object({ reason: z.string(), readings: whole }));
+    return Object.fromEntries(rows.map(({ reason, readings }) => [reason, readings] as const).sort());
+  };
+  const loads = await rowsOf(connection, sql.get('loads') ?? '', loadsRow);
+  const { same_time: sameTime = 0, same_person: samePerson = 0 } = await numbersOf(connection, sql.get('identity') ?? '');
+  return {
+    counts: await countTables(connection),
+    loads: {
+      customer_landing: loadsOf(loads, 'customer_landing'),
+      accelerometer_landing: loadsOf(loads, 'accelerometer_landing'),
+      step_trainer_landing: loadsOf(loads, 'step_trainer_landing'),
+    },
+    withheld: { accelerometer: await reasons('withheld_accelerometer'), step_trainer: await reasons('withheld_step_trainer') },
+    identity: { sameTime, samePerson, otherPerson: sameTime - samePerson },
+  };
+}
+
+const loadsRow = z.object({
+  landing_table: z.enum(LANDING_TABLES),
+  landed: whole,
+  staged: whole,
+  duplicate: whole,
+  rejected: whole,
+});
+
+function loadsOf(rows: readonly z.infer<typeof loadsRow>[], table: LandingTable): LoadCounts {
+  const { landed = 0, staged = 0, duplicate = 0, rejected = 0 } = rows.find((row) => row.landing_table === table) ?? {};
+  return { landed, staged, duplicate, rejected };
+}
