@@ -1,15 +1,15 @@
 #!/usr/bin/env node
 // The product needs Node 24 (for node:sqlite and TypeScript as it stands). It comes with the packages; any Node can start this file.
 import { spawn } from 'node:child_process';
-import { createRequire, enableCompileCache } from 'node:module';
+import module from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 if (process.versions.node.startsWith('24.')) {
-  enableCompileCache();
+  module.enableCompileCache();
   await import('./cli.ts');
 } else {
-  const folder = path.dirname(createRequire(import.meta.url).resolve('node/package.json'));
+  const folder = path.dirname(module.createRequire(import.meta.url).resolve('node/package.json'));
   const node = path.join(folder, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
   // Ctrl-C reaches both processes; the child decides when to end.

@@ -101,7 +101,6 @@ function listText(list: readonly Rejected[]): string {
 }
 
 function shortened(record: string): string {
-  // eslint-disable-next-line no-control-regex -- a rejected record may hold anything, a terminal must not
   const printable = record.slice(0, RECORD_WIDTH + 1).replace(/[\x00-\x1f\x7f-\x9f]/g, '·');
   return printable.length > RECORD_WIDTH ? `${printable.slice(0, RECORD_WIDTH)}…` : printable;
 }

@@ -229,7 +229,7 @@ function selectRecords(contract: LandingContract, { files, spelling, values, lon
   const fields = columns.map(({ rule, field }) => `${literal(field)}: '${DUCKDB_READER_TYPE[rule]}'`);
   const selected = columns.map(({ rule, field }) => (values === 'final' ? `"${field}"` : cleanValue(rule, field)));
   const numbers = files.map(({ number }) => number);
-  const number = numbers.every((value, at) => value === at) ? 'file_index' : `[${numbers.join(', ')}][file_index + 1]`;
+  const number = numbers.every((value, at) => value === at) ? 'file_index' : `[${numbers.join(', ')}][(file_index + 1)::BIGINT]`;
   if (contract.time !== undefined)
     selected.push(`date '1970-01-01' + ("${spelling[contract.time] ?? contract.time}" // 86400000)::INTEGER`);
   return `select ${selected.join(', ')}, ${number}::INTEGER from ${jsonLines(

@@ -1,11 +1,8 @@
 import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { stagedBy } from '../../functions/core/contracts.ts';
-import type { Manifest } from '../../functions/core/runFiles.ts';
-import { MODEL_TABLES } from '../../functions/core/steps.ts';
-import { RunTables } from '../../local/duckdb/runTables.ts';
 import { openSession } from '../../local/duckdb/session.ts';
 import type { Session } from '../../local/duckdb/session.ts';
+import { read, stage } from '../../local/duckdb/stage.ts';
 import { ensureTables } from '../../local/duckdb/tables.ts';
 import { sorted } from '../reference/index.ts';
 import type { LandedFile, Row } from '../reference/index.ts';
@@ -37,8 +34,8 @@ export class StagingBench {
 
   /** The staged tables; versions come as they were given. */
   async stage(files: readonly LandedFile[], runId: string): Promise<StagedTables> {
-    const [landingRoot, scratchFolder, runFolder] = ['landing', 'scratch', 'run'].map((name) => this.#emptied(name));
-    if (landingRoot === undefined || scratchFolder === undefined || runFolder === undefined) throw new Error('no folder');
+    const [landingRoot, scratchFolder, rejectsFolder] = ['landing', 'scratch', 'rejects'].map((name) => this.#emptied(name));
+    if (landingRoot === undefined || scratchFolder === undefined || rejectsFolder === undefined) throw new Error('no folder');
     const inOrder = files.toSorted((one, other) => Buffer.compare(Buffer.from(one.key), Buffer.from(other.key)));
     const claim = inOrder.map(({ table, key, bytes }) => {
       const file = path.join(landingRoot, key);
@@ -48,15 +45,11 @@ export class StagingBench {
       return { table, key, version: `${size}-${mtimeNs}`, size: Number(size), input: null };
     });
     const { run } = this.#session;
-    const tables = await RunTables.begin(this.#session, manifestOf(runId, claim), { landingRoot, scratchFolder, runFolder });
+    const context = { session: this.#session, runId, landingRoot, scratchFolder, rejectsFolder };
+    await run.run('begin');
     try {
-      const landed = new Set(files.map(({ table }) => table));
-      for (const step of MODEL_TABLES) {
-        const stages = stagedBy(step);
-        // The first step is the one that looks at customers; the others are asked for what they stage alone.
-        if (stages === 'customer_landing' || (stages !== undefined && landed.has(stages)))
-          await tables.build(step, () => undefined);
-      }
+      for (const [table, own] of Map.groupBy(claim, (file) => file.table))
+        await stage(context, table, await read(context, table, own));
       const versionOf = new Map(files.map(({ key, version }) => [key, version]));
       return await sortedRows(STAGED, async (table) =>
         (await rowsOfTable(run, table)).map((row) =>
@@ -64,7 +57,6 @@ export class StagingBench {
         ),
       );
     } finally {
-      await tables.end();
       await run.run('rollback');
     }
   }
@@ -75,20 +67,6 @@ export class StagingBench {
     mkdirSync(folder, { recursive: true });
     return folder;
   }
-}
-
-function manifestOf(runId: string, files: Manifest['files']): Manifest {
-  return {
-    runId,
-    fence: 1,
-    plannedAt: '2026-01-01T00:00:00.000Z',
-    reason: 'files',
-    definition: 'any',
-    definitionChanged: false,
-    previous: null,
-    policies: { mlJoin: 'person-and-time', consentFrom: 'any-time' },
-    files,
-  };
 }
 
 /** Tables as sorted lists of row texts, for comparison. */
