@@ -46,6 +46,7 @@ function nullFor(column: LandingColumn): string | { reason: string } {
 
 const INTEGER = /^-?(?:0|[1-9][0-9]*)$/;
 const INTEGER_OR_POINT_ZERO = /^(-?(?:0|[1-9][0-9]*))(?:\.0)?$/;
+const DIGITS = /^(0|[1-9][0-9]*)(?:\.0)?$/;
 const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 const MIN_BIGINT = -(2n ** 63n);
 const MAX_BIGINT = 2n ** 63n - 1n;
@@ -78,7 +79,7 @@ const RULES: Record<LandingColumn['rule'], Rule> = {
 
 function text(raw: string, map: (stripped: string) => string): string | { reason: string } {
   if (!raw.startsWith('"')) {
-    const [, digits] = INTEGER_OR_POINT_ZERO.exec(raw) ?? [];
+    const [, digits] = DIGITS.exec(raw) ?? [];
     return digits === undefined ? { reason: 'not_text' } : JSON.stringify(digits);
   }
   const value = textOf(raw);

@@ -174,7 +174,7 @@ class Scan {
         if (end > 0) this.#readLines(Buffer.concat([buffer.subarray(0, end), Buffer.of(NEWLINE)]), offset);
         return;
       }
-      const lines = buffer.lastIndexOf(NEWLINE, end - 1) + 1;
+      const lines = buffer.subarray(0, end).lastIndexOf(NEWLINE) + 1;
       if (lines > 0) this.#readLines(buffer.subarray(0, lines), offset);
       buffer.copy(buffer, 0, lines, end);
       kept = end - lines;

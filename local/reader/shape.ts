@@ -70,7 +70,8 @@ function pattern(fields: readonly Field[]): string {
       const value = column === undefined ? UNKNOWN : column.required ? CLEAN[column.rule] : `(?:${CLEAN[column.rule]}|null)`;
       const member = `"${name}": ?${value}`;
       if (at === anchor) return member;
-      return at < anchor ? `(?:${member}, ?)?` : `(?:, ?${member})?`;
+      if (at < anchor) return `(?:${member}, ?)?`;
+      return column?.required === true ? `, ?${member}` : `(?:, ?${member})?`;
     })
     .join('');
 }
