@@ -1,0 +1,142 @@
+import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { LocalExecutions } from '../../local/executions.ts';
+import { FolderLanding } from '../../local/landing.ts';
+import { SqliteLandingTables } from '../../local/landingTables.ts';
+import { SqliteLedger } from '../../local/ledger.ts';
+import { FolderRunFiles } from '../../local/runFiles.ts';
+import { temporaryFolders } from '../support/folders.ts';
+import { landingContract, unversionedLandingContract } from './landing.ts';
+import type { LandingBench } from './landing.ts';
+import { ledgerContract } from './ledger.ts';
+import { executionsContract, landingTablesContract, runFilesContract } from './others.ts';
+
+const newFolder = temporaryFolders();
+const now = () => new Date();
+const databases: DatabaseSync[] = [];
+afterEach(() => {
+  for (const database of databases.splice(0)) database.close();
+});
+
+function newDatabase(file = path.join(newFolder(), 'ledger.sqlite')): DatabaseSync {
+  const database = new DatabaseSync(file);
+  database.exec('pragma journal_mode = wal; pragma synchronous = off');
+  databases.push(database);
+  return database;
+}
+
+ledgerContract('SQLite', async () => new SqliteLedger(newDatabase(), now));
+
+test('two processes on one SQLite ledger see each other’s changes, and one of them gets the lock', async () => {
+  const file = path.join(newFolder(), 'ledger.sqlite');
+  const [one, other] = [new SqliteLedger(newDatabase(file), now), new SqliteLedger(newDatabase(file), now)];
+  await one.register([
+    { table: 'customer_landing', key: 'customer_landing/a', version: 'v1', size: 1, format: 'json', unknownFields: [] },
+  ]);
+  expect(await other.pending(10)).toHaveLength(1);
+  expect(await one.takeLock('run-1')).toMatchObject({ runId: 'run-1' });
+  expect(await other.takeLock('run-2')).toBeNull();
+});
+
+async function folderLanding(): Promise<LandingBench> {
+  const landing = new FolderLanding(path.join(newFolder(), 'landing'));
+  let clock = Date.now() / 1000 - 1_000_000;
+  return {
+    landing,
+    put: async (key, content) => {
+      const file = landing.pathOf(key);
+      mkdirSync(path.dirname(file), { recursive: true });
+      writeFileSync(file, content);
+      clock += 1; // two writes of a test may be within one tick of a file system’s clock
+      utimesSync(file, clock, clock);
+    },
+    remove: async (key) => rmSync(landing.pathOf(key)),
+  };
+}
+
+landingContract('folder', folderLanding);
+unversionedLandingContract('folder', folderLanding);
+
+runFilesContract('folder', async () => new FolderRunFiles(newFolder()));
+
+test('nothing half written stays in the folder of a run', async () => {
+  const root = newFolder();
+  const files = new FolderRunFiles(root);
+  await files.write('run-1', 'metrics/customer_trusted.json', '{}');
+  expect(readdirSync(path.join(root, 'run-1'), { recursive: true }).sort()).toEqual([
+    'metrics',
+    path.join('metrics', 'customer_trusted.json'),
+  ]);
+});
+
+landingTablesContract('SQLite', async () => {
+  const landingTables = new SqliteLandingTables(newDatabase());
+  return { landingTables, extraColumns: async (table) => landingTables.extraColumns(table) };
+});
+
+executionsContract('this process', async () => {
+  const executions = new LocalExecutions(newDatabase(), now);
+  const executed: string[] = [];
+  let failing: readonly string[] = [];
+  executions.execute = async (runId) => {
+    executed.push(runId);
+    if (failing.includes(runId)) throw new Error('it failed');
+  };
+  return {
+    executions,
+    executed,
+    finish: async (names = []) => {
+      failing = names;
+      await executions.drain();
+    },
+  };
+});
+
+describe('executions in this process', () => {
+  test('that ran in a process that is gone are ABORTED, and stay so', async () => {
+    const file = path.join(newFolder(), 'ledger.sqlite');
+    const killed = new LocalExecutions(newDatabase(file), now);
+    await killed.start('run-1');
+    const next = new LocalExecutions(newDatabase(file), now);
+    expect(await next.status('run-1')).toBe('ABORTED');
+    expect(next.history()).toMatchObject([{ runId: 'run-1', status: 'ABORTED', error: 'the process was killed' }]);
+    await next.start('run-1');
+    await next.drain();
+    expect(await next.status('run-1')).toBe('ABORTED');
+  });
+
+  test('run one after the other, those that the end of one starts included', async () => {
+    const executions = new LocalExecutions(newDatabase(), now);
+    const order: string[] = [];
+    executions.execute = async (runId) => {
+      order.push(`start ${runId}`);
+      await new Promise((resolve) => setImmediate(resolve));
+      order.push(`end ${runId}`);
+    };
+    executions.onEnd = async ({ runId }) => {
+      if (runId === 'run-1') await executions.start('run-3');
+    };
+    await executions.start('run-1');
+    await executions.start('run-2');
+    await Promise.all([executions.drain(), executions.drain()]);
+    expect(order).toEqual(['run-1', 'run-2', 'run-3'].flatMap((runId) => [`start ${runId}`, `end ${runId}`]));
+  });
+
+  test('tell how they ended, with the error that the state machine wraps', async () => {
+    const executions = new LocalExecutions(newDatabase(), now);
+    const ended: unknown[] = [];
+    executions.execute = async () => {
+      throw Object.assign(new Error('wrapped'), {
+        cause: Object.assign(new Error('3 of 40 expectations not met'), { name: 'GateFailedError' }),
+      });
+    };
+    executions.onEnd = async (end) => void ended.push(end);
+    await executions.start('run-1');
+    await executions.drain();
+    expect(ended).toEqual([{ runId: 'run-1', status: 'FAILED', error: 'GateFailedError: 3 of 40 expectations not met' }]);
+    expect(executions.history()).toMatchObject([
+      { runId: 'run-1', status: 'FAILED', error: 'GateFailedError: 3 of 40 expectations not met' },
+    ]);
+  });
+});
