@@ -14,7 +14,7 @@ export interface Evidence {
 /** Names of all audits that must have been run; from `glue/audits/`. */
 export type AuditNames = readonly string[];
 
-/** Judges a run by its named expectations (design section 5). Pure: the same evidence gives the same judgement. */
+/** Judges a run by its named expectations (docs/architecture.md, "A run"). Pure: the same evidence gives the same judgement. */
 export function judge(evidence: Evidence, settings: Settings, auditNames: AuditNames): Validation {
   const { manifest, steps, audits } = evidence;
   const expectations: Expectation[] = [

@@ -20,7 +20,7 @@ export interface Reconciled {
 }
 
 /**
- * Puts right what events and executions left behind (design section 6): settles the run that ended and frees the lock for it,
+ * Puts right what events and executions left behind (docs/architecture.md, "Crashes"): settles the run that ended and frees the lock for it,
  * registers landed file versions whose event was lost (on schedule), and starts the follow-up.
  */
 export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<Reconciled> {

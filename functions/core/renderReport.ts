@@ -42,7 +42,7 @@ export function rowCountTable(tables: Record<string, number>, before: Record<str
   );
 }
 
-/** `43,681 at the same time = 40,981 same person + 2,700 other person, excluded` (design section 4). */
+/** `43,681 at the same time = 40,981 same person + 2,700 other person, excluded` (docs/architecture.md says why). */
 export function identitySentence(identity: NonNullable<Report['identity']>, mlJoin: 'person-and-time' | 'time'): string {
   const end = mlJoin === 'time' ? 'included (mlJoin is time: strangers are paired)' : 'excluded';
   return `${figure(identity.sameTime)} at the same time = ${figure(identity.samePerson)} same person + ${figure(identity.otherPerson)} other person, ${end}`;

@@ -2,7 +2,7 @@ import type { Ports } from '../ports.ts';
 
 /**
  * Asks for a run. Free while one is going: the file stays pending and the end of that run starts one follow-up.
- * The name is planned before the start, so a crash in between is repaired by starting the same name again (design section 6).
+ * The name is planned before the start, so a crash in between is repaired by starting the same name again (docs/architecture.md, "Crashes").
  */
 export async function requestRun(ports: Pick<Ports, 'ledger' | 'executions' | 'newRunId' | 'log'>): Promise<string | null> {
   const planned = await ports.ledger.lock();

@@ -3,7 +3,7 @@ import type { RunFiles } from '../ports.ts';
 import { LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES } from './steps.ts';
 
 /**
- * The files of `runs/<runId>/`, as the steps of a run hand them on (design section 5). The jobs of both engines write
+ * The files of `runs/<runId>/`, as the steps of a run hand them on (docs/architecture.md, "A run"). The jobs of both engines write
  * `metrics/`, so these schemas are the contract between the engines and the gate.
  */
 

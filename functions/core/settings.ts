@@ -7,7 +7,7 @@ const count = z.int().min(0);
 
 const COUNTABLE = [...LANDING_TABLES, ...PUBLISHED_TABLES, 'same_time'] as const;
 
-/** `settings.json`: the policies and limits of design section 4, the same for both homes. */
+/** `settings.json`: policies and limits, the same for both homes. */
 export const settingsSchema = z.strictObject({
   $schema: z.string().optional(),
   mlJoin: z

@@ -8,7 +8,7 @@ const ATTEMPTS = 3;
 export type Outcome = 'published' | 'gate failed' | 'interrupted' | 'nothing to do';
 
 /**
- * What becomes of each claimed file version (design section 5 and 6): loaded when the run was published, held where the gate
+ * What becomes of each claimed file version (docs/architecture.md, "A run"): loaded when the run was published, held where the gate
  * named it, else pending again. A file whose runs ended three times in a row before they could judge it is held. Pure.
  */
 export function verdicts(

@@ -1,4 +1,4 @@
-/** The words of design section 2 that code needs as values: tables, and the steps that build them, in dependency order. */
+/** Names that code needs as values: the tables, and the steps that build them, in dependency order. */
 
 export const LANDING_TABLES = ['customer_landing', 'accelerometer_landing', 'step_trainer_landing'] as const;
 export type LandingTable = (typeof LANDING_TABLES)[number];

@@ -87,7 +87,7 @@ function fileId({ key, version }: { key: string; version: string }): string {
   return `${key} ${version}`;
 }
 
-/** What the lake knows of file versions that an earlier run has published, though the ledger does not (design section 6). */
+/** What the lake knows of file versions that an earlier run has published, though the ledger does not (docs/architecture.md, "Crashes"). */
 async function alreadyLoaded(
   connection: DuckDBConnection,
   table: LandingTable,
@@ -242,25 +242,47 @@ function selectRecords(contract: LandingContract, { files, spelling, values, lon
 /**
  * Removes arrived records that are staged already or that stand twice among them, all but the first, and answers how many of each
  * file. Equal records have equal hashes, so only records whose hash is seen twice are compared in full: usually none.
+ * Of records with one identity that differ in other columns the smallest values win, whichever came first.
  */
-async function removeDuplicates(run: DuckDBConnection, contract: LandingContract, arrived: string): Promise<Map<number, number>> {
-  const names = contract.columns.map(({ name }) => `"${name}"`);
-  const hash = `hash(${names.join(', ')})`;
+export async function removeDuplicates(
+  run: DuckDBConnection,
+  contract: LandingContract,
+  arrived: string,
+): Promise<Map<number, number>> {
+  const { feeds } = contract;
+  const identity = contract.identity.map((name) => `"${name}"`);
+  const others = contract.columns
+    .filter(({ name }) => !contract.identity.includes(name))
+    .map(({ name }) => `"${name}" asc nulls first`);
+  const hash = `hash(${identity.join(', ')})`;
   if (!(await seenTwice(run, contract, arrived, hash))) return new Map();
   const [suspects, twins] = [`suspects_${contract.table}`, `twins_${contract.table}`];
-  const same = names.map((name) => `staged.${name} is not distinct from twin.${name}`).join(' and ');
+  const same = `partition by ${identity.join(', ')}`;
   await run.run(`
     create or replace temp table ${suspects} as
       select ${hash} as h from ${arrived} group by 1 having count(*) > 1
       union
-      select ${hash} from ${contract.feeds} where ${hash} in (select ${hash} from ${arrived});
+      select ${hash} from ${feeds} where ${hash} in (select ${hash} from ${arrived});
     create or replace temp table ${twins} as
-      select *, row_number() over (partition by ${names.join(', ')} order by file) = 1
-        and not exists (from ${contract.feeds} as staged where ${same}) as is_first
-      from ${arrived} as twin where ${hash} in (from ${suspects});
+      select *,
+        row_number() over (${same} order by file asc nulls first) = 1 as is_first,
+        row_number() over (${same} order by ${[...others, 'file asc nulls first'].join(', ')}) = 1 as wins,
+        bool_or(file is null) over (${same}) as is_staged
+      from (
+        from ${arrived} where ${hash} in (from ${suspects})
+        union all by name
+        select *, null::INTEGER as file from ${feeds} where ${hash} in (from ${suspects}));
     delete from ${arrived} where ${hash} in (from ${suspects});
-    insert into ${arrived} select * exclude (is_first) from ${twins} where is_first`);
-  return countsByFile(run, `select file, count(*) as records from ${twins} where not is_first group by file`);
+    insert into ${arrived} by name select * exclude (is_first, wins, is_staged) from ${twins} where wins and not is_staged`);
+  if (others.length > 0) {
+    await run.run(`
+      delete from ${feeds} where ${hash} in (from ${suspects});
+      insert into ${feeds} by name select * exclude (is_first, wins, is_staged, file) from ${twins} where wins and is_staged`);
+  }
+  return countsByFile(
+    run,
+    `select file, count(*) as records from ${twins} where file is not null and not is_first group by file`,
+  );
 }
 
 async function countsByFile(run: DuckDBConnection, sql: string): Promise<Map<number, number>> {

@@ -1,0 +1,19 @@
+"""Errors that a person may meet. Each message names the thing, says what was expected and found, and what to do next."""
+
+from __future__ import annotations
+
+
+class JobError(Exception):
+    """A job can't go on; the message is the reason, on one line."""
+
+
+class LockLostError(JobError):
+    """The run does not hold the run lock (any more), so it must not write."""
+
+
+class LandingChangedError(JobError):
+    """A landing file is not the version that the manifest names."""
+
+
+class LakeUnusableError(JobError):
+    """The lake's tables are not what the contracts say, or are not where the run started."""

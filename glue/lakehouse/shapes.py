@@ -1,0 +1,119 @@
+"""The shape of a clean line: a pattern for which Spark's own functions are exact.
+
+Whatever does not match goes to records.py instead, so a shape may be narrow but never wide. Spark reads text without checking that it is
+UTF-8; the pattern is matched against the decoded line, in which bytes that are not UTF-8 have become U+FFFD, and no shape takes U+FFFD.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lakehouse.contracts import LandingColumn, LandingContract
+from lakehouse.records import Member, end_of_value, fold
+
+# Java's regular expressions. Text begins and ends with printable ASCII, so that there is nothing to strip; no backslash, so nothing to unescape.
+_CHARACTERS = r'[^"\\\x00-\x1f\uFFFD]*'
+_CLEAN = {
+    "text": rf'"[!#-\[\]-~](?:{_CHARACTERS}[!#-\[\]-~])?"',
+    "email": r'"[!#-\[\]-~]+"',
+    # At most 18 digits fit a BIGINT; at most 14 are a time before the year 9999.
+    "integer": r"-?(?:0|[1-9][0-9]{0,17})",
+    "time": r"[1-9][0-9]{0,13}",
+    "consent": r"(?:0|[1-9][0-9]{0,17})",
+    "double": r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,17})?",
+}
+# A field that the contract does not know may hold any scalar.
+_UNKNOWN = rf'(?:"{_CHARACTERS}"|-?(?:0|[1-9][0-9]{{0,17}})(?:\.[0-9]{{1,17}})?|true|false|null)'
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
+MOST_SHAPES = 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Lines whose fields stand in one order."""
+
+    pattern: str
+    # Column name to the field name that these lines write.
+    spelling: tuple[tuple[str, str], ...]
+    unknown_fields: tuple[str, ...]
+
+
+def names_of(line: bytes) -> tuple[str, ...] | None:
+    """The field names of a line's first record, in their order; None when the line does not start with one."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    members: list[Member] = []
+    if not text.startswith("{") or end_of_value(text, 0, members) == -1:
+        return None
+    return tuple(name for name, _ in members)
+
+
+def shape_of(names: tuple[str, ...], contract: LandingContract) -> Shape | None:
+    """The shape of records with these fields; None when a name is unusual or stands twice.
+
+    Columns that the record lacks may follow their neighbour of the contract.
+    """
+    if not all(_PLAIN_NAME.match(name) for name in names):
+        return None
+    fields: list[tuple[str, LandingColumn | None]] = [(name, _column_of(name, contract)) for name in names]
+    for at, column in enumerate(contract.columns):
+        columns = [known for _, known in fields]
+        if column not in columns:
+            place = columns.index(contract.columns[at - 1]) + 1 if at > 0 else 0
+            fields.insert(place, (column.spellings[0], column))
+    known = [column for _, column in fields if column is not None]
+    # A name that stands twice, or two spellings of one column, is for records.py to reject.
+    if len(set(names)) < len(names) or len(set(known)) < len(known):
+        return None
+    return Shape(
+        pattern=rf"^\{{{_pattern(fields)}\}}\r?\z",
+        spelling=tuple((column.name, name) for name, column in fields if column is not None),
+        unknown_fields=tuple(name for name, column in fields if column is None),
+    )
+
+
+def default_shape(contract: LandingContract) -> Shape:
+    """Records that write each column of the contract as its first spelling, in the contract's order."""
+    shape = shape_of(tuple(column.spellings[0] for column in contract.columns), contract)
+    if shape is None:
+        raise ValueError(f"{contract.table}: two columns share a spelling")
+    return shape
+
+
+def common_shapes(names: Iterable[tuple[str, ...] | None], contract: LandingContract) -> list[Shape]:
+    """The contract's own shape and the most frequent others that files begin with: few, for each is a branch of Spark's plan."""
+    counted = Counter(found for found in names if found is not None)
+    shapes = [default_shape(contract)]
+    for found, _ in counted.most_common():
+        shape = shape_of(found, contract)
+        if shape is not None and shape not in shapes and len(shapes) < MOST_SHAPES:
+            shapes.append(shape)
+    return shapes
+
+
+def _column_of(name: str, contract: LandingContract) -> LandingColumn | None:
+    return next((column for column in contract.columns if fold(name) in {fold(spelling) for spelling in column.spellings}), None)
+
+
+def _pattern(fields: list[tuple[str, LandingColumn | None]]) -> str:
+    """Fields before the first required one carry their comma behind them, the others before."""
+    anchor = next(at for at, (_, column) in enumerate(fields) if column is not None and column.required)
+    parts = []
+    for at, (name, column) in enumerate(fields):
+        member = f'"{name}": ?{_value(column)}'
+        if at == anchor:
+            parts.append(member)
+        else:
+            parts.append(f"(?:{member}, ?)?" if at < anchor else f"(?:, ?{member})?")
+    return "".join(parts)
+
+
+def _value(column: LandingColumn | None) -> str:
+    if column is None:
+        return _UNKNOWN
+    return _CLEAN[column.rule] if column.required else f"(?:{_CLEAN[column.rule]}|null)"

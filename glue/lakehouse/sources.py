@@ -1,0 +1,34 @@
+"""The files that jobs are made of besides Python: contracts, models, audits and counts, in a checkout or inside the bundle."""
+
+from __future__ import annotations
+
+import zipfile
+from functools import cache
+from pathlib import Path
+
+
+def _root() -> Path:
+    return Path(__file__).resolve().parents[1]
+
+
+@cache
+def read_folder(folder: str, suffix: str) -> dict[str, str]:
+    """The texts of all files of a folder below `glue/` with this suffix, by name without it, sorted by name.
+
+    Inside a job the folder stands in the bundle: a zip on `sys.path`, of which `__file__` is a member.
+    """
+    root = _root()
+    if root.is_dir():
+        found = {path.stem: path.read_text(encoding="utf-8") for path in (root / folder).glob(f"*{suffix}")}
+    else:
+        with zipfile.ZipFile(root) as bundle:
+            names = [name for name in bundle.namelist() if name.startswith(f"{folder}/") and name.endswith(suffix)]
+            found = {Path(name).stem: bundle.read(name).decode("utf-8") for name in names}
+    if not found:
+        raise FileNotFoundError(f"{folder}/*{suffix} is missing beside the job's modules")
+    return dict(sorted(found.items()))
+
+
+def sql_files(folder: str) -> dict[str, str]:
+    """The SQL texts of `models`, `audits` or `counts`, by name."""
+    return read_folder(folder, ".sql")

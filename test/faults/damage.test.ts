@@ -1,0 +1,131 @@
+import { rmSync, truncateSync, statSync } from 'node:fs';
+import { lakePaths } from '../../local/home.ts';
+import { illnesses, killedAt, linkLanding, mixedFiles, runToTheEnd } from '../support/crashes.ts';
+import { temporaryFolders } from '../support/folders.ts';
+import { dump, landAll, Running } from '../support/lake.ts';
+import { CONSENT, customer, lines } from '../support/people.ts';
+
+const newFolder = temporaryFolders();
+const MINUTE = 60_000;
+const template = newFolder();
+landAll(template, mixedFiles());
+
+async function publishedLake(): Promise<string> {
+  const lake = newFolder();
+  linkLanding(template, lake);
+  await runToTheEnd(lake);
+  return lake;
+}
+
+function removeLedger(lake: string): void {
+  for (const end of ['', '-wal', '-shm']) rmSync(`${lakePaths(lake).ledger}${end}`, { force: true });
+}
+
+/** A file more is taken in, everything else stays as it was. */
+async function expectGoesOn(lake: string, before: Awaited<ReturnType<typeof dump>>): Promise<void> {
+  landAll(lake, { 'customer_landing/new.json': lines(customer({ email: 'new@x.org', shares: CONSENT })) });
+  await runToTheEnd(lake);
+  const { loads, customer_staging, customer_trusted, ...rest } = await dump(lake);
+  const { loads: loadsBefore, customer_staging: customers, customer_trusted: trusted, ...restBefore } = before;
+  expect(rest).toEqual(restBefore);
+  expect(loads.filter((load) => !load.includes('new.json'))).toEqual(loadsBefore);
+  expect([loads.length, customer_staging.length, customer_trusted.length]).toEqual([
+    loadsBefore.length + 1,
+    customers.length + 1,
+    trusted.length + 1,
+  ]);
+  expect(await illnesses(lake)).toEqual([]);
+}
+
+test(
+  'the ledger is lost: every file is registered again, and none is staged twice',
+  async () => {
+    const lake = await publishedLake();
+    const before = await dump(lake);
+    removeLedger(lake);
+    await runToTheEnd(lake);
+    expect(await dump(lake)).toEqual(before);
+    expect(await illnesses(lake)).toEqual([]);
+    await expectGoesOn(lake, before);
+  },
+  MINUTE,
+);
+
+test(
+  'the ledger is lost, and a new file has arrived',
+  async () => {
+    const lake = await publishedLake();
+    const before = await dump(lake);
+    removeLedger(lake);
+    await expectGoesOn(lake, before);
+  },
+  MINUTE,
+);
+
+test(
+  'the folders of the runs are lost',
+  async () => {
+    const lake = await publishedLake();
+    const before = await dump(lake);
+    rmSync(lakePaths(lake).runs, { recursive: true });
+    await runToTheEnd(lake);
+    expect(await dump(lake)).toEqual(before);
+    await expectGoesOn(lake, before);
+  },
+  MINUTE,
+);
+
+test.each(['ledger.claim', 'runFiles.write validation.json', 'log run_published', 'ledger.settle'])(
+  'the folders of the runs are lost after a kill at %s',
+  async (point) => {
+    const lake = newFolder();
+    linkLanding(template, lake);
+    await killedAt(lake, point);
+    rmSync(lakePaths(lake).runs, { recursive: true });
+    await runToTheEnd(lake);
+    const whole = await publishedLake();
+    expect(await dump(lake)).toEqual(await dump(whole));
+    expect(await illnesses(lake)).toEqual([]);
+    await expectGoesOn(lake, await dump(lake));
+  },
+  MINUTE,
+);
+
+test(
+  'tables and ledger are lost: landing has everything',
+  async () => {
+    const lake = await publishedLake();
+    const before = await dump(lake);
+    rmSync(lakePaths(lake).tables);
+    removeLedger(lake);
+    await runToTheEnd(lake);
+    expect(await dump(lake)).toEqual(before);
+  },
+  MINUTE,
+);
+
+/** Commits to the tables of a lake and dies before the commit reaches the file itself. */
+const COMMITS_AND_DIES = `
+import { DuckDBInstance } from '@duckdb/node-api';
+const instance = await DuckDBInstance.create(process.argv[1]);
+const connection = await instance.connect();
+await connection.run("set checkpoint_threshold = '1TB'");
+await connection.run('delete from customer_trusted');
+process.kill(process.pid, 'SIGKILL');`;
+
+test(
+  'a torn write-ahead log beside the tables is no part of them',
+  async () => {
+    const lake = await publishedLake();
+    const before = await dump(lake);
+    const { tables } = lakePaths(lake);
+    const dead = await new Running(process.execPath, ['--input-type=module', '-e', COMMITS_AND_DIES, tables]).ended;
+    expect(dead).toMatchObject({ signal: 'SIGKILL' });
+    const log = `${tables}.wal`;
+    truncateSync(log, statSync(log).size - 5);
+    await runToTheEnd(lake);
+    expect(await dump(lake)).toEqual(before);
+    await expectGoesOn(lake, before);
+  },
+  MINUTE,
+);

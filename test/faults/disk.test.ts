@@ -1,0 +1,216 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { generate } from '../../local/generate.ts';
+import { lakePaths } from '../../local/home.ts';
+import { ProcessLock } from '../../local/processLock.ts';
+import { illnesses, linkLanding, runToTheEnd } from '../support/crashes.ts';
+import { temporaryFolders } from '../support/folders.ts';
+import { dump, fingerprint, landAll, startStedi, stedi } from '../support/lake.ts';
+import type { Ended } from '../support/lake.ts';
+import { CONSENT, customer, lines, walk } from '../support/people.ts';
+
+const newFolder = temporaryFolders();
+const MINUTE = 60_000;
+const ANN = walk([{ email: 'ann@x.org', shares: CONSENT }]);
+const BEN = { 'customer_landing/ben.json': lines(customer({ email: 'ben@x.org', shares: CONSENT })) };
+
+/** A clear error: exit code 1, the lake named, no stack trace. */
+function expectClearError({ code, stdout, stderr }: Ended, lake: string): void {
+  expect(`${stdout}${stderr}`).toContain(lake);
+  expect(`${stdout}${stderr}`).not.toMatch(/^\s+at |STEDI_DEBUG/m);
+  expect(code).toBe(1);
+}
+
+async function publishedLake(lake = newFolder()): Promise<string> {
+  landAll(lake, ANN);
+  await runToTheEnd(lake);
+  return lake;
+}
+
+describe('a lake that another process holds', () => {
+  test(
+    'a second process is told who holds it, and loses nothing',
+    async () => {
+      const lake = await publishedLake();
+      const lock = ProcessLock.acquire(lake, 'a test');
+      const source = newFolder();
+      writeFileSync(path.join(source, 'customer-ben.json'), lines(customer({ email: 'ben@x.org', shares: CONSENT })));
+      try {
+        for (const args of [['run', source], ['check'], ['rebuild', '--replace']]) {
+          const refused = await stedi(...args, '--lake', lake);
+          expectClearError(refused, lake);
+          expect(refused.stderr).toContain(`process ${process.pid} (a test, since `);
+        }
+        for (const args of [['runs'], ['files'], ['show', 'last'], ['rejects'], ['query', 'select 1']])
+          expect((await stedi(...args, '--lake', lake)).code).toBe(0);
+      } finally {
+        lock.release();
+      }
+      await runToTheEnd(lake);
+      expect((await dump(lake)).customer_trusted).toHaveLength(2);
+    },
+    MINUTE,
+  );
+
+  test(
+    'two runs at once: one works, the other is told; after one more run everything is there',
+    async () => {
+      const lake = newFolder();
+      await generate({ out: lakePaths(lake).landing, customers: 500 });
+      const ended = await Promise.all([stedi('run', '--lake', lake), stedi('run', '--lake', lake)]);
+      expect(ended.map(({ code }) => code).sort()).toEqual([0, 1]);
+      const [refused] = ended.filter(({ code }) => code === 1);
+      expect(refused?.stderr).toMatch(/is held by process \d+ \(stedi run, since /);
+      await runToTheEnd(lake);
+      const alone = newFolder();
+      linkLanding(lake, alone);
+      await runToTheEnd(alone);
+      expect(await fingerprint(lake)).toEqual(await fingerprint(alone));
+    },
+    MINUTE,
+  );
+});
+
+const NOBODY = 65_534;
+const isRoot = process.getuid?.() === 0;
+
+/** Runs `stedi` as a user to whom permissions apply. */
+async function stediAsUser(...args: string[]): Promise<Ended> {
+  return startStedi(args, isRoot ? { uid: NOBODY } : {}).ended;
+}
+
+function ownedByUser(lake: string): void {
+  if (!isRoot) return;
+  chownSync(lake, NOBODY, NOBODY);
+  for (const name of readdirSync(lake, { recursive: true, encoding: 'utf8' })) chownSync(path.join(lake, name), NOBODY, NOBODY);
+}
+
+describe('a lake that cannot be written', () => {
+  const forbid: [string, (lake: string) => string[]][] = [
+    [
+      'the whole lake',
+      (lake) => [lake, ...readdirSync(lake, { recursive: true, encoding: 'utf8' }).map((name) => path.join(lake, name))],
+    ],
+    ['its folder', (lake) => [lake]],
+    ['the tables', (lake) => [lakePaths(lake).tables]],
+    ['the ledger', (lake) => [lakePaths(lake).ledger]],
+    ['the folder of the runs', (lake) => [lakePaths(lake).runs]],
+  ];
+
+  test.each(forbid)(
+    '%s: a clear error, the lake as it was, and all is well once it can be written',
+    async (_what, pathsOf) => {
+      const lake = await publishedLake();
+      const before = await dump(lake);
+      landAll(lake, BEN);
+      ownedByUser(lake);
+      const forbidden = pathsOf(lake);
+      for (const each of forbidden) chmodSync(each, 0o555);
+      expectClearError(await stediAsUser('run', '--lake', lake), lake);
+      expect(await dump(lake)).toEqual(before);
+      for (const each of forbidden) chmodSync(each, 0o755);
+      expect(await stediAsUser('run', '--lake', lake)).toMatchObject({ code: 0 });
+      expect((await dump(lake)).customer_trusted).toHaveLength(2);
+      expect(await illnesses(lake)).toEqual([]);
+    },
+    MINUTE,
+  );
+
+  test(
+    'a folder in which no lake can be made',
+    async () => {
+      const folder = newFolder();
+      chmodSync(folder, 0o555);
+      const lake = path.join(folder, 'lake');
+      expectClearError(await stediAsUser('run', '--lake', lake), lake);
+      expectClearError(await stediAsUser('run', path.join(await publishedLake(), 'landing'), '--lake', lake), lake);
+      expect(existsSync(lake)).toBe(false);
+    },
+    MINUTE,
+  );
+
+  test(
+    'a landing file that cannot be read is named, and the others are taken',
+    async () => {
+      const lake = newFolder();
+      landAll(lake, { ...ANN, ...BEN });
+      ownedByUser(lake);
+      const secret = path.join(lakePaths(lake).landing, 'customer_landing/ben.json');
+      chmodSync(secret, 0o000);
+      const { stdout, stderr } = await stediAsUser('run', '--lake', lake);
+      expect(`${stdout}${stderr}`).toContain('customer_landing/ben.json');
+      expect((await dump(lake)).customer_trusted).toHaveLength(1);
+      chmodSync(secret, 0o644);
+      await stediAsUser('retry', 'customer_landing/ben.json', '--lake', lake);
+      expect(await stediAsUser('run', '--lake', lake)).toMatchObject({ code: 0 });
+      expect((await dump(lake)).customer_trusted).toHaveLength(2);
+    },
+    MINUTE,
+  );
+});
+
+/** A file system of this size, or null where none can be mounted. */
+function smallDisk(megabytes: number): string | null {
+  const folder = newFolder();
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder]);
+  return status === 0 ? folder : null;
+}
+
+describe('a full disk', () => {
+  const disks: string[] = [];
+  afterAll(() => disks.forEach((disk) => spawnSync('umount', [disk])));
+  const probe = smallDisk(1);
+  if (probe === null) console.warn('A small file system can only be mounted by root: FULL DISKS ARE NOT TESTED HERE');
+  else disks.push(probe);
+
+  (probe === null ? test.skip : test).each([0, 100, 400, 1_500, 3_000])(
+    '%i KB left: a clear error, the lake as it was, and all is well once there is space',
+    async (kilobytes) => {
+      const disk = smallDisk(40);
+      if (disk === null) throw new Error('no small disk could be mounted');
+      disks.push(disk);
+      const lake = path.join(disk, 'lake');
+      mkdirSync(lake);
+      await publishedLake(lake);
+      const before = await dump(lake);
+      const more = newFolder();
+      await generate({ out: more, customers: 956 });
+      const landing = lakePaths(lake).landing;
+      for (const table of readdirSync(more)) {
+        for (const name of readdirSync(path.join(more, table)))
+          spawnSync('cp', [path.join(more, table, name), path.join(landing, table, `more-${name}`)]);
+      }
+      const ballast = path.join(disk, 'ballast');
+      const { bavail, bsize } = statfsSync(disk);
+      writeFileSync(ballast, Buffer.alloc(Math.max(0, bavail * bsize - kilobytes * 1024)));
+
+      expectClearError(await stedi('run', '--lake', lake), lake);
+      expect(await dump(lake)).toEqual(before);
+      rmSync(ballast);
+      const ended = await stedi('run', '--lake', lake);
+      expect({ code: ended.code, said: ended.code === 0 ? '' : ended.stdout + ended.stderr }).toEqual({ code: 0, said: '' });
+      expect((await dump(lake)).machine_learning_curated).toHaveLength(40_981 + 1);
+      expect(await illnesses(lake)).toEqual([]);
+    },
+    MINUTE,
+  );
+
+  (probe === null ? test.skip : test)(
+    'run SOURCE does not leave half a file in landing',
+    async () => {
+      const disk = smallDisk(6);
+      if (disk === null) throw new Error('no small disk could be mounted');
+      disks.push(disk);
+      const lake = path.join(disk, 'lake');
+      const source = newFolder();
+      await generate({ out: source, customers: 956 });
+      expectClearError(await stedi('run', source, '--lake', lake), lake);
+      const left = readdirSync(lakePaths(lake).landing, { recursive: true, encoding: 'utf8' }).filter((name) =>
+        name.endsWith('.part'),
+      );
+      expect(left).toEqual([]);
+    },
+    MINUTE,
+  );
+});

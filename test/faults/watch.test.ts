@@ -1,0 +1,215 @@
+import { appendFileSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { z } from 'zod';
+import { files } from '../../local/commands/files.ts';
+import { runs } from '../../local/commands/history.ts';
+import { lakePaths } from '../../local/home.ts';
+import { illnesses } from '../support/crashes.ts';
+import { temporaryFolders } from '../support/folders.ts';
+import { call, dump, landAll, runResultSchema, startStedi, stedi, until } from '../support/lake.ts';
+import type { Running } from '../support/lake.ts';
+import { AT, CONSENT, customer, lines, motion, walk } from '../support/people.ts';
+
+const newFolder = temporaryFolders();
+const MINUTE = 60_000;
+const watches: Running[] = [];
+afterEach(async () => {
+  for (const watch of watches.splice(0)) await watch.stop('SIGKILL');
+});
+
+async function watching(lake: string, ...args: string[]): Promise<Running> {
+  const watch = startStedi(['watch', '--lake', lake, '--set', 'settleSeconds=1', ...args]);
+  watches.push(watch);
+  await watch.says(/Watching .*Ctrl-C ends/);
+  return watch;
+}
+
+async function loadedFiles(lake: string): Promise<string[]> {
+  const { value } = await call({ lake }, (context) => files(context, 'loaded'));
+  return z
+    .array(z.looseObject({ key: z.string() }))
+    .parse(value)
+    .map(({ key }) => key);
+}
+
+async function loaded(lake: string, number: number): Promise<void> {
+  await until(`${number} files are loaded`, async () => (await loadedFiles(lake)).length >= number, 90);
+}
+
+async function runsOf(lake: string): Promise<number> {
+  return z.array(z.unknown()).parse((await call({ lake }, runs)).value).length;
+}
+
+async function endsWell(watch: Running): Promise<void> {
+  const { code, stderr } = await watch.stop('SIGINT');
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+}
+
+test(
+  '2,000 small files dropped at once: few runs, none lost',
+  async () => {
+    const lake = newFolder();
+    const watch = await watching(lake);
+    const number = 2_000;
+    landAll(
+      lake,
+      Object.fromEntries(
+        Array.from({ length: number }, (_, at) =>
+          at % 2 === 0
+            ? [`customer_landing/customer-${at}.json`, lines(customer({ email: `p${at}@x.org`, shares: CONSENT }))]
+            : [`accelerometer_landing/motion-${at}.json`, lines(motion(`p${at - 1}@x.org`, AT + at))],
+        ),
+      ),
+    );
+    await loaded(lake, number);
+    await endsWell(watch);
+    expect(await runsOf(lake)).toBeLessThanOrEqual(5);
+    const { loads, customer_staging, customers_curated, accelerometer_trusted } = await dump(lake);
+    expect(loads).toHaveLength(number);
+    expect([customer_staging.length, customers_curated.length, accelerometer_trusted.length]).toEqual([1_000, 1_000, 1_000]);
+    expect(await illnesses(lake)).toEqual([]);
+  },
+  3 * MINUTE,
+);
+
+test(
+  'files keep coming while runs go on: none lost',
+  async () => {
+    const lake = newFolder();
+    const watch = await watching(lake, '--set', 'settleSeconds=0');
+    const number = 120;
+    for (let at = 0; at < number; at += 1) {
+      landAll(lake, { [`customer_landing/c-${at}.json`]: lines(customer({ email: `p${at}@x.org` })) });
+      await wait(25);
+    }
+    await loaded(lake, number);
+    await endsWell(watch);
+    expect((await dump(lake)).customer_staging).toHaveLength(number);
+    expect(await illnesses(lake)).toEqual([]);
+  },
+  3 * MINUTE,
+);
+
+/** Appends records to a file, bit by bit, each one cut in the middle. */
+async function grow(file: string, records: readonly string[]): Promise<void> {
+  for (const record of records) {
+    const middle = Math.floor(record.length / 2);
+    appendFileSync(file, record.slice(0, middle));
+    await wait(120);
+    appendFileSync(file, `${record.slice(middle)}\n`);
+    await wait(120);
+  }
+}
+
+const GROWING = Array.from({ length: 12 }, (_, at) => motion('ann@x.org', AT + at));
+
+test(
+  'a file that grows while it is watched is taken once it is finished',
+  async () => {
+    const lake = newFolder();
+    const watch = await watching(lake, '--set', 'settleSeconds=0');
+    const file = path.join(lakePaths(lake).landing, 'accelerometer_landing', 'growing.json');
+    await grow(file, GROWING);
+    await loaded(lake, 1);
+    await endsWell(watch);
+    const { loads, rejected, accelerometer_staging } = await dump(lake);
+    expect([loads.length, rejected.length, accelerometer_staging.length]).toEqual([1, 0, GROWING.length]);
+  },
+  MINUTE,
+);
+
+test(
+  'a file that grows when watch starts is taken once it is finished',
+  async () => {
+    const lake = newFolder();
+    landAll(lake, { ...walk([{ email: 'ann@x.org' }]), 'accelerometer_landing/growing.json': GROWING[0]?.slice(0, 20) ?? '' });
+    const file = path.join(lakePaths(lake).landing, 'accelerometer_landing', 'growing.json');
+    writeFileSync(file, '');
+    const growing = grow(file, GROWING);
+    const watch = await watching(lake, '--set', 'settleSeconds=0');
+    await growing;
+    await loaded(lake, 4);
+    await endsWell(watch);
+    const { loads, rejected } = await dump(lake);
+    expect(rejected).toEqual([]);
+    expect(loads.filter((load) => load.includes('growing.json'))).toHaveLength(1);
+  },
+  MINUTE,
+);
+
+test(
+  'names that begin with a dot or end in .part or .tmp are left alone until they are renamed',
+  async () => {
+    const lake = newFolder();
+    const watch = await watching(lake, '--set', 'settleSeconds=0');
+    const line = lines(customer({ email: 'ann@x.org' }));
+    const folder = path.join(lakePaths(lake).landing, 'customer_landing');
+    landAll(lake, {
+      'customer_landing/.hidden.json': line,
+      'customer_landing/.folder/inside.json': line,
+      'customer_landing/upload.json.part': line,
+      'customer_landing/upload.json.tmp': line,
+      'customer_landing/good.json': line,
+    });
+    await loaded(lake, 1);
+    expect(await loadedFiles(lake)).toEqual(['customer_landing/good.json']);
+    renameSync(path.join(folder, 'upload.json.part'), path.join(folder, 'upload.json'));
+    await loaded(lake, 2);
+    mkdirSync(path.join(folder, 'deep', 'er'), { recursive: true });
+    landAll(lake, { 'customer_landing/deep/er/x.json': line });
+    await loaded(lake, 3);
+    expect(await loadedFiles(lake)).toEqual([
+      'customer_landing/deep/er/x.json',
+      'customer_landing/good.json',
+      'customer_landing/upload.json',
+    ]);
+    await endsWell(watch);
+  },
+  MINUTE,
+);
+
+test(
+  'other commands work while watch waits',
+  async () => {
+    const lake = newFolder();
+    landAll(lake, walk([{ email: 'ann@x.org', shares: CONSENT }]));
+    const watch = await watching(lake, '--set', 'settleSeconds=0');
+    await loaded(lake, 3);
+    await until('the lake is free', async () => (await stedi('check', '--lake', lake)).code === 0);
+
+    const asked = await stedi('query', 'select count(*) as rows from machine_learning_curated', '--lake', lake, '--json');
+    expect(JSON.parse(asked.stdout)).toEqual([{ rows: 1 }]);
+
+    const source = newFolder();
+    writeFileSync(path.join(source, 'customer-ben.json'), lines(customer({ email: 'ben@x.org', shares: CONSENT })));
+    await until('run gets hold of the lake', async () => {
+      const { code, stdout } = await stedi('run', source, '--lake', lake, '--json');
+      return code === 0 && runResultSchema.parse(JSON.parse(stdout)).tables['customer_trusted'] === 2;
+    });
+    landAll(lake, { 'customer_landing/cem.json': lines(customer({ email: 'cem@x.org', shares: CONSENT })) });
+    await loaded(lake, 5);
+    await endsWell(watch);
+    const { loads, customer_trusted } = await dump(lake);
+    expect([loads.length, customer_trusted.length]).toEqual([5, 3]);
+    expect(await illnesses(lake)).toEqual([]);
+  },
+  MINUTE,
+);
+
+test(
+  'a watch that is killed loses nothing',
+  async () => {
+    const lake = newFolder();
+    const watch = await watching(lake);
+    landAll(lake, walk([{ email: 'ann@x.org', shares: CONSENT }]));
+    await watch.says(/Run run-/);
+    await watch.stop('SIGKILL');
+    const next = await watching(lake);
+    await loaded(lake, 3);
+    await endsWell(next);
+    expect((await dump(lake)).machine_learning_curated).toHaveLength(1);
+    expect(await illnesses(lake)).toEqual([]);
+  },
+  MINUTE,
+);
