@@ -1,0 +1,101 @@
+"""The run lock, as far as a job needs it: does the run still hold it, and: from now on it is publishing.
+
+On one machine it is `<lake>/lock.json`, `{"runId", "fence", "publishing"}`; on AWS an item of the ledger table:
+`{pk: "lock", run_id: S, fence: N, publishing: BOOL}`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lakehouse import storage
+from lakehouse.errors import LockLostError
+
+
+@dataclass(frozen=True)
+class Held:
+    """Who holds the lock."""
+
+    run_id: str
+    fence: int
+    publishing: bool
+
+
+class RunLock(Protocol):
+    """What the rules need of the lock."""
+
+    def read(self) -> Held | None:
+        """Who holds it; None when it is free."""
+
+    def mark_publishing(self, run_id: str, fence: int) -> None:
+        """Marks that publish begins, in one conditional write.
+
+        Raises LockLostError when another run, or none, holds the lock.
+        """
+
+
+def check(lock: RunLock, run_id: str, fence: int) -> Held:
+    """Makes sure that the run holds the lock.
+
+    Raises LockLostError when it does not.
+    """
+    held = lock.read()
+    if held is None or (held.run_id, held.fence) != (run_id, fence):
+        raise _lost(held, run_id, fence)
+    return held
+
+
+def _lost(held: Held | None, run_id: str, fence: int) -> LockLostError:
+    where = "free" if held is None else f"with {held.run_id} (fence {held.fence})"
+    return LockLostError(f"{run_id} (fence {fence}) does not hold the run lock: it is {where}; start a new run")
+
+
+class FileLock:
+    """The lock as a file of the lake; one machine."""
+
+    def __init__(self, lake: str) -> None:
+        self._place = storage.join(lake, "lock.json")
+
+    def read(self) -> Held | None:
+        text = storage.read_text(self._place)
+        if text is None:
+            return None
+        value = json.loads(text)
+        return Held(value["runId"], value["fence"], value["publishing"])
+
+    def mark_publishing(self, run_id: str, fence: int) -> None:
+        check(self, run_id, fence)
+        storage.write_text(self._place, json.dumps({"runId": run_id, "fence": fence, "publishing": True}))
+
+
+class TableLock:
+    """The lock as an item of the ledger table; AWS."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+
+    def read(self) -> Held | None:
+        found = self._client().get_item(TableName=self._table, Key={"pk": {"S": "lock"}}, ConsistentRead=True).get("Item")
+        if found is None or "run_id" not in found:
+            return None
+        return Held(found["run_id"]["S"], int(found["fence"]["N"]), found.get("publishing", {}).get("BOOL", False))
+
+    def mark_publishing(self, run_id: str, fence: int) -> None:
+        client = self._client()
+        try:
+            client.update_item(
+                TableName=self._table,
+                Key={"pk": {"S": "lock"}},
+                UpdateExpression="SET publishing = :true",
+                ConditionExpression="run_id = :run AND fence = :fence",
+                ExpressionAttributeValues={":true": {"BOOL": True}, ":run": {"S": run_id}, ":fence": {"N": str(fence)}},
+            )
+        except client.exceptions.ConditionalCheckFailedException:
+            raise _lost(self.read(), run_id, fence) from None
+
+    def _client(self) -> Any:  # noqa: ANN401 - boto3 has no types of its own
+        import boto3
+
+        return boto3.client("dynamodb")

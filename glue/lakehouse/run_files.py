@@ -1,0 +1,72 @@
+"""`<lake>/runs/<runId>/`: the claim that a job reads and the metrics that it leaves, in the shapes of functions/core/runFiles.ts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from lakehouse import storage
+from lakehouse.errors import LockLostError
+
+
+@dataclass(frozen=True)
+class ManifestFile:
+    """One claimed file version."""
+
+    table: str
+    key: str
+    version: str
+    size: int
+    input: str | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The claim of a run, and the policies it runs under."""
+
+    run_id: str
+    fence: int
+    definition: str
+    previous: str | None
+    ml_join: str
+    consent_from: str
+    files: tuple[ManifestFile, ...]
+
+
+class RunFiles:
+    """What one run leaves behind, below the lake."""
+
+    def __init__(self, lake: str, run_id: str) -> None:
+        self.run_id = run_id
+        self.folder = storage.join(lake, "runs", run_id)
+
+    def manifest(self) -> Manifest:
+        """The claim.
+
+        Raises LockLostError when there is none.
+        """
+        value = self.read("manifest.json")
+        if value is None:
+            raise LockLostError(f"runs/{self.run_id}/manifest.json is missing: Plan did not finish; start a new run")
+        policies = value["policies"]
+        return Manifest(
+            run_id=value["runId"],
+            fence=value["fence"],
+            definition=value["definition"],
+            previous=value["previous"],
+            ml_join=policies["mlJoin"],
+            consent_from=policies["consentFrom"],
+            files=tuple(
+                ManifestFile(file["table"], file["key"], file["version"], file["size"], file["input"]) for file in value["files"]
+            ),
+        )
+
+    def read(self, name: str) -> Any:  # noqa: ANN401 - JSON
+        """A JSON file of the run; None when there is none."""
+        text = storage.read_text(storage.join(self.folder, name))
+        return None if text is None else json.loads(text)
+
+    def write(self, name: str, value: dict[str, Any]) -> None:
+        """Puts a JSON file, written as on one machine."""
+        storage.write_text(storage.join(self.folder, name), json.dumps(value, indent=2, ensure_ascii=False) + "\n")

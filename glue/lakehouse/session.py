@@ -1,0 +1,112 @@
+"""The Spark session: which settings it needs, and which of them must be there before it starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from lakehouse import storage
+
+CATALOG = "lake"
+NAMESPACE = "stedi"
+
+# What a job may still set when its session is there.
+RUNTIME: dict[str, str] = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.ansi.doubleQuotedIdentifiers": "true",
+    # In dynamic mode a withdrawn person's day would survive, and an empty result would change nothing.
+    "spark.sql.sources.partitionOverwriteMode": "static",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+}
+
+
+def static_settings(lake: str) -> dict[str, str]:
+    """The settings that must be there before the session starts: in a Glue job as `--conf`, elsewhere from `start`.
+
+    A lake on S3 is catalogued in the Glue Data Catalog, one in a folder by its folders.
+    """
+    catalog = f"spark.sql.catalog.{CATALOG}"
+    settings = {
+        "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+        catalog: "org.apache.iceberg.spark.SparkCatalog",
+        f"{catalog}.warehouse": storage.join(lake, "warehouse"),
+        "spark.sql.defaultCatalog": CATALOG,
+    }
+    if not storage.is_s3(lake):
+        return {**settings, f"{catalog}.type": "hadoop"}
+    return {
+        **settings,
+        f"{catalog}.catalog-impl": "org.apache.iceberg.aws.glue.GlueCatalog",
+        f"{catalog}.io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+    }
+
+
+def glue_conf_argument(lake: str) -> str:
+    """The value of a Glue job's `--conf`: one text, in which each further setting begins with `--conf` again."""
+    return " --conf ".join(f"{name}={value}" for name, value in static_settings(lake).items())
+
+
+def endpoint_settings(endpoint: str) -> dict[str, str]:
+    """Settings for a service that stands in for AWS at another endpoint; credentials come from the usual environment variables."""
+    catalog, s3a = f"spark.sql.catalog.{CATALOG}", "spark.hadoop.fs.s3a"
+    return {
+        f"{catalog}.glue.endpoint": endpoint,
+        f"{catalog}.s3.endpoint": endpoint,
+        f"{catalog}.s3.path-style-access": "true",
+        "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        f"{s3a}.endpoint": endpoint,
+        f"{s3a}.path.style.access": "true",
+        f"{s3a}.connection.ssl.enabled": str(endpoint.startswith("https")).lower(),
+    }
+
+
+def start(lake: str, extra: dict[str, str] | None = None) -> SparkSession:
+    """A session on this lake's tables.
+
+    Under spark-submit, as in a Glue job, the static settings are those of `--conf`. Elsewhere they are set here; then the environment says
+    where the jars are (`STEDI_SPARK_JARS`, a folder), how many cores to take (`STEDI_SPARK_CORES`) and how much memory
+    (`STEDI_SPARK_MEMORY`).
+    """
+    builder = SparkSession.builder.appName("stedi")
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        for name, value in {**_local_settings(), **static_settings(lake), **_endpoint(lake), **(extra or {})}.items():
+            builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    for name, value in RUNTIME.items():
+        spark.conf.set(name, value)
+    return spark
+
+
+def use_namespace(spark: SparkSession, namespace: str = NAMESPACE) -> None:
+    """Makes bare table names mean the lake's."""
+    spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.{namespace}")
+    spark.sql(f"USE {CATALOG}.{namespace}")
+
+
+def _endpoint(lake: str) -> dict[str, str]:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    return endpoint_settings(endpoint) if endpoint and storage.is_s3(lake) else {}
+
+
+def _local_settings() -> dict[str, str]:
+    cores = os.environ.get("STEDI_SPARK_CORES", "2")
+    jars = sorted(str(jar) for jar in Path(os.environ.get("STEDI_SPARK_JARS", "jars")).glob("*.jar"))
+    modules = str(Path(__file__).resolve().parents[1])
+    # Python workers are started by the JVM with the environment that the JVM was started with.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [modules, os.environ.get("PYTHONPATH")]))
+    return {
+        "spark.master": f"local[{cores}]",
+        "spark.jars": ",".join(jars),
+        "spark.driver.memory": os.environ.get("STEDI_SPARK_MEMORY", "1g"),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": cores,
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseParallelGC",
+    }
