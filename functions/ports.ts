@@ -96,6 +96,7 @@ export interface Ledger {
   hold(files: readonly FileVersion[], why: string): Promise<void>;
   /** Held file versions of these keys, or of this run, go back to pending; returns them. */
   retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]>;
+  /** What the lake shows, as far as the ledger knows; the lake itself has the last word. */
   published(): Promise<PublishedRun | null>;
   setPublished(run: PublishedRun): Promise<void>;
 }
@@ -137,12 +138,12 @@ export interface Executions {
 
 /** The visible version of the tables. */
 export interface PublishedLake {
-  /** The run whose machine_learning_curated is visible: a run is published when that table is. */
-  publishedRun(): Promise<string | null>;
+  /** The run whose machine_learning_curated is visible (a run is published when that table is); null before the first. */
+  publishedRun(): Promise<PublishedRun | null>;
   /** Rows of each visible table, read from the tables. */
   counts(): Promise<Record<PublishedTable, number>>;
-  /** Repeats the Publish of a run that was interrupted; false when what it would publish is gone. */
-  resumePublish(runId: string, fence: number): Promise<boolean>;
+  /** Repeats the Publish of a run that was interrupted, where what it would publish is still there. */
+  resumePublish(runId: string, fence: number): Promise<void>;
 }
 
 /** Where alerts go. `text` is the report; `attributes` let a subscription filter. */

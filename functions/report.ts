@@ -14,7 +14,7 @@ const input = z.object({
 export function report(ports: Ports) {
   return middy().handler(async (event: unknown) => {
     const { runId, error } = input.parse(event);
-    if (error === undefined) await settleRun(ports, runId, true);
+    if (error === undefined) await settleRun(ports, runId);
     const { status } = await reportRun(ports, runId, error === undefined ? null : { name: error.Error, cause: error.Cause });
     return { runId, status };
   });

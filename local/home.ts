@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
@@ -264,10 +264,10 @@ export class LocalHome {
 
   #publishedLake(): PublishedLake {
     return {
-      publishedRun: async () => publishedRun((await this.session()).aside),
+      publishedRun: async () => (existsSync(this.paths.tables) ? publishedRun((await this.session()).aside) : null),
       counts: async (): Promise<Record<PublishedTable, number>> => countTables((await this.session()).aside),
       // An interrupted commit is either done, and then publishedRun says so, or gone with its transaction.
-      resumePublish: async () => false,
+      resumePublish: async () => undefined,
     };
   }
 }

@@ -25,7 +25,10 @@ export async function planRun(ports: Ports, settings: Settings, runId: string): 
   if (lock === null) return nothing('another run holds the run lock');
 
   const files = await prepare(ports, runId, await ports.ledger.pending(settings.maxFilesPerRun));
-  const changed = await definitionChanged(ports);
+  const published = await ports.lake.publishedRun();
+  // The ledger may be new or restored: from here on it knows what the lake shows.
+  if (published !== null) await ports.ledger.setPublished(published);
+  const changed = published !== null && published.definition !== ports.definition.hash;
   if (files.length === 0 && !changed) return nothing('no file is pending and nothing else has changed');
 
   await ports.ledger.claim(runId, lock.fence, files);
@@ -37,7 +40,7 @@ export async function planRun(ports: Ports, settings: Settings, runId: string): 
     reason: files.length > 0 ? 'files' : 'definition',
     definition: ports.definition.hash,
     definitionChanged: changed,
-    previous: (await ports.ledger.published())?.runId ?? null,
+    previous: published?.runId ?? null,
     policies: { mlJoin, consentFrom },
     files,
   });

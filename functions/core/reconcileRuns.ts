@@ -35,25 +35,26 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<R
 }
 
 async function settleEnded(ports: Ports, lock: Lock): Promise<Outcome> {
-  const { runId } = lock;
+  const { runId, fence, publishing } = lock;
   await ports.executions.stopJobs(runId);
-  const published =
-    (await ports.lake.publishedRun()) === runId || (lock.publishing && (await ports.lake.resumePublish(runId, lock.fence)));
-  const outcome = await settleRun(ports, runId, published);
-  await reportIfMissing(ports, runId, published);
+  if (publishing && (await ports.lake.publishedRun())?.runId !== runId) await ports.lake.resumePublish(runId, fence);
+  const outcome = await settleRun(ports, runId);
+  await reportIfMissing(ports, runId, outcome);
   await ports.ledger.freeLock(runId);
   return outcome;
 }
 
 /** A run that was killed could not report. One that never planned anything has nothing to report. */
-async function reportIfMissing(ports: Ports, runId: string, published: boolean): Promise<void> {
+async function reportIfMissing(ports: Ports, runId: string, outcome: Outcome): Promise<void> {
   if ((await ports.runFiles.read(runId, 'report.md')) !== null) return;
   if ((await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema)) === null) return;
   const status = await ports.executions.status(runId);
   await reportRun(
     ports,
     runId,
-    published ? null : { name: 'Interrupted', cause: `the execution is ${status} and left no report: it was killed or aborted` },
+    outcome === 'published'
+      ? null
+      : { name: 'Interrupted', cause: `the execution is ${status} and left no report: it was killed or aborted` },
   );
 }
 

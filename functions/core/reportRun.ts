@@ -29,7 +29,7 @@ export async function reportRun(ports: Ports, runId: string, error: RunError | n
   const steps = await readStepMetrics(ports.runFiles, runId);
   const audits = await readRunFile(ports.runFiles, runId, 'metrics/audits.json', auditsSchema);
   const validation = await readRunFile(ports.runFiles, runId, 'validation.json', validationSchema);
-  const isPublished = (await ports.lake.publishedRun()) === runId;
+  const isPublished = (await ports.lake.publishedRun())?.runId === runId;
   const published = isPublished && audits !== null ? await publishedCounts(ports, audits) : null;
   const changed = published?.expectations.find((expectation) => !expectation.ok);
 

@@ -47,18 +47,16 @@ export function verdicts(
 }
 
 /** Moves the claims of a run on, by what the lake shows and the gate judged. Doing it again changes nothing. */
-export async function settleRun(
-  ports: Pick<Ports, 'ledger' | 'runFiles' | 'log'>,
-  runId: string,
-  published: boolean,
-): Promise<Outcome> {
+export async function settleRun(ports: Pick<Ports, 'ledger' | 'lake' | 'runFiles' | 'log'>, runId: string): Promise<Outcome> {
+  const shown = await ports.lake.publishedRun();
+  const published = shown?.runId === runId;
   const steps = await readStepMetrics(ports.runFiles, runId);
   const validation = await readRunFile(ports.runFiles, runId, 'validation.json', validationSchema);
   const manifest = await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema);
   const claimed = await ports.ledger.claimed(runId);
   const outcome = outcomeOf(published, validation, manifest !== null || claimed.length > 0);
   await ports.ledger.settle(runId, verdicts(claimed, outcome, steps, validation));
-  if (published && manifest !== null) await ports.ledger.setPublished({ runId, definition: manifest.definition });
+  if (published) await ports.ledger.setPublished(shown);
   ports.log('run_settled', { runId, outcome, files: claimed.length });
   return outcome;
 }

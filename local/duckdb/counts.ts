@@ -5,6 +5,7 @@ import type { Audits, LoadCounts } from '../../functions/core/runFiles.ts';
 import type { Policies } from '../../functions/core/settings.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
+import type { PublishedRun } from '../../functions/ports.ts';
 import { sqlFiles } from '../sources.ts';
 import { countOf, literal, numbersOf, rowsOf, whole } from './session.ts';
 
@@ -24,15 +25,16 @@ export async function runAudits(connection: DuckDBConnection): Promise<Audits['a
 }
 
 /** The run whose tables a connection sees; null in a lake that never published. */
-export async function publishedRun(connection: DuckDBConnection): Promise<string | null> {
+export async function publishedRun(connection: DuckDBConnection): Promise<PublishedRun | null> {
   const tables = await rowsOf(
     connection,
     "select 1 from duckdb_tables() where schema_name = 'operations' and table_name = 'published'",
     z.unknown(),
   );
   if (tables.length === 0) return null;
-  const [row] = await rowsOf(connection, 'select run_id from operations.published', z.object({ run_id: z.string() }));
-  return row?.run_id ?? null;
+  const row = z.object({ run_id: z.string(), definition: z.string() });
+  const [published] = await rowsOf(connection, 'select run_id, definition from operations.published', row);
+  return published === undefined ? null : { runId: published.run_id, definition: published.definition };
 }
 
 /** count(*) of every published table. */

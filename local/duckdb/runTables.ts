@@ -121,7 +121,7 @@ export class RunTables {
   async publish(): Promise<void> {
     const { run } = this.#session;
     const { runId, definition, previous } = this.#manifest;
-    const found = await publishedRun(run);
+    const found = (await publishedRun(run))?.runId ?? null;
     if (found !== previous) {
       throw new LockLostError(
         `the lake shows run ${found ?? 'none'}, but this run started from ${previous ?? 'none'}; start a new run`,

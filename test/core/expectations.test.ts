@@ -46,7 +46,7 @@ const BREAKS: Record<string, (evidence: Evidence) => void> = {
   'files:customer_landing': (evidence) => metricsOf(evidence, 'customer_trusted').staging?.files.pop(),
   'files:accelerometer_landing': (evidence) =>
     metricsOf(evidence, 'accelerometer_trusted').staging?.files.push(loadOf(evidence, 'accelerometer_landing')),
-  'files:step_trainer_landing': (evidence) => (loadOf(evidence, 'step_trainer_landing').version = 'v2'),
+  'files:step_trainer_landing': (evidence) => metricsOf(evidence, 'step_trainer_trusted').staging?.files.pop(),
   'conservation:customer_landing': (evidence) => (loadOf(evidence, 'customer_landing').landed += 1),
   'conservation:accelerometer_landing': (evidence) => (loadOf(evidence, 'accelerometer_landing').duplicate += 1),
   'conservation:step_trainer_landing': (evidence) => (loadOf(evidence, 'step_trainer_landing').rejected += 1),
@@ -71,7 +71,7 @@ const BREAKS: Record<string, (evidence: Evidence) => void> = {
       { name: 'second_audit', rows: 0 },
     ]),
   'audit:second_audit': (evidence) => auditsOf(evidence).audits.pop(),
-  'shrink:customer_trusted': (evidence) => (metricsOf(evidence, 'customer_trusted').rowsBefore = 76),
+  'shrink:customer_trusted': (evidence) => (metricsOf(evidence, 'customer_trusted').rowsBefore = 77),
   'shrink:accelerometer_trusted': (evidence) => (metricsOf(evidence, 'accelerometer_trusted').rowsBefore = 4000),
   'shrink:customers_curated': (evidence) => (metricsOf(evidence, 'customers_curated').rowsBefore = 4000),
   'shrink:step_trainer_trusted': (evidence) => (metricsOf(evidence, 'step_trainer_trusted').rowsBefore = 4000),
@@ -143,6 +143,15 @@ test.each(Object.keys(BREAKS))('%s can fail', (name) => {
   expect(failed?.found).not.toEqual(failed?.expected);
   expect(failed?.look).toMatch(/./);
   expect(validation.held.length).toBeGreaterThan(0);
+});
+
+test('a file of which another version was read was not read', () => {
+  const evidence = goodEvidence();
+  loadOf(evidence, 'customer_landing').version = 'v2';
+  const failed = judged(evidence).expectations.filter(({ ok }) => !ok);
+  expect(failed).toMatchObject([
+    { name: 'files:customer_landing', look: expect.stringContaining('customer_landing/a v1') as unknown },
+  ]);
 });
 
 describe('missing results', () => {

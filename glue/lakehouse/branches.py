@@ -1,0 +1,170 @@
+"""A run's version of the tables: one branch of each, made before the first write, that publish turns into `main`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES, table_contract
+from lakehouse.errors import LakeUnusableError
+from lakehouse.tables import full_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lakehouse.run_files import RunFiles
+
+MAIN = "main"
+RUN_PROPERTY = "run-id"
+_PREFIX = "run_"
+
+
+def branch_of(run_id: str) -> str:
+    """The name of a run's branch."""
+    return _PREFIX + re.sub(r"[^A-Za-z0-9]", "_", run_id)
+
+
+class Branches:
+    """The branches of one run."""
+
+    def __init__(self, spark: SparkSession, namespace: str, run_id: str) -> None:
+        self._spark = spark
+        self._namespace = namespace
+        self.run_id = run_id
+        self.name = branch_of(run_id)
+
+    def begin(self, files: RunFiles) -> None:
+        """Starts the run: remembers where every `main` is, clears what dead runs left, and makes the branches."""
+        if files.read("branches.json") is None:
+            files.write("branches.json", {"runId": self.run_id, "main": {table: self._heads(table).get(MAIN) for table in PUBLISHED_TABLES}})
+        for table in PUBLISHED_TABLES:
+            for branch in self._heads(table):
+                # The lock is ours, so whoever made these has ended without publishing.
+                if branch.startswith(_PREFIX) and branch != self.name:
+                    self._drop(table, branch)
+            self.ensure(table)
+
+    def ensure(self, table: str) -> None:
+        """Makes the table's branch where there is none. One that a write makes by itself would start its totals at zero."""
+        self._spark.sql(f"ALTER TABLE {self._full(table)} CREATE BRANCH IF NOT EXISTS `{self.name}`")
+
+    def reset(self, table: str) -> None:
+        """Puts the run's version of a table back to the published one, so that a retry counts the same."""
+        heads = self._heads(table)
+        if MAIN in heads:
+            self._spark.sql(f"ALTER TABLE {self._full(table)} CREATE OR REPLACE BRANCH `{self.name}`")
+        else:
+            self._drop(table, self.name)
+            self.ensure(table)
+
+    def enter(self) -> None:
+        """From here on reads and writes of bare table names mean the run's version."""
+        self._spark.conf.set("spark.wap.branch", self.name)
+
+    def leave(self) -> None:
+        """From here on they mean the published version."""
+        self._spark.conf.unset("spark.wap.branch")
+
+    def published(self, table: str) -> DataFrame:
+        """The published version of a table; empty where none was published yet."""
+        return self._spark.read.option("branch", MAIN).table(self._full(table))
+
+    def append(self, rows: DataFrame, table: str, **options: str) -> None:
+        """Adds rows to the run's version."""
+        self._writer(rows, table, options).append()
+
+    def replace(self, rows: DataFrame, table: str) -> None:
+        """Replaces all rows of the run's version: INSERT OVERWRITE in static mode.
+
+        As an overwrite where true, it can't depend on the session's mode: a day that has no rows any more goes, and an empty result empties.
+        """
+        from pyspark.sql.functions import lit
+
+        self._writer(rows, table, {"overwrite-mode": "static"}).overwrite(lit(True))
+
+    def _writer(self, rows: DataFrame, table: str, options: dict[str, str]):  # noqa: ANN202 - DataFrameWriterV2
+        writer = rows.writeTo(self._full(table)).option(f"snapshot-property.{RUN_PROPERTY}", self.run_id)
+        for name, value in options.items():
+            writer = writer.option(name, value)
+        return writer
+
+    def added_records(self, table: str) -> int:
+        """How many records the latest snapshot of the run's version added."""
+        added = self._summary(table, self._heads(table)[self.name]).get("added-records", "0")
+        return int(added)
+
+    def publish(self, files: RunFiles, publishing: bool, mark: Callable[[], None], check: Callable[[], None]) -> list[str]:
+        """Turns every branch into `main`, `machine_learning_curated` last; returns the tables that it moved.
+
+        Repeatable after a crash anywhere. `check` is called before each step forward, `mark` before the first.
+        Raises LakeUnusableError when a `main` is not where the run started.
+        """
+        if self.is_published():
+            return []
+        started = files.read("branches.json")
+        if started is None:
+            raise LakeUnusableError(f"runs/{self.run_id}/branches.json is missing: the run never began to write; start a new run")
+        waiting = [table for table in PUBLISHED_TABLES if not self._is_done(table, started["main"][table], publishing)]
+        mark()
+        for table in waiting:
+            check()
+            self._spark.sql(f"CALL {self._catalog}.system.fast_forward('{self._namespace}.{table}', '{MAIN}', '{self.name}')")
+        return waiting
+
+    def is_published(self) -> bool:
+        """A run is published when `machine_learning_curated` is."""
+        head = self._heads(LAST_TABLE).get(MAIN)
+        return head is not None and self._summary(LAST_TABLE, head).get(RUN_PROPERTY) == self.run_id
+
+    def clean_up(self) -> None:
+        """Drops the run's branches; only for a published run."""
+        for table in PUBLISHED_TABLES:
+            self._drop(table, self.name)
+
+    def expire(self, now: datetime, kept: timedelta, forget: bool) -> None:
+        """Removes old snapshots and the files that only they hold.
+
+        With `forget`, trusted and curated tables keep the published snapshot alone: a person withdrew.
+        """
+        for table in PUBLISHED_TABLES:
+            at_once = forget and table_contract(table).zone in {"trusted", "curated"}
+            until = now if at_once else now - kept
+            oldest = self._spark.sql(f"SELECT min(committed_at) AS at FROM {self._full(table)}.snapshots").head()
+            if oldest is None or oldest.at is None or oldest.at.replace(tzinfo=UTC) >= until.astimezone(UTC):
+                continue
+            self._spark.sql(
+                f"CALL {self._catalog}.system.expire_snapshots(table => '{self._namespace}.{table}', "
+                f"older_than => TIMESTAMP '{until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
+            )
+
+    def _is_done(self, table: str, started: int | None, publishing: bool) -> bool:
+        heads = self._heads(table)
+        main, own = heads.get(MAIN), heads.get(self.name)
+        if own is None:
+            raise LakeUnusableError(f"{table} has no branch {self.name}: its step did not run; start a new run")
+        if main == own or (publishing and main is not None and self._summary(table, main).get(RUN_PROPERTY) == self.run_id):
+            return True
+        if main != started:
+            raise LakeUnusableError(f"{table} was changed since {self.run_id} started (snapshot {main}, expected {started}); start a new run")
+        return False
+
+    def _heads(self, table: str) -> dict[str, int]:
+        rows = self._spark.sql(f"SELECT name, snapshot_id FROM {self._full(table)}.refs WHERE type = 'BRANCH'").collect()
+        return {row.name: row.snapshot_id for row in rows}
+
+    def _summary(self, table: str, snapshot: int) -> dict[str, str]:
+        row = self._spark.sql(f"SELECT summary FROM {self._full(table)}.snapshots WHERE snapshot_id = {snapshot}").head()
+        return {} if row is None else dict(row.summary)
+
+    def _drop(self, table: str, branch: str) -> None:
+        self._spark.sql(f"ALTER TABLE {self._full(table)} DROP BRANCH IF EXISTS `{branch}`")
+
+    def _full(self, table: str) -> str:
+        return full_name(self._namespace, table)
+
+    @property
+    def _catalog(self) -> str:
+        return full_name(self._namespace, "").split(".", 1)[0]

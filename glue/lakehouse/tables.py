@@ -1,0 +1,98 @@
+"""The Iceberg tables, made from their contracts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lakehouse.contracts import PUBLISHED_TABLES, Column, TableContract, table_contract
+from lakehouse.errors import LakeUnusableError
+from lakehouse.session import CATALOG
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+TARGET_FILE_BYTES = 128 * 1024 * 1024
+
+
+def ensure_tables(spark: SparkSession, namespace: str) -> None:
+    """Creates missing tables and adds the columns that contracts have gained.
+
+    Raises LakeUnusableError when a contract has lost or retyped a column that the table has.
+    """
+    existing = {row.tableName for row in spark.sql(f"SHOW TABLES IN {CATALOG}.{namespace}").collect()}
+    for table in PUBLISHED_TABLES:
+        contract = table_contract(table)
+        if table in existing:
+            _evolve(spark, namespace, contract)
+        else:
+            _create(spark, namespace, contract)
+
+
+def full_name(namespace: str, table: str) -> str:
+    """The name under which metadata tables and branches of a table are found."""
+    return f"{CATALOG}.{namespace}.{table}"
+
+
+def _create(spark: SparkSession, namespace: str, contract: TableContract) -> None:
+    name = full_name(namespace, contract.table)
+    columns = ", ".join(f"`{column.name}` {column.type} COMMENT {_literal(column.comment)}" for column in contract.columns)
+    partitioned = f"PARTITIONED BY (`{contract.partition}`)" if contract.partition else ""
+    properties = ", ".join(f"'{key}' = '{value}'" for key, value in _properties(contract).items())
+    spark.sql(
+        f"CREATE TABLE IF NOT EXISTS {name} ({columns}) USING iceberg {partitioned} "
+        f"COMMENT {_literal(contract.grain)} TBLPROPERTIES ({properties})"
+    )
+    if contract.sort:
+        distributed = "DISTRIBUTED BY PARTITION " if contract.partition else ""
+        sort = ", ".join(f"`{column}`" for column in contract.sort)
+        spark.sql(f"ALTER TABLE {name} WRITE {distributed}LOCALLY ORDERED BY {sort}")
+
+
+def _properties(contract: TableContract) -> dict[str, str]:
+    measured = dict.fromkeys((*contract.sort, *([contract.partition] if contract.partition else [])))
+    return {
+        "format-version": "2",
+        "write.wap.enabled": "true",
+        "write.delete.mode": "copy-on-write",
+        "write.update.mode": "copy-on-write",
+        "write.merge.mode": "copy-on-write",
+        "write.target-file-size-bytes": str(TARGET_FILE_BYTES),
+        "write.parquet.compression-codec": "zstd",
+        # Lower and upper bounds where joins and the reading date look for them; elsewhere they would be a copy of people's data.
+        "write.metadata.metrics.default": "counts",
+        **{f"write.metadata.metrics.column.{column}": "full" for column in measured},
+        "write.metadata.delete-after-commit.enabled": "true",
+        "write.metadata.previous-versions-max": "20",
+    }
+
+
+def _evolve(spark: SparkSession, namespace: str, contract: TableContract) -> None:
+    name = full_name(namespace, contract.table)
+    existing = {field.name: field.dataType.simpleString().upper() for field in spark.table(name).schema.fields}
+    wanted = {column.name: column.type for column in contract.columns}
+    for column, type_ in existing.items():
+        _check_column(contract.table, column, type_, wanted.get(column))
+    for column in contract.columns:
+        if column.name not in existing:
+            spark.sql(f"ALTER TABLE {name} ADD COLUMNS (`{column.name}` {column.type} COMMENT {_literal(column.comment)})")
+
+
+def _check_column(table: str, column: str, found: str, wanted: str | None) -> None:
+    if wanted is None:
+        raise LakeUnusableError(
+            f"glue/tables/{table}.json no longer has the column {column} that the table has; keep it, or rebuild the lake elsewhere"
+        )
+    if spark_type(Column(column, wanted, "")).upper() != found:
+        raise LakeUnusableError(
+            f"glue/tables/{table}.json: {column} is {wanted}, but the table has {found}; a column can't change its type, so add a new one"
+        )
+
+
+def spark_type(column: Column) -> str:
+    """The name that Spark itself uses for a column's type."""
+    return column.type.lower()
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

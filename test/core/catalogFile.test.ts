@@ -1,0 +1,95 @@
+import { gzipSync } from 'node:zlib';
+import { catalogFile, landingTableOf, sniff } from '../../functions/core/catalogFile.ts';
+import { temporaryWorlds } from '../support/world.ts';
+
+const newWorld = temporaryWorlds();
+
+test.each([
+  ['customer_landing/a.json', 'customer_landing'],
+  ['accelerometer_landing/2026/01/a.json', 'accelerometer_landing'],
+  ['step_trainer_landing/.a', 'step_trainer_landing'],
+  ['customer_landing/a//b', 'customer_landing'],
+  ['customer_landing/', null],
+  ['customer_landing/2026/', null],
+  ['customer_landing', null],
+  ['Customer_landing/a.json', null],
+  ['customer_trusted/a.json', null],
+  ['customer_landings/a.json', null],
+  ['elsewhere/customer_landing/a.json', null],
+  ['/customer_landing/a.json', null],
+  ['a.json', null],
+  ['', null],
+])('the landing table of the key %j is %j', (key, table) => {
+  expect(landingTableOf(key)).toBe(table);
+});
+
+describe('the first bytes', () => {
+  const KNOWN = '{"email":"a@x.org","PHONE":1}';
+  const DRIFTED = '{"email":"a@x.org","note":1,"Größe":2}';
+
+  test.each([
+    ['one object on a line', `${KNOWN}\n${DRIFTED}\n`, 'json', []],
+    ['an object with fields nobody knows', `${DRIFTED}\n`, 'json', ['note', 'Größe']],
+    ['no last line feed', DRIFTED, 'json', ['note', 'Größe']],
+    ['a byte order mark', `\ufeff${DRIFTED}\n`, 'json', ['note', 'Größe']],
+    ['blank lines first', `\n \r\n${DRIFTED}\r\n`, 'json', ['note', 'Größe']],
+    ['commas and blanks', ` , ${DRIFTED} , \n`, 'json', ['note', 'Größe']],
+    ['an array on one line', `[${DRIFTED}]`, 'json', ['note', 'Größe']],
+    ['an array over lines', `[\n${DRIFTED},\n${KNOWN}\n]\n`, 'json', ['note', 'Größe']],
+    ['a torn object', '{"email":"a@x', 'json', []],
+    ['an empty object', '{}', 'json', []],
+    ['text', 'hello\n', 'unknown', []],
+    ['a page', '<html>\n', 'unknown', []],
+    ['a number', '42\n', 'unknown', []],
+    ['blanks only', ' \n\n', 'unknown', []],
+    ['nothing', '', 'empty', []],
+    ['gzip', gzipSync(DRIFTED), 'gzip', []],
+    ['the first byte of gzip alone', Uint8Array.of(0x1f), 'unknown', []],
+    ['bytes that are not UTF-8', Uint8Array.of(0xff, 0xfe, 0x00), 'unknown', []],
+  ] as const)('%s', (_, content, format, unknownFields) => {
+    expect(sniff('customer_landing', Buffer.from(content))).toEqual({ format, unknownFields });
+  });
+
+  test('are judged by the contract of their own table', () => {
+    expect(sniff('step_trainer_landing', Buffer.from('{"email":"a@x.org","serialnumber":"s"}')).unknownFields).toEqual(['email']);
+  });
+});
+
+describe('cataloging a file', () => {
+  test('records what it looks like and what its landing table did not know', async () => {
+    const world = newWorld();
+    const file = await world.land('customer_landing/a.json', '{"email":"a@x.org","Shoe-Size":43}\n');
+    await catalogFile(world.ports, file);
+    expect(await world.files()).toMatchObject({
+      'customer_landing/a.json': { ...file, state: 'pending', format: 'json', unknownFields: ['Shoe-Size'] },
+    });
+    expect(world.logged).toEqual(['file_registered', 'schema_drift']);
+  });
+
+  test('again changes nothing', async () => {
+    const world = newWorld();
+    const file = await world.land('customer_landing/a.json');
+    for (let time = 0; time < 5; time += 1) await catalogFile(world.ports, file);
+    expect(await world.ledger.pending(10)).toHaveLength(1);
+    expect(world.logged).toEqual(['file_registered', 'file_known', 'file_known', 'file_known', 'file_known']);
+  });
+
+  test('gives columns names that a catalog takes', async () => {
+    const world = newWorld();
+    const asked: string[][] = [];
+    const landingTables = { ensure: async (_: string, columns: readonly string[]) => void asked.push([...columns]) };
+    await catalogFile(
+      { ...world.ports, landingTables },
+      await world.land('customer_landing/a.json', '{"email":"a@x.org","Shoe-Size (EU)":43,"größe":1}\n'),
+    );
+    expect(asked).toEqual([['shoe_size__eu_', 'gr__e']]);
+  });
+
+  test('that vanished is an error, and nothing is recorded', async () => {
+    const world = newWorld();
+    const file = await world.land('customer_landing/a.json');
+    world.remove(file.key);
+    await expect(catalogFile(world.ports, file)).rejects.toThrow();
+    expect(await world.states()).toEqual({});
+  });
+});
