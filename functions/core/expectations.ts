@@ -240,12 +240,12 @@ export function expectedCounts(totals: Record<string, number>, settings: Setting
 
 /** Rows by table; a landing table's number is the records landed so far. `same_time` counts pairs at the same time. */
 function tableTotals(audits: Audits): Record<string, number> {
-  return { ...landingTotals(audits), ...audits.counts, same_time: audits.identity.sameTime };
+  return { ...landingTotals(audits.loads), ...audits.counts, same_time: audits.identity.sameTime };
 }
 
 /** Records landed so far: the sums over `loads`. */
-export function landingTotals(audits: Audits): Record<LandingTable, number> {
-  const { customer_landing, accelerometer_landing, step_trainer_landing } = audits.loads;
+export function landingTotals(loads: Audits['loads']): Record<LandingTable, number> {
+  const { customer_landing, accelerometer_landing, step_trainer_landing } = loads;
   return {
     customer_landing: customer_landing.landed,
     accelerometer_landing: accelerometer_landing.landed,

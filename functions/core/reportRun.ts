@@ -74,7 +74,7 @@ async function publishedCounts(ports: Ports, audits: Audits) {
     const [expected, found] = [audits.counts[table], counts[table]];
     return { name: `published:${table}`, ok: expected === found, expected, found };
   });
-  return { tables: { ...landingTotals(audits), ...counts }, expectations };
+  return { tables: { ...landingTotals(audits.loads), ...counts }, expectations };
 }
 
 /** Totals after an earlier run, from its report. */

@@ -1,9 +1,10 @@
-import { expectedCounts } from '../../functions/core/expectations.ts';
+import { expectedCounts, landingTotals } from '../../functions/core/expectations.ts';
 import { identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
 import { readRunFile, reportSchema } from '../../functions/core/runFiles.ts';
 import type { Expectation, Report } from '../../functions/core/runFiles.ts';
 import type { Settings } from '../../functions/core/settings.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
+import { countLake, createViews } from '../duckdb/counts.ts';
 import { dropFiles, findDrops } from '../dropFiles.ts';
 import type { Drop } from '../dropFiles.ts';
 import type { LocalHome } from '../home.ts';
@@ -48,15 +49,14 @@ export async function runLake({ options, output }: CommandContext, drops: readon
       home.ended.map(({ runId }) => readRunFile(home.runFiles, runId, 'report.json', reportSchema)),
     );
     const last = reports.findLast((report) => report !== null) ?? null;
-    const shown = last?.tables != null ? last : await publishedReport(home);
-    const tables = shown?.tables ?? Object.fromEntries([...LANDING_TABLES, ...PUBLISHED_TABLES].map((table) => [table, 0]));
-    const identity = shown?.identity ?? { sameTime: 0, samePerson: 0, otherPerson: 0 };
+    const { tables, identity, withheld } =
+      (last?.tables != null ? totalsOf(last) : null) ?? (await publishedTotals(home, settings));
     const result: RunResult = {
       status: last === null ? 'NOTHING_TO_DO' : last.status,
       runs: reports.flatMap((report) => report?.runId ?? []),
       tables,
       identity,
-      withheld: shown?.withheld ?? { accelerometer: {}, step_trainer: {} },
+      withheld,
       held,
       expectations: last?.expectations ?? expectedCounts({ ...tables, same_time: identity.sameTime }, settings),
       seconds: Math.round(performance.now() - started) / 1000,
@@ -73,9 +73,30 @@ async function heldFiles(home: LocalHome): Promise<{ id: string; file: string; w
   return held;
 }
 
-async function publishedReport(home: LocalHome): Promise<Report | null> {
+type Totals = Pick<RunResult, 'tables' | 'identity' | 'withheld'>;
+
+function totalsOf({ tables, identity, withheld }: Report): Totals | null {
+  return tables === null || identity === null || withheld === null ? null : { tables, identity, withheld };
+}
+
+/** What the lake shows: from the report of the run that published it, or counted again where that is lost. */
+async function publishedTotals(home: LocalHome, settings: Settings): Promise<Totals> {
   const published = await home.ledger.published();
-  return published === null ? null : readRunFile(home.runFiles, published.runId, 'report.json', reportSchema);
+  const report = published === null ? null : await readRunFile(home.runFiles, published.runId, 'report.json', reportSchema);
+  const totals = report === null ? null : totalsOf(report);
+  if (totals !== null) return totals;
+  if ((await home.ports.lake.publishedRun()) === null) {
+    const tables = Object.fromEntries([...LANDING_TABLES, ...PUBLISHED_TABLES].map((table) => [table, 0]));
+    return {
+      tables,
+      identity: { sameTime: 0, samePerson: 0, otherPerson: 0 },
+      withheld: { accelerometer: {}, step_trainer: {} },
+    };
+  }
+  const { run: connection } = await home.session();
+  await createViews(connection, settings);
+  const { counts, loads, identity, withheld } = await countLake(connection);
+  return { tables: { ...landingTotals(loads), ...counts }, identity, withheld };
 }
 
 function droppedText(dropped: readonly { added: boolean }[]): string {
