@@ -66,9 +66,14 @@ async function filesOf(source: string): Promise<{ file: string; below: string }[
   });
   if (!found.isDirectory()) return [{ file: source, below: path.basename(source) }];
   const entries = await readdir(source, { recursive: true, withFileTypes: true });
+  const links = entries.filter((entry) => entry.isSymbolicLink()).map((entry) => path.join(entry.parentPath, entry.name));
+  const linked = await Promise.all(
+    links.map(async (link) => ((await stat(link).catch(() => null))?.isFile() === true ? link : null)),
+  );
   return entries
     .filter((entry) => entry.isFile())
     .map((entry) => path.join(entry.parentPath, entry.name))
+    .concat(linked.filter((link) => link !== null))
     .map((file) => ({ file, below: path.relative(source, file) }))
     .filter(({ below }) => !below.split(path.sep).some(isIgnoredName))
     .sort((one, other) => (one.below < other.below ? -1 : 1));

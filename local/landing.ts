@@ -26,7 +26,9 @@ export class FolderLanding implements Landing {
     const table = landingTableOf(key);
     if (table === null) return null;
     try {
-      const { size, mtimeNs } = await stat(this.pathOf(key), { bigint: true });
+      const found = await stat(this.pathOf(key), { bigint: true });
+      if (!found.isFile()) return null;
+      const { size, mtimeNs } = found;
       return { table, key, version: `${size}-${mtimeNs}`, size: Number(size) };
     } catch (error) {
       if (isMissing(error)) return null;
@@ -71,7 +73,7 @@ export class FolderLanding implements Landing {
       throw error;
     });
     const names = entries
-      .filter((entry) => entry.isFile())
+      .filter((entry) => entry.isFile() || entry.isSymbolicLink())
       .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).split(path.sep))
       .filter((parts) => !parts.some(isIgnoredName))
       .map((parts) => parts.join('/'))

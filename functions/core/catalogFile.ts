@@ -24,11 +24,8 @@ export function sniff(table: LandingTable, head: Uint8Array): { format: FileForm
 
 function fieldsOfFirstRecord(text: string): string[] | null {
   // The decoder has taken a byte order mark away; commas and blanks and an array's bracket are layout (docs/records.md).
-  const [line = ''] = text.trimStart().split('\n', 1);
-  const record = line
-    .trim()
-    .replace(/^[[\s,]+/, '')
-    .replace(/[\]\s,]+$/, '');
+  const [line = ''] = text.replace(/^[[\s,]+/, '').split('\n', 1);
+  const record = line.replace(/[\]\s,]+$/, '');
   try {
     const value: unknown = JSON.parse(record);
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.keys(value) : null;

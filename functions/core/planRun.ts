@@ -24,14 +24,17 @@ export async function planRun(ports: Ports, settings: Settings, runId: string): 
   const lock = await ports.ledger.takeLock(runId);
   if (lock === null) return nothing('another run holds the run lock');
 
-  const files = await prepare(ports, runId, await ports.ledger.pending(settings.maxFilesPerRun));
+  // Planned again, as a retried step is, a run keeps what it has claimed and takes no more.
+  const claimed = await ports.ledger.claimed(runId);
+  const pending = claimed.length > 0 ? [] : await ports.ledger.pending(settings.maxFilesPerRun);
+  const files = await prepare(ports, runId, [...claimed, ...pending]);
   const published = await ports.lake.publishedRun();
   // The ledger may be new or restored: from here on it knows what the lake shows.
   if (published !== null) await ports.ledger.setPublished(published);
   const changed = published !== null && published.definition !== ports.definition.hash;
   if (files.length === 0 && !changed) return nothing('no file is pending and nothing else has changed');
 
-  await ports.ledger.claim(runId, lock.fence, files);
+  if (claimed.length === 0) await ports.ledger.claim(runId, lock.fence, files);
   const { mlJoin, consentFrom } = settings;
   await writeRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema, {
     runId,

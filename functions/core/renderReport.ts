@@ -12,7 +12,12 @@ export function table(
   rows: readonly (readonly string[])[],
   align: readonly ('l' | 'r')[] = header.map((_, i) => (i === 0 ? 'l' : 'r')),
 ): string {
-  return markdownTable([[...header], ...rows.map((row) => [...row])], { align: [...align] });
+  return markdownTable([[...header], ...rows.map((row) => row.map(inCell))], { align: [...align] });
+}
+
+/** A file name or a cause may hold anything; a cell is one line and ends at a bar. */
+function inCell(text: string): string {
+  return text.replaceAll('|', '\\|').replace(/\s*[\r\n]+\s*/g, ' ');
 }
 
 const ZONES: readonly (readonly [
@@ -91,7 +96,7 @@ export function renderReport(report: Report): string {
 function headline(report: Report): string {
   if (report.status === 'SUCCEEDED') {
     const met = report.expectations.length;
-    return `# SUCCEEDED: ${report.files === 0 ? 'tables built anew' : `${figure(report.files)} files loaded`}, all tables published, ${met} expectations met`;
+    return `# SUCCEEDED: ${report.files === 0 ? 'tables built anew' : `${figure(report.files)} ${report.files === 1 ? 'file' : 'files'} loaded`}, all tables published, ${met} expectations met`;
   }
   const published = report.tables === null ? 'nothing was published; the tables are as they were' : 'the tables were published';
   return `# FAILED: ${published}\n\n${report.error === null ? '' : `${report.error.name}: ${report.error.cause}`}`.trimEnd();

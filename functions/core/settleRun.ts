@@ -26,11 +26,10 @@ export function verdicts(
     const load = loads.get(name);
     const back = { key, version, why: null, counts: null, unknownFields: load?.unknownFields ?? null };
     if (outcome === 'published') {
-      const counts =
-        load === undefined
-          ? null
-          : { landed: load.landed, staged: load.staged, duplicate: load.duplicate, rejected: load.rejected };
-      return { ...back, state: 'loaded', attempts: 0, counts };
+      // Without the run's metrics nobody knows the counts: pending, and the next run finds the file in the lake's `loads`.
+      if (load === undefined) return { ...back, state: 'pending', attempts: 0 };
+      const { landed, staged, duplicate, rejected } = load;
+      return { ...back, state: 'loaded', attempts: 0, counts: { landed, staged, duplicate, rejected } };
     }
     if (outcome === 'gate failed') {
       const why = held.get(name);

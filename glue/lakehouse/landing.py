@@ -22,7 +22,7 @@ _CHUNK = 1024 * 1024
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Names that Spark's text reader would skip, take for a pattern, or decompress by their ending are read by lines_of.
-_PLAIN_KEY = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._=+-]*/)*[A-Za-z0-9][A-Za-z0-9._=+-]*\Z")
+_PLAIN_PLACE = re.compile(r"(?:s3:/)?(?:/[A-Za-z0-9._=+~-]+)*/[A-Za-z0-9][A-Za-z0-9._=+~-]*\Z")
 _CODEC_ENDINGS = (".gz", ".gzip", ".bz2", ".deflate", ".lz4", ".snappy", ".zst", ".lzo", ".xz", "._COPYING_", ".crc")
 
 
@@ -67,7 +67,7 @@ def look(files: list[ManifestFile], contract: LandingContract, landing: str, lak
                 size=found.size,
                 place=place,
                 gzip=gzip,
-                native=not gzip and _reads_natively(file.input or file.key),
+                native=not gzip and _reads_natively(place),
                 names=_first_names(found.start, found.size, contract),
             )
         )
@@ -92,8 +92,8 @@ def _checked(file: ManifestFile, head: storage.Head | None) -> storage.Head:
     raise LandingChangedError(f"{file.key} {what} after the run had claimed it; start a new run")
 
 
-def _reads_natively(key: str) -> bool:
-    return _PLAIN_KEY.match(key) is not None and not key.endswith(_CODEC_ENDINGS)
+def _reads_natively(place: str) -> bool:
+    return _PLAIN_PLACE.match(place) is not None and not place.endswith(_CODEC_ENDINGS)
 
 
 def _first_names(start: bytes, size: int, contract: LandingContract) -> tuple[str, ...] | None:

@@ -113,11 +113,7 @@ async function ledgerMatches(home: LocalHome): Promise<Check[]> {
     if (state !== 'loaded') continue;
     loaded.add(`${key} ${version}`);
     const load = loads.get(`${key} ${version}`);
-    // Without counts the ledger leaves them to the lake: the folder of the run that loaded the file was lost.
-    const same =
-      load !== undefined &&
-      (counts === null ||
-        (load.landed === counts.landed && load.staged === counts.staged && load.duplicate === counts.duplicate));
+    const same = load?.landed === counts?.landed && load?.staged === counts?.staged && load?.duplicate === counts?.duplicate;
     if (!same) differing.push(key);
   }
   const unknown = [...loads.keys()].filter((id) => !loaded.has(id));

@@ -106,6 +106,9 @@ function droppedText(dropped: readonly { added: boolean }[]): string {
 }
 
 function summary(result: RunResult, report: Report | null, settings: Settings, lake: string): string {
+  if (result.status === 'NOTHING_TO_DO' && Object.values(result.tables).every((rows) => rows === 0)) {
+    return `Nothing to do: no file has landed in ${lakePaths(lake).landing} yet. "stedi run SOURCE" puts files there, "stedi start" makes sample data.`;
+  }
   const { folder, tables, runs } = lakePaths(lake);
   const last = result.runs.at(-1);
   const parts = [outcome(result, report)];

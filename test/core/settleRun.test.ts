@@ -46,6 +46,12 @@ describe('what becomes of a claimed file', () => {
     ]);
   });
 
+  test('of a published run that did not read it: it is pending, for its records are in no table', () => {
+    expect(verdicts([claimedFile('customer_landing/unread')], 'published', goodEvidence().steps, null)).toMatchObject([
+      { key: 'customer_landing/unread', state: 'pending' },
+    ]);
+  });
+
   test('of a failed gate: it is held where the gate names it, else pending as if nothing had been tried', () => {
     const claimed = [claimedFile('customer_landing/a', 2), claimedFile('customer_landing/b', 2)];
     const validation = failedGate({ file: 'customer_landing/b', why: '9 of 10 records rejected' });
@@ -88,7 +94,8 @@ describe('settling a run', () => {
     if (customers?.staging !== undefined)
       customers.staging.files = [load('customer_landing/a', { version: file?.version ?? '', staged: 3 })];
     await world.writeEvidence('run-1', evidence);
-    expect(await settleRun(world.ports, 'run-1', true)).toBe('published');
+    world.publish('run-1');
+    expect(await settleRun(world.ports, 'run-1')).toBe('published');
     expect(await world.files()).toMatchObject({ 'customer_landing/a': { state: 'loaded', counts: { landed: 3, staged: 3 } } });
     expect(await world.ledger.published()).toEqual({ runId: 'run-1', definition: 'abc' });
   });
@@ -96,8 +103,8 @@ describe('settling a run', () => {
   test('again changes nothing', async () => {
     const world = newWorld();
     await claimedBy(world, 'run-1', 'customer_landing/a');
-    expect(await settleRun(world.ports, 'run-1', false)).toBe('interrupted');
-    expect(await settleRun(world.ports, 'run-1', false)).toBe('nothing to do');
+    expect(await settleRun(world.ports, 'run-1')).toBe('interrupted');
+    expect(await settleRun(world.ports, 'run-1')).toBe('nothing to do');
     expect(await world.files()).toMatchObject({ 'customer_landing/a': { state: 'pending', attempts: 1 } });
     expect(await world.ledger.published()).toBeNull();
   });
@@ -107,17 +114,26 @@ describe('settling a run', () => {
     const [bad] = await claimedBy(world, 'run-1', 'customer_landing/bad', 'customer_landing/good');
     await world.writeEvidence('run-1', { manifest: manifestOf('run-1', []), steps: [], audits: null });
     await world.failGate('run-1', bad === undefined ? [] : [bad], 'rubbish');
-    expect(await settleRun(world.ports, 'run-1', false)).toBe('gate failed');
+    expect(await settleRun(world.ports, 'run-1')).toBe('gate failed');
     expect(await world.files()).toMatchObject({
       'customer_landing/bad': { state: 'held', why: 'rubbish' },
       'customer_landing/good': { state: 'pending', attempts: 0 },
     });
   });
 
+  test('after a later one was published leaves what is published alone', async () => {
+    const world = newWorld();
+    world.publish('run-2');
+    await world.ledger.setPublished({ runId: 'run-2', definition: 'abc' });
+    await claimedBy(world, 'run-1', 'customer_landing/a');
+    expect(await settleRun(world.ports, 'run-1')).toBe('interrupted');
+    expect(await world.ledger.published()).toEqual({ runId: 'run-2', definition: 'abc' });
+  });
+
   test('that never planned anything finds nothing to do', async () => {
     const world = newWorld();
     await world.register('customer_landing/a');
-    expect(await settleRun(world.ports, 'run-1', false)).toBe('nothing to do');
+    expect(await settleRun(world.ports, 'run-1')).toBe('nothing to do');
     expect(await world.states()).toEqual({ 'customer_landing/a': 'pending' });
   });
 });

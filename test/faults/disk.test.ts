@@ -161,9 +161,8 @@ describe('a full disk', () => {
   const disks: string[] = [];
   afterAll(() => disks.forEach((disk) => spawnSync('umount', [disk])));
   const probe = smallDisk(1);
-  if (probe === null) console.warn('A small file system can only be mounted by root: FULL DISKS ARE NOT TESTED HERE');
-  else disks.push(probe);
-
+  if (probe !== null) spawnSync('umount', [probe]);
+  else console.warn('A small file system can only be mounted by root: FULL DISKS ARE NOT TESTED HERE');
   (probe === null ? test.skip : test).each([0, 100, 400, 1_500, 3_000])(
     '%i KB left: a clear error, the lake as it was, and all is well once there is space',
     async (kilobytes) => {

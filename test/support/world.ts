@@ -11,7 +11,7 @@ import {
 } from '../../functions/core/runFiles.ts';
 import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { PublishedTable } from '../../functions/core/steps.ts';
-import type { Alerts, Executions, FileVersion, LedgerFile, Ports } from '../../functions/ports.ts';
+import type { Alerts, Executions, FileVersion, LedgerFile, Ports, PublishedRun } from '../../functions/ports.ts';
 import { FolderLanding } from '../../local/landing.ts';
 import { SqliteLandingTables } from '../../local/landingTables.ts';
 import { SqliteLedger } from '../../local/ledger.ts';
@@ -56,9 +56,9 @@ export class World {
   readonly alerts: Parameters<Alerts['send']>[0][] = [];
   readonly logged: string[] = [];
   readonly lake = {
-    published: null as string | null,
+    published: null as PublishedRun | null,
     counts: zeroCounts(),
-    /** What resuming a publish comes to; asked with these fences. */
+    /** Whether there is something to publish when a publish is resumed, and the fences it was resumed with. */
     resumes: false,
     resumed: [] as number[],
   };
@@ -85,8 +85,7 @@ export class World {
         counts: async () => this.lake.counts,
         resumePublish: async (runId, fence) => {
           this.lake.resumed.push(fence);
-          if (this.lake.resumes) this.lake.published = runId;
-          return this.lake.resumes;
+          if (this.lake.resumes) this.publish(runId);
         },
       },
       alerts: { send: async (alert) => void this.alerts.push(alert) },
@@ -100,6 +99,11 @@ export class World {
   /** The same world after settings, models or contracts have changed. */
   redefined(definition: string): Ports {
     return { ...this.ports, definition: { hash: definition } };
+  }
+
+  /** Lets the lake show a run. */
+  publish(runId: string, definition = 'abc'): void {
+    this.lake.published = { runId, definition };
   }
 
   close(): void {

@@ -1,0 +1,96 @@
+"""The Glue job of one step: `--step <table>|publish --run_id … --fence … --lake <uri or path> --landing <uri or path>`.
+
+Further arguments: `--ledger` (the DynamoDB table that holds the run lock; without it the lock is `<lake>/lock.json`), `--database` (the
+Glue database; `stedi`) and `--snapshot_days` (how long older snapshots stay; 7). Glue's own arguments may come along. The modules beside
+this file come with the bundle in `--extra-py-files`. The job ends with exit code 1 and the reason in the last line of its log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import timedelta
+from typing import Any
+
+from lakehouse import session, storage
+from lakehouse.errors import JobError
+from lakehouse.lock import FileLock, TableLock
+from lakehouse.steps import STEPS, Job, run
+
+REQUIRED = ("step", "run_id", "fence", "lake", "landing")
+
+
+def parse(arguments: list[str]) -> dict[str, str]:
+    """`--key value` and `--key=value`; a key without a value is a switch. Keys that are not ours are Glue's and are left alone."""
+    found: dict[str, str] = {}
+    key = None
+    for argument in arguments:
+        if argument.startswith("--"):
+            key, equals, value = argument[2:].partition("=")
+            found[key] = value
+            key = None if equals else key
+        elif key is not None:
+            found[key] = argument
+            key = None
+    missing = [name for name in REQUIRED if not found.get(name)]
+    if missing:
+        raise JobError(f"missing arguments: {', '.join(f'--{name}' for name in missing)}")
+    if found["step"] not in STEPS:
+        raise JobError(f"--step {found['step']}: expected one of {', '.join(STEPS)}")
+    if not found["fence"].isdigit():
+        raise JobError(f"--fence {found['fence']}: expected a whole number")
+    return found
+
+
+def job_of(arguments: dict[str, str]) -> Job:
+    """What the arguments ask for."""
+    lake, landing = (_absolute(arguments[name]) for name in ("lake", "landing"))
+    ledger = arguments.get("ledger")
+    return Job(
+        step=arguments["step"],
+        run_id=arguments["run_id"],
+        fence=int(arguments["fence"]),
+        lake=lake,
+        landing=landing,
+        lock=TableLock(ledger) if ledger else FileLock(lake),
+        namespace=arguments.get("database") or session.NAMESPACE,
+        snapshots_kept=timedelta(days=float(arguments.get("snapshot_days") or 7)),
+    )
+
+
+def _absolute(place: str) -> str:
+    return place.rstrip("/") if storage.is_s3(place) else os.path.abspath(place)
+
+
+def log_line(event: str, fields: dict[str, Any]) -> None:
+    """One JSON line for each fact."""
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def reason(error: Exception) -> str:
+    """One line that says what went wrong."""
+    text = str(error).strip() or type(error).__name__
+    return f"{type(error).__name__}: {text.splitlines()[0]}"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the job; returns its exit code."""
+    spark = None
+    try:
+        job = job_of(parse(arguments))
+        spark = session.start(job.lake)
+        spark.sparkContext.setLogLevel("WARN")
+        run(spark, job, lambda event, fields: log_line(event, {"runId": job.run_id, **fields}))
+        failure = None
+    except Exception as error:  # noqa: BLE001 - whatever it is, its reason is the last line of the log
+        failure = reason(error)
+    if spark is not None:
+        spark.stop()
+    if failure is not None:
+        print(failure, file=sys.stderr, flush=True)
+    return 0 if failure is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,130 @@
+"""The jobs: one for each table, and `publish`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from lakehouse import counts, lock, models, staging
+from lakehouse.branches import Branches
+from lakehouse.contracts import LAST_TABLE, MODEL_TABLES, landing_contract, table_contract
+from lakehouse.run_files import Manifest, RunFiles
+from lakehouse.session import NAMESPACE, use_namespace
+from lakehouse.tables import ensure_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql import SparkSession
+
+PUBLISH = "publish"
+STEPS = (*MODEL_TABLES, PUBLISH)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job is told: its step, its run, and where things are."""
+
+    step: str
+    run_id: str
+    fence: int
+    lake: str
+    landing: str
+    lock: lock.RunLock
+    namespace: str = NAMESPACE
+    snapshots_kept: timedelta = timedelta(days=7)
+
+
+def run(spark: SparkSession, job: Job, log: Callable[[str, dict[str, Any]], None]) -> None:
+    """Runs one step.
+
+    Raises LockLostError when the run does not hold the lock, LandingChangedError and LakeUnusableError as their names say.
+    """
+    lock.check(job.lock, job.run_id, job.fence)
+    use_namespace(spark, job.namespace)
+    branches = Branches(spark, job.namespace, job.run_id)
+    files = RunFiles(job.lake, job.run_id)
+    if job.step == PUBLISH:
+        _publish(job, branches, files, log)
+        return
+    branches.enter()
+    try:
+        _build(spark, job, branches, files, log)
+    finally:
+        branches.leave()
+
+
+def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, log: Callable[[str, dict[str, Any]], None]) -> None:
+    started = time.monotonic()
+    manifest = files.manifest()
+    contract = table_contract(job.step)
+    if job.step == MODEL_TABLES[0]:
+        ensure_tables(spark, job.namespace)
+        branches.begin(files)
+    _put_back(spark, branches, job, contract.stages)
+
+    staged = _stage(spark, job, branches, files, manifest, contract.stages)
+    if staged is not None:
+        log("table_staged", {"landingTable": contract.stages, "files": len(staged["files"]), "rows": staged["rows"]})
+    models.create_views(spark, manifest)
+    lock.check(job.lock, job.run_id, job.fence)
+    models.build(spark, branches, job.step)
+    metrics = {
+        "step": job.step,
+        "runId": job.run_id,
+        "seconds": 0.0,
+        "rows": spark.table(job.step).count(),
+        "rowsBefore": branches.published(job.step).count(),
+        "rowsExcepted": counts.rows_excepted(spark, branches, job.step),
+        **({} if staged is None else {"staging": staged}),
+    }
+    metrics["seconds"] = round(time.monotonic() - started, 3)
+    if job.step == LAST_TABLE:
+        files.write("metrics/audits.json", counts.audit(spark, job.run_id))
+    files.write(f"metrics/{job.step}.json", metrics)
+    log("table_built", {"table": job.step, "rows": metrics["rows"], "before": metrics["rowsBefore"], "seconds": metrics["seconds"]})
+
+
+def _put_back(spark: SparkSession, branches: Branches, job: Job, landing_table: str | None) -> None:
+    """Whatever an earlier try of this step has written is taken back."""
+    branches.ensure(job.step)
+    branches.reset(job.step)
+    if landing_table is None:
+        return
+    feeds = landing_contract(landing_table).feeds
+    branches.ensure(feeds)
+    branches.reset(feeds)
+    for table in ("rejected", "loads"):
+        branches.ensure(table)
+        own = f"run_id = '{job.run_id}' and landing_table = '{landing_table}'"
+        if counts.count(spark, f"select count(*) from {table} where {own}") > 0:
+            spark.sql(f"DELETE FROM {table} WHERE {own}")
+
+
+def _stage(
+    spark: SparkSession, job: Job, branches: Branches, files: RunFiles, manifest: Manifest, landing_table: str | None
+) -> dict[str, Any] | None:
+    if landing_table is None:
+        return None
+    context = staging.StageContext(spark, branches, files, job.landing, job.lake)
+    return staging.stage(context, landing_table, manifest.files)
+
+
+def _publish(job: Job, branches: Branches, files: RunFiles, log: Callable[[str, dict[str, Any]], None]) -> None:
+    held = lock.check(job.lock, job.run_id, job.fence)
+    moved = branches.publish(
+        files,
+        publishing=held.publishing,
+        mark=lambda: job.lock.mark_publishing(job.run_id, job.fence),
+        check=lambda: _still_held(job),
+    )
+    log("run_published", {"tables": len(moved)})
+    branches.clean_up()
+    people = files.read(f"metrics/{MODEL_TABLES[0]}.json")
+    branches.expire(datetime.now(UTC), job.snapshots_kept, forget=people is not None and people["rowsExcepted"] > 0)
+
+
+def _still_held(job: Job) -> None:
+    lock.check(job.lock, job.run_id, job.fence)

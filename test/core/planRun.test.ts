@@ -1,0 +1,181 @@
+import { planRun } from '../../functions/core/planRun.ts';
+import { settingsWith } from '../support/lakes.ts';
+import { temporaryWorlds } from '../support/world.ts';
+
+const newWorld = temporaryWorlds();
+const SETTINGS = settingsWith();
+
+describe('planning a run', () => {
+  test('claims what is pending and says so in the manifest', async () => {
+    const world = newWorld();
+    const [motion, customer] = await world.register('accelerometer_landing/m.json', 'customer_landing/c.json');
+    expect(await planRun(world.ports, SETTINGS, 'run-1')).toEqual({
+      status: 'RUN',
+      runId: 'run-1',
+      fence: '1',
+      files: 2,
+      why: 'files are pending',
+    });
+    expect(await world.states()).toEqual({ 'accelerometer_landing/m.json': 'claimed', 'customer_landing/c.json': 'claimed' });
+    expect(await world.manifest('run-1')).toMatchObject({
+      runId: 'run-1',
+      fence: 1,
+      reason: 'files',
+      definition: 'abc',
+      definitionChanged: false,
+      previous: null,
+      policies: { mlJoin: 'person-and-time', consentFrom: 'any-time' },
+      files: [
+        { ...motion, input: null },
+        { ...customer, input: null },
+      ],
+    });
+  });
+
+  test('of nothing ends with nothing to do and leaves nothing', async () => {
+    const world = newWorld();
+    expect(await planRun(world.ports, SETTINGS, 'run-1')).toEqual({
+      status: 'NOTHING_TO_DO',
+      runId: 'run-1',
+      fence: '0',
+      files: 0,
+      why: 'no file is pending and nothing else has changed',
+    });
+    expect(await world.runFiles.read('run-1', 'manifest.json')).toBeNull();
+  });
+
+  test('started by hand takes the lock where it is free', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/c.json');
+    expect(await planRun(world.ports, SETTINGS, 'by-hand')).toMatchObject({ status: 'RUN' });
+    expect(await world.ledger.lock()).toMatchObject({ runId: 'by-hand' });
+  });
+
+  test('started by hand while another run holds the lock ends with nothing to do', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/c.json');
+    await world.ledger.takeLock('run-1');
+    expect(await planRun(world.ports, SETTINGS, 'by-hand')).toMatchObject({
+      status: 'NOTHING_TO_DO',
+      why: 'another run holds the run lock',
+    });
+    expect(await world.states()).toEqual({ 'customer_landing/c.json': 'pending' });
+    expect(await world.ledger.lock()).toMatchObject({ runId: 'run-1' });
+  });
+
+  test('takes at most so many files; the rest stays pending', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/1', 'customer_landing/2', 'customer_landing/3');
+    expect(await planRun(world.ports, settingsWith({ maxFilesPerRun: 2 }), 'run-1')).toMatchObject({ files: 2 });
+    expect((await world.ledger.pending(10)).map(({ key }) => key)).toEqual(['customer_landing/3']);
+  });
+
+  test('names the policies and the run whose tables it replaces', async () => {
+    const world = newWorld();
+    world.publish('run-0');
+    await world.register('customer_landing/c.json');
+    await planRun(world.ports, settingsWith({ mlJoin: 'time', consentFrom: 'consent-date' }), 'run-1');
+    expect(await world.manifest('run-1')).toMatchObject({
+      previous: 'run-0',
+      policies: { mlJoin: 'time', consentFrom: 'consent-date' },
+    });
+  });
+});
+
+test('the ledger learns what the lake shows, which has the last word', async () => {
+  const world = newWorld();
+  world.publish('run-9', 'xyz');
+  await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
+  await planRun(world.ports, SETTINGS, 'run-10');
+  expect(await world.ledger.published()).toEqual({ runId: 'run-9', definition: 'xyz' });
+  expect(await world.manifest('run-10')).toMatchObject({ previous: 'run-9', definitionChanged: true });
+});
+
+describe('planning again, as a retry of the step does', () => {
+  test('gives the same plan', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a', 'customer_landing/b');
+    const plan = await planRun(world.ports, SETTINGS, 'run-1');
+    const manifest = await world.manifest('run-1');
+    expect(await planRun(world.ports, SETTINGS, 'run-1')).toEqual(plan);
+    expect((await world.manifest('run-1')).files).toEqual(manifest.files);
+  });
+
+  test('never forgets what the first try has claimed, also when more has arrived', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a');
+    await planRun(world.ports, SETTINGS, 'run-1');
+    await world.register('customer_landing/b');
+    await planRun(world.ports, SETTINGS, 'run-1');
+    const claimed = await world.ledger.claimed('run-1');
+    expect((await world.manifest('run-1')).files.map(({ key }) => key)).toEqual(claimed.map(({ key }) => key));
+  });
+
+  test('goes on where the first try claimed and wrote no manifest', async () => {
+    const world = newWorld();
+    const files = await world.register('customer_landing/a');
+    const lock = await world.ledger.takeLock('run-1');
+    await world.ledger.claim('run-1', lock?.fence ?? 0, files);
+    expect(await planRun(world.ports, SETTINGS, 'run-1')).toMatchObject({ status: 'RUN', files: 1 });
+    expect((await world.manifest('run-1')).files.map(({ key }) => key)).toEqual(['customer_landing/a']);
+  });
+});
+
+describe('files that are not what was registered', () => {
+  test('are held, and the rest goes on', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/good', 'customer_landing/over', 'customer_landing/gone');
+    world.remove('customer_landing/gone');
+    await world.land('customer_landing/over', '{"email":"other@x.org"}\n');
+    expect(await planRun(world.ports, SETTINGS, 'run-1')).toMatchObject({ status: 'RUN', files: 1 });
+    const files = await world.files();
+    expect(files).toMatchObject({
+      'customer_landing/good': { state: 'claimed' },
+      'customer_landing/gone': { state: 'held' },
+      'customer_landing/over': { state: 'held' },
+    });
+    expect(files['customer_landing/gone']?.why).toMatch(/vanished/);
+    expect(files['customer_landing/over']?.why).toMatch(/overwritten/);
+    expect((await world.manifest('run-1')).files.map(({ key }) => key)).toEqual(['customer_landing/good']);
+  });
+
+  test('leave nothing to do where there are no others', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/gone');
+    world.remove('customer_landing/gone');
+    expect(await planRun(world.ports, SETTINGS, 'run-1')).toMatchObject({ status: 'NOTHING_TO_DO' });
+    expect(await world.states()).toEqual({ 'customer_landing/gone': 'held' });
+  });
+});
+
+describe('a changed definition', () => {
+  test('is a reason to run without any file', async () => {
+    const world = newWorld();
+    world.publish('run-0');
+    expect(await planRun(world.redefined('def'), SETTINGS, 'run-1')).toMatchObject({
+      status: 'RUN',
+      files: 0,
+      why: 'settings, models or contracts have changed',
+    });
+    expect(await world.manifest('run-1')).toMatchObject({
+      reason: 'definition',
+      definitionChanged: true,
+      definition: 'def',
+      previous: 'run-0',
+      files: [],
+    });
+  });
+
+  test('is told of a run with files, too', async () => {
+    const world = newWorld();
+    world.publish('run-0');
+    await world.register('customer_landing/c.json');
+    await planRun(world.redefined('def'), SETTINGS, 'run-1');
+    expect(await world.manifest('run-1')).toMatchObject({ reason: 'files', definitionChanged: true });
+  });
+
+  test('is none in a lake that never published', async () => {
+    const world = newWorld();
+    expect(await planRun(world.redefined('def'), SETTINGS, 'run-1')).toMatchObject({ status: 'NOTHING_TO_DO' });
+  });
+});

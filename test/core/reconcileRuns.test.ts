@@ -1,0 +1,287 @@
+import { planRun } from '../../functions/core/planRun.ts';
+import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
+import { requestRun } from '../../functions/core/requestRun.ts';
+import { goodEvidence, load } from '../support/evidence.ts';
+import { settingsWith } from '../support/lakes.ts';
+import { temporaryWorlds } from '../support/world.ts';
+import type { World } from '../support/world.ts';
+
+const newWorld = temporaryWorlds();
+const NOTHING = { settled: null, registered: 0, started: null };
+
+/** Registers files, asks for a run and plans it. */
+async function planned(world: World, ...keys: string[]): Promise<string> {
+  await world.register(...keys);
+  const runId = await requestRun(world.ports);
+  if (runId === null) throw new Error('no run was started');
+  await planRun(world.ports, settingsWith(), runId);
+  return runId;
+}
+
+/** Lets a planned run have built its tables and loaded its files. */
+async function built(world: World, runId: string): Promise<void> {
+  const { files } = await world.manifest(runId);
+  const { steps, audits } = goodEvidence();
+  for (const { staging } of steps) {
+    if (staging === undefined) continue;
+    const own = files.filter(({ table }) => table === staging.landingTable);
+    staging.files = own.map(({ key, version }) => load(key, { version, staged: 2 }));
+  }
+  await world.writeMetrics(runId, { steps, audits });
+}
+
+describe('where nothing is going', () => {
+  test('there is nothing to do', async () => {
+    const world = newWorld();
+    expect(await reconcileRuns(world.ports, 'schedule')).toEqual(NOTHING);
+    expect(await reconcileRuns(world.ports, 'execution ended')).toEqual(NOTHING);
+  });
+
+  test('what is pending starts a run', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a');
+    expect(await reconcileRuns(world.ports, 'schedule')).toEqual({ ...NOTHING, started: 'run-1' });
+  });
+
+  test('landed files whose event was lost are registered on schedule, and run', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/known');
+    await world.land('customer_landing/lost');
+    await world.land('step_trainer_landing/lost too');
+    await world.land('customer_landing/lost.part');
+    expect(await reconcileRuns(world.ports, 'schedule')).toEqual({ ...NOTHING, registered: 2, started: 'run-1' });
+    expect(Object.keys(await world.states())).toEqual([
+      'customer_landing/known',
+      'customer_landing/lost',
+      'step_trainer_landing/lost too',
+    ]);
+  });
+
+  test('a changed definition starts a run on schedule', async () => {
+    const world = newWorld();
+    await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
+    expect(await reconcileRuns(world.ports, 'schedule')).toEqual(NOTHING);
+    expect(await reconcileRuns(world.redefined('def'), 'execution ended')).toEqual(NOTHING);
+    expect(await reconcileRuns(world.redefined('def'), 'schedule')).toEqual({ ...NOTHING, started: 'run-1' });
+  });
+});
+
+describe('while a run is going', () => {
+  test('it is left alone, whatever ended', async () => {
+    const world = newWorld();
+    await planned(world, 'customer_landing/a');
+    await world.register('customer_landing/b');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toEqual(NOTHING);
+    expect(await reconcileRuns(world.ports, 'schedule')).toEqual(NOTHING);
+    expect(await world.ledger.lock()).toMatchObject({ runId: 'run-1' });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'claimed', 'customer_landing/b': 'pending' });
+  });
+
+  test('one that was planned but never started is started under its name', async () => {
+    const world = newWorld();
+    await world.ledger.takeLock('run-planned');
+    expect(await reconcileRuns(world.ports, 'schedule')).toEqual({ ...NOTHING, started: 'run-planned' });
+    expect(world.executions.started).toEqual(['run-planned']);
+  });
+});
+
+describe('after a run that was published', () => {
+  test('the ledger is closed, the lock is free, and nothing follows where nothing is pending', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    await built(world, runId);
+    world.publish(runId);
+    world.executions.end(runId, 'SUCCEEDED');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toEqual({ ...NOTHING, settled: { runId, outcome: 'published' } });
+    expect(await world.files()).toMatchObject({ 'customer_landing/a': { state: 'loaded', counts: { landed: 2, staged: 2 } } });
+    expect(await world.ledger.lock()).toBeNull();
+    expect(await world.ledger.published()).toEqual({ runId, definition: 'abc' });
+    expect(world.executions.stopped).toEqual([runId]);
+    expect(await reconcileRuns(world.ports, 'schedule')).toEqual(NOTHING);
+  });
+
+  test('what arrived meanwhile is one follow-up', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    for (let file = 0; file < 50; file += 1) {
+      await world.register(`customer_landing/later-${file}`);
+      await requestRun(world.ports);
+    }
+    await built(world, runId);
+    world.publish(runId);
+    world.executions.end(runId, 'SUCCEEDED');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ started: 'run-2' });
+    expect(await reconcileRuns(world.ports, 'execution ended')).toEqual(NOTHING);
+    expect(await planRun(world.ports, settingsWith(), 'run-2')).toMatchObject({ files: 50 });
+    expect(world.executions.started).toEqual(['run-1', 'run-2']);
+  });
+
+  test('and killed before it closed the ledger, the lake tells that it was published', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    await built(world, runId);
+    world.publish(runId);
+    world.executions.end(runId, 'ABORTED');
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ settled: { outcome: 'published' }, started: null });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'loaded' });
+    expect(await world.runFiles.read(runId, 'report.md')).toMatch(/^# /);
+  });
+});
+
+describe('after a run that was interrupted while it published', () => {
+  async function publishing(world: World): Promise<string> {
+    const runId = await planned(world, 'customer_landing/a');
+    await built(world, runId);
+    await world.ledger.markPublishing(runId, 1);
+    world.executions.end(runId, 'FAILED');
+    return runId;
+  }
+
+  test('the publish is repeated with its fence', async () => {
+    const world = newWorld();
+    const runId = await publishing(world);
+    world.lake.resumes = true;
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ settled: { runId, outcome: 'published' } });
+    expect(world.lake.resumed).toEqual([1]);
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'loaded' });
+  });
+
+  test('and left nothing to publish, its claims go back', async () => {
+    const world = newWorld();
+    await publishing(world);
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ settled: { outcome: 'interrupted' } });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'pending' });
+  });
+
+  test('nothing is repeated of a run that had not begun to publish', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    world.executions.end(runId, 'FAILED');
+    world.lake.resumes = true;
+    await reconcileRuns(world.ports, 'schedule');
+    expect(world.lake.resumed).toEqual([]);
+  });
+});
+
+describe('after a run whose gate failed', () => {
+  test('the culprits are held and the rest runs again at once', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/bad', 'customer_landing/good');
+    await built(world, runId);
+    const bad = (await world.files())['customer_landing/bad'];
+    await world.failGate(runId, bad === undefined ? [] : [bad], '9 of 10 records rejected');
+    world.executions.end(runId, 'FAILED');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toEqual({
+      ...NOTHING,
+      settled: { runId, outcome: 'gate failed' },
+      started: 'run-2',
+    });
+    expect(await world.files()).toMatchObject({
+      'customer_landing/bad': { state: 'held', why: '9 of 10 records rejected', runId },
+      'customer_landing/good': { state: 'pending', attempts: 0 },
+    });
+    expect(await world.ledger.published()).toBeNull();
+    expect(await planRun(world.ports, settingsWith(), 'run-2')).toMatchObject({ files: 1 });
+  });
+
+  test('that held the whole claim, nothing follows until something arrives', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    await world.failGate(runId, Object.values(await world.files()), 'an audit failed');
+    world.executions.end(runId, 'FAILED');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ started: null });
+    expect(await reconcileRuns(world.ports, 'schedule')).toEqual(NOTHING);
+    await world.register('customer_landing/new');
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ started: 'run-2' });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'held', 'customer_landing/new': 'pending' });
+  });
+});
+
+describe('after a run that was interrupted', () => {
+  test('its claims go back, it is reported, and the next schedule tries again', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    world.executions.end(runId, 'ABORTED');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toEqual({
+      ...NOTHING,
+      settled: { runId, outcome: 'interrupted' },
+    });
+    expect(await world.files()).toMatchObject({ 'customer_landing/a': { state: 'pending', attempts: 1 } });
+    expect(await world.report(runId)).toMatchObject({
+      status: 'FAILED',
+      error: { name: 'Interrupted', cause: expect.stringContaining('ABORTED') as unknown },
+    });
+    expect(world.alerts).toHaveLength(1);
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ started: 'run-2' });
+  });
+
+  test('and three times in a row, what it claimed is held', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a');
+    for (const runId of ['run-1', 'run-2', 'run-3']) {
+      expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ started: runId });
+      await planRun(world.ports, settingsWith(), runId);
+      world.executions.end(runId, 'ABORTED');
+      expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({
+        settled: { outcome: 'interrupted' },
+        started: null,
+      });
+    }
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'held' });
+    expect((await world.files())['customer_landing/a']?.why).toMatch(/3 runs in a row/);
+    expect(await reconcileRuns(world.ports, 'schedule')).toEqual(NOTHING);
+    await world.ledger.retry({ keys: ['customer_landing/a'] });
+    expect(await world.files()).toMatchObject({ 'customer_landing/a': { state: 'pending', attempts: 0 } });
+  });
+
+  test('its own report stays', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    await world.runFiles.write(runId, 'report.md', '# FAILED: by itself\n');
+    world.executions.end(runId, 'FAILED');
+    await reconcileRuns(world.ports, 'execution ended');
+    expect(await world.runFiles.read(runId, 'report.md')).toBe('# FAILED: by itself\n');
+    expect(world.alerts).toEqual([]);
+  });
+});
+
+describe('after a run with nothing to do', () => {
+  test('the lock is free and nobody is told', async () => {
+    const world = newWorld();
+    await requestRun(world.ports);
+    await planRun(world.ports, settingsWith(), 'run-1');
+    world.executions.end('run-1', 'SUCCEEDED');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toEqual({
+      ...NOTHING,
+      settled: { runId: 'run-1', outcome: 'nothing to do' },
+    });
+    expect(await world.ledger.lock()).toBeNull();
+    expect(world.alerts).toEqual([]);
+    expect(await world.runFiles.read('run-1', 'report.md')).toBeNull();
+  });
+
+  test('what arrived behind its back is a follow-up', async () => {
+    const world = newWorld();
+    await requestRun(world.ports);
+    await planRun(world.ports, settingsWith(), 'run-1');
+    await world.register('customer_landing/late');
+    world.executions.end('run-1', 'SUCCEEDED');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ started: 'run-2' });
+  });
+});
+
+describe('when reconcile itself breaks', () => {
+  test('in the middle, doing it again comes to the same', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    await built(world, runId);
+    world.publish(runId);
+    world.executions.end(runId, 'SUCCEEDED');
+    const broken = { ...world.ports, alerts: { send: async () => Promise.reject(new Error('no mail today')) } };
+    await expect(reconcileRuns(broken, 'execution ended')).rejects.toThrow('no mail today');
+    await reconcileRuns(world.ports, 'schedule');
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'loaded' });
+    expect(await world.ledger.lock()).toBeNull();
+    expect(await world.ledger.published()).toEqual({ runId, definition: 'abc' });
+  });
+});

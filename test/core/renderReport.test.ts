@@ -1,0 +1,194 @@
+import { figure, identitySentence, renderReport, rowCountTable, table } from '../../functions/core/renderReport.ts';
+import type { Report } from '../../functions/core/runFiles.ts';
+
+const SUCCEEDED: Report = {
+  runId: 'run-2',
+  status: 'SUCCEEDED',
+  error: null,
+  reason: 'files',
+  policies: { mlJoin: 'person-and-time', consentFrom: 'any-time' },
+  plannedAt: '2026-01-02T03:04:05.000Z',
+  reportedAt: '2026-01-02T03:04:06.000Z',
+  files: 3,
+  tables: {
+    customer_landing: 956,
+    accelerometer_landing: 81_273,
+    step_trainer_landing: 28_680,
+    customer_staging: 950,
+    accelerometer_staging: 81_273,
+    step_trainer_staging: 28_680,
+    loads: 3,
+    rejected: 6,
+    customer_trusted: 482,
+    accelerometer_trusted: 40_981,
+    step_trainer_trusted: 14_460,
+    customers_curated: 482,
+    machine_learning_curated: 40_981,
+  },
+  tablesBefore: {
+    customer_landing: 956,
+    accelerometer_landing: 80_000,
+    step_trainer_landing: 28_680,
+    customer_staging: 950,
+    accelerometer_staging: 80_000,
+    step_trainer_staging: 28_680,
+    customer_trusted: 485,
+    accelerometer_trusted: 40_981,
+    step_trainer_trusted: 14_460,
+    customers_curated: 482,
+    machine_learning_curated: 39_000,
+  },
+  loads: {
+    customer_landing: { landed: 0, staged: 0, duplicate: 0, rejected: 0 },
+    accelerometer_landing: { landed: 1_279, staged: 1_273, duplicate: 0, rejected: 6 },
+  },
+  rejected: { accelerometer_landing: { broken_json: 5, not_a_number: 1 } },
+  withheld: { accelerometer: { no_consent: 40_292 }, step_trainer: { no_consent: 14_220 } },
+  identity: { sameTime: 43_681, samePerson: 40_981, otherPerson: 2_700 },
+  expectations: [{ name: 'audit:loaded_once', ok: true, expected: 0, found: 0 }],
+  held: [],
+  steps: [
+    { step: 'customer_trusted', seconds: 0.5 },
+    { step: 'machine_learning_curated', seconds: 12.345 },
+  ],
+};
+
+const FAILED: Report = {
+  runId: 'run-3',
+  status: 'FAILED',
+  error: {
+    name: 'GateFailedError',
+    cause: '1 of 41 expectations not met. reject_ratio:customer_landing: expected at most 5%, found 60% (6 of 10)',
+  },
+  reason: 'files',
+  policies: { mlJoin: 'time', consentFrom: 'consent-date' },
+  plannedAt: '2026-01-02T03:04:05.000Z',
+  reportedAt: '2026-01-02T03:04:06.000Z',
+  files: 1,
+  tables: null,
+  tablesBefore: null,
+  loads: {},
+  rejected: { customer_landing: { broken_json: 6 } },
+  withheld: null,
+  identity: null,
+  expectations: [
+    { name: 'audit:loaded_once', ok: true, expected: 0, found: 0 },
+    {
+      name: 'reject_ratio:customer_landing',
+      ok: false,
+      expected: 'at most 5%',
+      found: '60% (6 of 10)',
+      look: 'the rejects of this run',
+    },
+  ],
+  held: [{ file: 'customer_landing/a.json', version: 'v1', why: '6 of 10 records rejected' }],
+  steps: [],
+};
+
+test('a report of a published run, as people read it', () => {
+  expect(renderReport(SUCCEEDED)).toMatchInlineSnapshot(`
+   "# SUCCEEDED: 3 files loaded, all tables published, 1 expectations met
+
+   | zone    | customer |   accelerometer | step trainer | machine learning |
+   | :------ | -------: | --------------: | -----------: | ---------------: |
+   | landing |      956 | 81,273 (+1,273) |       28,680 |                  |
+   | staging |      950 | 81,273 (+1,273) |       28,680 |                  |
+   | trusted | 482 (−3) |          40,981 |       14,460 |                  |
+   | curated |      482 |                 |              |  40,981 (+1,981) |
+
+   43,681 at the same time = 40,981 same person + 2,700 other person, excluded
+
+   ## Withheld: staged, but not trusted
+
+   | readings      | reason     |   rows |
+   | :------------ | :--------- | -----: |
+   | accelerometer | no_consent | 40,292 |
+   | step_trainer  | no_consent | 14,220 |
+
+   ## Rejected in this run
+
+   | landing table         | reason       | records |
+   | :-------------------- | :----------- | ------: |
+   | accelerometer_landing | broken_json  |       5 |
+   | accelerometer_landing | not_a_number |       1 |
+
+   ## Landed in this run
+
+   | landing table         | landed | staged | duplicate | rejected |
+   | :-------------------- | -----: | -----: | --------: | -------: |
+   | accelerometer_landing |  1,279 |  1,273 |         0 |        6 |
+
+   ## Time
+
+   | step                     | seconds |
+   | :----------------------- | ------: |
+   | customer_trusted         |    0.50 |
+   | machine_learning_curated |   12.35 |
+
+   Policies: mlJoin person-and-time, consentFrom any-time. Run run-2, reported 2026-01-02T03:04:06.000Z.
+   "
+  `);
+});
+
+test('a report of a failed run, as people read it', () => {
+  expect(renderReport(FAILED)).toMatchInlineSnapshot(`
+   "# FAILED: nothing was published; the tables are as they were
+
+   GateFailedError: 1 of 41 expectations not met. reject_ratio:customer_landing: expected at most 5%, found 60% (6 of 10)
+
+   ## Expectations not met
+
+   | expectation                   |   expected |         found | look at                 |
+   | :---------------------------- | ---------: | ------------: | :---------------------- |
+   | reject_ratio:customer_landing | at most 5% | 60% (6 of 10) | the rejects of this run |
+
+   ## Held, waiting for a person
+
+   | file                    | why                      |
+   | :---------------------- | :----------------------- |
+   | customer_landing/a.json | 6 of 10 records rejected |
+
+   ## Rejected in this run
+
+   | landing table    | reason      | records |
+   | :--------------- | :---------- | ------: |
+   | customer_landing | broken_json |       6 |
+
+   Policies: mlJoin time, consentFrom consent-date. Run run-3, reported 2026-01-02T03:04:06.000Z.
+   "
+  `);
+});
+
+test('a run without files says that tables were built anew', () => {
+  expect(renderReport({ ...SUCCEEDED, files: 0, reason: 'definition' })).toMatch(
+    /^# SUCCEEDED: tables built anew, all tables published/,
+  );
+});
+
+test('a run that failed after it had published says so', () => {
+  expect(renderReport({ ...FAILED, tables: SUCCEEDED.tables })).toMatch(/^# FAILED: the tables were published\n/);
+});
+
+test('the identity under mlJoin time says that strangers are paired', () => {
+  expect(identitySentence({ sameTime: 43_681, samePerson: 40_981, otherPerson: 2_700 }, 'time')).toBe(
+    '43,681 at the same time = 40,981 same person + 2,700 other person, included (mlJoin is time: strangers are paired)',
+  );
+});
+
+test('the row count table has no changes without a run before', () => {
+  expect(rowCountTable({ customer_landing: 2 }, null)).not.toMatch(/[(+−]/);
+});
+
+test('a table that was not there before has grown by all its rows', () => {
+  expect(rowCountTable({ customer_landing: 2 }, {})).toContain('2 (+2)');
+});
+
+test('figures have their thousands separated, whatever the language of the machine', () => {
+  expect([0, 999, 1_000, 1_234_567].map(figure)).toEqual(['0', '999', '1,000', '1,234,567']);
+});
+
+test('text that would break a table is kept inside its cell', () => {
+  const lines = table(['file', 'why'], [['a|b.json', 'x']]).split('\n');
+  expect(lines).toHaveLength(3);
+  expect(lines[2]).toContain('a\\|b.json');
+});

@@ -1,0 +1,182 @@
+import { reportRun } from '../../functions/core/reportRun.ts';
+import { validateRun } from '../../functions/core/validateRun.ts';
+import { report } from '../../functions/report.ts';
+import { lambdaContext } from '../../local/lambdaContext.ts';
+import { goodEvidence } from '../support/evidence.ts';
+import { settingsWith } from '../support/lakes.ts';
+import { temporaryWorlds } from '../support/world.ts';
+import type { World } from '../support/world.ts';
+
+const newWorld = temporaryWorlds();
+const AUDITS = ['first_audit', 'second_audit'];
+
+/** A run that was built, judged and published as the gate saw it. */
+async function published(world: World): Promise<void> {
+  const evidence = goodEvidence();
+  await world.writeEvidence('run-1', evidence);
+  await validateRun(world.ports, settingsWith(), AUDITS, 'run-1');
+  if (evidence.audits !== null) world.lake.counts = evidence.audits.counts;
+  world.publish('run-1');
+}
+
+describe('the gate', () => {
+  test('writes its judgement and lets a good run pass', async () => {
+    const world = newWorld();
+    await world.writeEvidence('run-1', goodEvidence());
+    const passed = await validateRun(world.ports, settingsWith(), AUDITS, 'run-1');
+    expect(passed).toMatchObject({ runId: 'run-1' });
+    expect(passed.expectations).toBeGreaterThan(20);
+    expect(JSON.parse((await world.runFiles.read('run-1', 'validation.json')) ?? '')).toMatchObject({ ok: true, held: [] });
+  });
+
+  test('fails with a name and what was not met, and writes its judgement too', async () => {
+    const world = newWorld();
+    const evidence = goodEvidence();
+    if (evidence.audits !== null) evidence.audits.counts.customer_trusted = 61;
+    await world.writeEvidence('run-1', evidence);
+    await expect(validateRun(world.ports, settingsWith(), AUDITS, 'run-1')).rejects.toMatchObject({
+      name: 'GateFailedError',
+      message: expect.stringMatching(
+        /^1 of \d+ expectations not met\. counted:customer_trusted: expected 60, found 61$/,
+      ) as unknown,
+    });
+    expect(JSON.parse((await world.runFiles.read('run-1', 'validation.json')) ?? '')).toMatchObject({ ok: false });
+  });
+
+  test('fails where a job left no result', async () => {
+    const world = newWorld();
+    await world.writeEvidence('run-1', { ...goodEvidence(), audits: null });
+    await expect(validateRun(world.ports, settingsWith(), AUDITS, 'run-1')).rejects.toThrow(
+      /metrics:audits: expected written, found missing/,
+    );
+  });
+
+  test('fails where the run was never planned', async () => {
+    await expect(validateRun(newWorld().ports, settingsWith(), AUDITS, 'run-1')).rejects.toMatchObject({
+      name: 'GateFailedError',
+    });
+  });
+});
+
+describe('the report of a published run', () => {
+  test('tells the published counts, what landed and what was withheld, and is sent', async () => {
+    const world = newWorld();
+    await published(world);
+    expect(await reportRun(world.ports, 'run-1', null)).toMatchObject({
+      runId: 'run-1',
+      status: 'SUCCEEDED',
+      error: null,
+      reason: 'files',
+      files: 3,
+      tables: {
+        customer_landing: 100,
+        accelerometer_landing: 2000,
+        customer_trusted: 60,
+        machine_learning_curated: 1900,
+        rejected: 4,
+      },
+      tablesBefore: null,
+      loads: { customer_landing: { landed: 100, staged: 90, duplicate: 6, rejected: 4 } },
+      rejected: { customer_landing: { missing_field: 1, not_text: 3 } },
+      withheld: { accelerometer: { no_consent: 70, unknown_customer: 30 }, step_trainer: { no_motion: 50 } },
+      identity: { sameTime: 2100, samePerson: 1900, otherPerson: 200 },
+      held: [],
+    });
+    expect(await world.report('run-1')).toMatchObject({ status: 'SUCCEEDED' });
+    const text = await world.runFiles.read('run-1', 'report.md');
+    expect(world.alerts).toEqual([
+      { subject: 'STEDI lakehouse: SUCCEEDED run-1', text, attributes: { status: 'SUCCEEDED', runId: 'run-1' } },
+    ]);
+  });
+
+  test('compares with the run before', async () => {
+    const world = newWorld();
+    await published(world);
+    await reportRun(world.ports, 'run-1', null);
+    const evidence = goodEvidence();
+    evidence.manifest.runId = 'run-2';
+    evidence.manifest.previous = 'run-1';
+    await world.writeEvidence('run-2', evidence);
+    world.publish('run-2');
+    expect(await reportRun(world.ports, 'run-2', null)).toMatchObject({
+      tablesBefore: { customer_trusted: 60, customer_landing: 100 },
+    });
+  });
+
+  test('fails when the tables are not what the gate saw', async () => {
+    const world = newWorld();
+    await published(world);
+    world.lake.counts = { ...world.lake.counts, customers_curated: 49 };
+    const told = await reportRun(world.ports, 'run-1', null);
+    expect(told).toMatchObject({
+      status: 'FAILED',
+      error: { name: 'PublishedCountsDiffer', cause: 'published:customers_curated: expected 50, found 49' },
+    });
+    expect(told.expectations).toContainEqual({ name: 'published:customers_curated', ok: false, expected: 50, found: 49 });
+    expect(world.alerts).toMatchObject([{ attributes: { status: 'FAILED' } }]);
+  });
+});
+
+describe('the report of a failed run', () => {
+  test('tells the error and that nothing was published', async () => {
+    const world = newWorld();
+    await world.writeEvidence('run-1', goodEvidence());
+    world.publish('run-0');
+    const told = await reportRun(world.ports, 'run-1', { name: 'LandingChangedError', cause: 'customer_landing/a vanished' });
+    expect(told).toMatchObject({
+      status: 'FAILED',
+      error: { name: 'LandingChangedError', cause: 'customer_landing/a vanished' },
+      tables: null,
+    });
+    expect(await world.runFiles.read('run-1', 'report.md')).toMatch(/^# FAILED: nothing was published/);
+  });
+
+  test('that was never planned can be told, too', async () => {
+    const world = newWorld();
+    expect(await reportRun(world.ports, 'run-1', { name: 'States.Runtime', cause: 'no path' })).toMatchObject({
+      status: 'FAILED',
+      files: 0,
+      policies: null,
+      plannedAt: null,
+      expectations: [],
+    });
+  });
+
+  test('that had been published all the same says that the tables were published', async () => {
+    const world = newWorld();
+    await published(world);
+    await reportRun(world.ports, 'run-1', { name: 'Lambda.Unknown', cause: 'the report broke' });
+    expect(await world.runFiles.read('run-1', 'report.md')).toMatch(/^# FAILED: the tables were published/);
+  });
+});
+
+describe('the states Report and ReportFailure', () => {
+  test('close the ledger of a published run before they report it', async () => {
+    const world = newWorld();
+    const files = await world.register('customer_landing/a');
+    const lock = await world.ledger.takeLock('run-1');
+    await world.ledger.claim('run-1', lock?.fence ?? 0, files);
+    await published(world);
+    expect(await report(world.ports)({ runId: 'run-1' }, lambdaContext('report'))).toEqual({
+      runId: 'run-1',
+      status: 'SUCCEEDED',
+    });
+    expect(await world.ledger.published()).toMatchObject({ runId: 'run-1' });
+    expect(await world.ledger.claimed('run-1')).toEqual([]);
+  });
+
+  test('leave the claims of a failed run to reconcile, which knows when its jobs have ended', async () => {
+    const world = newWorld();
+    const files = await world.register('customer_landing/a');
+    const lock = await world.ledger.takeLock('run-1');
+    await world.ledger.claim('run-1', lock?.fence ?? 0, files);
+    const event = { runId: 'run-1', error: { Error: 'GateFailedError', Cause: '1 of 40 expectations not met' } };
+    expect(await report(world.ports)(event, lambdaContext('report'))).toEqual({ runId: 'run-1', status: 'FAILED' });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'claimed' });
+    expect(await world.report('run-1')).toMatchObject({ error: { name: 'GateFailedError' } });
+  });
+
+  test('refuse what is no event of theirs', async () => {
+    await expect(report(newWorld().ports)({ run: 'run-1' }, lambdaContext('report'))).rejects.toThrow(/runId/);
+  });
+});
