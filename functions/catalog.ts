@@ -19,7 +19,7 @@ const sqsBatch = z.object({ Records: z.array(z.object({ messageId: z.string(), b
 /** Lambda `catalog`: an SQS batch of object-created events. A failing record returns to the queue alone. */
 export function catalog(ports: Ports) {
   return middy()
-    .use(sqsPartialBatchFailure({ logger: (reason) => ports.log('catalog_failed', { error: messageOf(reason) }) }))
+    .use(sqsPartialBatchFailure({ logger: () => undefined }))
     .handler(async (event: unknown) => {
       const { Records } = sqsBatch.parse(event);
       const outcomes = await Promise.allSettled(Records.map((record) => catalogObject(ports, record.body)));
@@ -36,5 +36,10 @@ async function catalogObject(ports: Ports, body: string): Promise<void> {
     ports.log('key_ignored', { key: object.key });
     return;
   }
-  await catalogFile(ports, { table, key: object.key, version: object['version-id'], size: object.size });
+  try {
+    await catalogFile(ports, { table, key: object.key, version: object['version-id'], size: object.size });
+  } catch (error) {
+    ports.log('catalog_failed', { key: object.key, error: messageOf(error) });
+    throw error;
+  }
 }

@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
         spark.sparkContext.setLogLevel("WARN")
         run(spark, job, lambda event, fields: log_line(event, {"runId": job.run_id, **fields}))
         failure = None
-    except Exception as error:  # noqa: BLE001 - whatever it is, its reason is the last line of the log
+    except Exception as error:
         failure = reason(error)
     if spark is not None:
         spark.stop()

@@ -190,7 +190,7 @@ export class SqliteLedger implements Ledger {
       this.#db.exec('commit');
       return result;
     } catch (error) {
-      this.#db.exec('rollback');
+      if (this.#db.isTransaction) this.#db.exec('rollback'); // a full disk has rolled it back already
       throw error;
     }
   }

@@ -54,7 +54,7 @@ export function progress(output: Output): Log {
         output.say(`  held: ${String(fields['key'])}: ${String(fields['why'])}`);
         break;
       case 'catalog_failed':
-        output.say(`  not cataloged: ${String(fields['error'])}`);
+        output.say(`  not cataloged: ${String(fields['key'])}: ${String(fields['error'])}`);
         break;
       case 'state_succeeded': {
         const state = String(fields['state']);

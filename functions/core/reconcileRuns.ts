@@ -1,5 +1,6 @@
 import type { Lock, Ports } from '../ports.ts';
 import { catalogFile } from './catalogFile.ts';
+import { messageOf } from './errors.ts';
 import { definitionChanged } from './planRun.ts';
 import { reportRun } from './reportRun.ts';
 import { manifestSchema, readRunFile } from './runFiles.ts';
@@ -71,8 +72,12 @@ async function registerMissed(ports: Ports): Promise<number> {
   let registered = 0;
   for await (const page of ports.landing.list()) {
     for (const file of await ports.ledger.unknown(page)) {
-      await catalogFile(ports, file);
-      registered += 1;
+      try {
+        await catalogFile(ports, file);
+        registered += 1;
+      } catch (error) {
+        ports.log('catalog_failed', { key: file.key, error: messageOf(error) }); // the others go on
+      }
     }
   }
   if (registered > 0) ports.log('missed_files_registered', { files: registered });

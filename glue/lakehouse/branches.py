@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES, table_contract
 from lakehouse.errors import LakeUnusableError
@@ -39,7 +39,8 @@ class Branches:
     def begin(self, files: RunFiles) -> None:
         """Starts the run: remembers where every `main` is, clears what dead runs left, and makes the branches."""
         if files.read("branches.json") is None:
-            files.write("branches.json", {"runId": self.run_id, "main": {table: self._heads(table).get(MAIN) for table in PUBLISHED_TABLES}})
+            main = {table: self._heads(table).get(MAIN) for table in PUBLISHED_TABLES}
+            files.write("branches.json", {"runId": self.run_id, "main": main})
         for table in PUBLISHED_TABLES:
             for branch in self._heads(table):
                 # The lock is ours, so whoever made these has ended without publishing.
@@ -49,11 +50,14 @@ class Branches:
 
     def ensure(self, table: str) -> None:
         """Makes the table's branch where there is none. One that a write makes by itself would start its totals at zero."""
-        self._spark.sql(f"ALTER TABLE {self._full(table)} CREATE BRANCH IF NOT EXISTS `{self.name}`")
+        if self.name not in self._heads(table):
+            self._spark.sql(f"ALTER TABLE {self._full(table)} CREATE BRANCH IF NOT EXISTS `{self.name}`")
 
     def reset(self, table: str) -> None:
         """Puts the run's version of a table back to the published one, so that a retry counts the same."""
         heads = self._heads(table)
+        if heads.get(self.name) == heads.get(MAIN, -1):
+            return
         if MAIN in heads:
             self._spark.sql(f"ALTER TABLE {self._full(table)} CREATE OR REPLACE BRANCH `{self.name}`")
         else:
@@ -79,7 +83,7 @@ class Branches:
     def replace(self, rows: DataFrame, table: str) -> None:
         """Replaces all rows of the run's version: INSERT OVERWRITE in static mode.
 
-        As an overwrite where true, it can't depend on the session's mode: a day that has no rows any more goes, and an empty result empties.
+        As an overwrite where true it can't depend on the session's mode: a day without rows goes, and an empty result empties.
         """
         from pyspark.sql.functions import lit
 
@@ -93,10 +97,9 @@ class Branches:
 
     def added_records(self, table: str) -> int:
         """How many records the latest snapshot of the run's version added."""
-        added = self._summary(table, self._heads(table)[self.name]).get("added-records", "0")
-        return int(added)
+        return int(self._summary(table, self.name).get("added-records", "0"))
 
-    def publish(self, files: RunFiles, publishing: bool, mark: Callable[[], None], check: Callable[[], None]) -> list[str]:
+    def publish(self, files: RunFiles, mark: Callable[[], None], check: Callable[[], None]) -> list[str]:
         """Turns every branch into `main`, `machine_learning_curated` last; returns the tables that it moved.
 
         Repeatable after a crash anywhere. `check` is called before each step forward, `mark` before the first.
@@ -107,7 +110,7 @@ class Branches:
         started = files.read("branches.json")
         if started is None:
             raise LakeUnusableError(f"runs/{self.run_id}/branches.json is missing: the run never began to write; start a new run")
-        waiting = [table for table in PUBLISHED_TABLES if not self._is_done(table, started["main"][table], publishing)]
+        waiting = [table for table in PUBLISHED_TABLES if not self._is_done(table, started["main"][table])]
         mark()
         for table in waiting:
             check()
@@ -116,8 +119,7 @@ class Branches:
 
     def is_published(self) -> bool:
         """A run is published when `machine_learning_curated` is."""
-        head = self._heads(LAST_TABLE).get(MAIN)
-        return head is not None and self._summary(LAST_TABLE, head).get(RUN_PROPERTY) == self.run_id
+        return self._carries_run(LAST_TABLE)
 
     def clean_up(self) -> None:
         """Drops the run's branches; only for a published run."""
@@ -132,32 +134,41 @@ class Branches:
         for table in PUBLISHED_TABLES:
             at_once = forget and table_contract(table).zone in {"trusted", "curated"}
             until = now if at_once else now - kept
-            oldest = self._spark.sql(f"SELECT min(committed_at) AS at FROM {self._full(table)}.snapshots").head()
-            if oldest is None or oldest.at is None or oldest.at.replace(tzinfo=UTC) >= until.astimezone(UTC):
+            snapshots = [snapshot.timestampMillis() for snapshot in self._iceberg(table).snapshots()]
+            if len(snapshots) < 2 or min(snapshots) >= until.timestamp() * 1000:
                 continue
             self._spark.sql(
                 f"CALL {self._catalog}.system.expire_snapshots(table => '{self._namespace}.{table}', "
                 f"older_than => TIMESTAMP '{until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
             )
 
-    def _is_done(self, table: str, started: int | None, publishing: bool) -> bool:
+    def _is_done(self, table: str, started: int | None) -> bool:
         heads = self._heads(table)
         main, own = heads.get(MAIN), heads.get(self.name)
         if own is None:
             raise LakeUnusableError(f"{table} has no branch {self.name}: its step did not run; start a new run")
-        if main == own or (publishing and main is not None and self._summary(table, main).get(RUN_PROPERTY) == self.run_id):
+        if main == own or self._carries_run(table):
             return True
         if main != started:
-            raise LakeUnusableError(f"{table} was changed since {self.run_id} started (snapshot {main}, expected {started}); start a new run")
+            found = f"main is at snapshot {main}, expected {started}"
+            raise LakeUnusableError(f"{table} was changed since {self.run_id} started ({found}); start a new run")
         return False
 
-    def _heads(self, table: str) -> dict[str, int]:
-        rows = self._spark.sql(f"SELECT name, snapshot_id FROM {self._full(table)}.refs WHERE type = 'BRANCH'").collect()
-        return {row.name: row.snapshot_id for row in rows}
+    def _carries_run(self, table: str) -> bool:
+        return MAIN in self._heads(table) and self._summary(table, MAIN).get(RUN_PROPERTY) == self.run_id
 
-    def _summary(self, table: str, snapshot: int) -> dict[str, str]:
-        row = self._spark.sql(f"SELECT summary FROM {self._full(table)}.snapshots WHERE snapshot_id = {snapshot}").head()
-        return {} if row is None else dict(row.summary)
+    def _heads(self, table: str) -> dict[str, int]:
+        """The snapshot of each branch, read from the table's metadata; the same as its metadata table `refs`, without a Spark job."""
+        refs = self._iceberg(table).refs()
+        return {name: refs[name].snapshotId() for name in refs if refs[name].isBranch()}
+
+    def _summary(self, table: str, branch: str) -> dict[str, str]:
+        return dict(self._iceberg(table).snapshot(branch).summary())
+
+    def _iceberg(self, table: str) -> Any:  # noqa: ANN401 - Iceberg's own table object
+        found = self._spark._jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(self._spark._jsparkSession, self._full(table))
+        found.refresh()
+        return found
 
     def _drop(self, table: str, branch: str) -> None:
         self._spark.sql(f"ALTER TABLE {self._full(table)} DROP BRANCH IF EXISTS `{branch}`")

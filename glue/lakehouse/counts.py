@@ -36,9 +36,7 @@ _OF_EXCEPTED = {
     "customer_trusted": "email in (select email from excepted_people)",
     "accelerometer_trusted": "user in (select email from excepted_people)",
     "customers_curated": "email in (select email from excepted_people)",
-    "step_trainer_trusted": (
-        "email in (select email from excepted_people) or serialnumber in (select serialnumber from excepted_devices)"
-    ),
+    "step_trainer_trusted": ("email in (select email from excepted_people) or serialnumber in (select serialnumber from excepted_devices)"),
     "machine_learning_curated": "serialnumber in (select serialnumber from excepted_devices)",
 }
 
@@ -69,16 +67,23 @@ def audit(spark: SparkSession, run_id: str) -> dict[str, Any]:
     same_time, same_person = (identity["same_time"], identity["same_person"]) if identity else (0, 0)
     loads = {row["landing_table"]: row for row in spark.sql(sql["loads"]).collect()}
     found = {
-        "counts": {table: count(spark, f"select count(*) from {table}") for table in PUBLISHED_TABLES},
+        "counts": _rows_of(spark, {table: f"select * from {table}" for table in PUBLISHED_TABLES}),
         "loads": {table: _load_counts(loads.get(table)) for table in LANDING_TABLES},
         "withheld": {
             "accelerometer": _reasons(spark, sql["withheld_accelerometer"]),
             "step_trainer": _reasons(spark, sql["withheld_step_trainer"]),
         },
         "identity": {"sameTime": same_time, "samePerson": same_person, "otherPerson": same_time - same_person},
-        "audits": [{"name": name, "rows": spark.sql(text).count()} for name, text in sql_files("audits").items()],
+        "audits": [{"name": name, "rows": rows} for name, rows in _rows_of(spark, sql_files("audits")).items()],
     }
     return {"runId": run_id, "seconds": round(time.monotonic() - started, 3), **found}
+
+
+def _rows_of(spark: SparkSession, queries: dict[str, str]) -> dict[str, int]:
+    """How many rows each query returns, in one statement: planned once, and run side by side."""
+    selects = [f"select '{name}' as name, count(*) as rows from (\n{text}\n)" for name, text in queries.items()]
+    found = {row["name"]: row["rows"] for row in spark.sql(" union all ".join(selects)).collect()}
+    return {name: found[name] for name in queries}
 
 
 def _load_counts(row: Any) -> dict[str, int]:  # noqa: ANN401 - a Spark row

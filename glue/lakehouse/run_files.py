@@ -57,9 +57,7 @@ class RunFiles:
             previous=value["previous"],
             ml_join=policies["mlJoin"],
             consent_from=policies["consentFrom"],
-            files=tuple(
-                ManifestFile(file["table"], file["key"], file["version"], file["size"], file["input"]) for file in value["files"]
-            ),
+            files=tuple(ManifestFile(file["table"], file["key"], file["version"], file["size"], file["input"]) for file in value["files"]),
         )
 
     def read(self, name: str) -> Any:  # noqa: ANN401 - JSON

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from lakehouse.contracts import LandingColumn, LandingContract
 from lakehouse.records import Member, end_of_value, fold
 
-# Java's regular expressions. Text begins and ends with printable ASCII, so that there is nothing to strip; no backslash, so nothing to unescape.
+# Java's regular expressions. Text begins and ends with printable ASCII: nothing to strip. It has no backslash: nothing to unescape.
 _CHARACTERS = r'[^"\\\x00-\x1f\uFFFD]*'
 _CLEAN = {
     "text": rf'"[!#-\[\]-~](?:{_CHARACTERS}[!#-\[\]-~])?"',

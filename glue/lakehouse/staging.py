@@ -1,7 +1,7 @@
 """Stages a landing table: every valid record that ever landed, typed, once; with loads and rejects.
 
-Clean lines go through Spark's own functions (shapes.py says which are), all others through records.py. The driver holds a few numbers for each
-file, and nothing else of the data.
+Clean lines go through Spark's own functions (shapes.py says which are), all others through records.py. The driver holds a few
+numbers for each file, and nothing else of the data.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from lakehouse.records import LONGEST_LINE, judge_line
 from lakehouse.shapes import Shape, common_shapes, shape_of
 
 if TYPE_CHECKING:
+    from pyspark import RDD
     from pyspark.sql import Column, SparkSession
 
     from lakehouse.branches import Branches
@@ -43,6 +44,9 @@ _TYPE: dict[str, T.DataType] = {
 }
 # Records of one day go to one task until they are more than this.
 _BYTES_PER_BUCKET = 512 * 1024 * 1024
+# Files that Spark's own reader does not read go to one task until they are more than this; opening one counts as so many bytes.
+_BYTES_PER_PACK = 32 * 1024 * 1024
+_BYTES_PER_FILE = 256 * 1024
 _DAY_MS = 86_400_000
 
 
@@ -114,9 +118,7 @@ def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]
     loads = context.branches.published("loads").where(F.col("landing_table") == table)
     rows = loads.join(F.broadcast(wanted), ["file", "version"], "left_semi").collect()
     return {
-        (row["file"], row["version"]): Load(
-            row["file"], row["version"], row["landed"], row["staged"], row["duplicate"], row["rejected"]
-        )
+        (row["file"], row["version"]): Load(row["file"], row["version"], row["landed"], row["staged"], row["duplicate"], row["rejected"])
         for row in rows
     }
 
@@ -158,16 +160,13 @@ class _Staging:
         return self._shapes.index(shape) if shape in self._shapes else 0
 
     def _reject_broken_gzip(self) -> None:
-        packed = [file for file in self._files if file.gzip]
-        whole = dict(self._in_workers(packed, _are_whole)) if packed else {}
-        for file in packed:
-            if not whole[file.number]:
-                load = self._loads[file.number]
-                load.landed = load.rejected = 1
-                load.reasons = {"broken_gzip": 1}
-
-    def _in_workers(self, files: list[LandingFile], work: Any) -> list[Any]:  # noqa: ANN401 - a generator function over files
-        return self._spark.sparkContext.parallelize(files, len(files)).mapPartitions(work).collect()
+        packed = [(file, 0) for file in self._files if file.gzip]
+        if not packed:
+            return
+        for number in self._packed(packed, _broken_files).collect():
+            load = self._loads[number]
+            load.landed = load.rejected = 1
+            load.reasons = {"broken_gzip": 1}
 
     def _readable(self) -> list[LandingFile]:
         return [file for file in self._files if "broken_gzip" not in self._loads[file.number].reasons]
@@ -198,10 +197,22 @@ class _Staging:
         return lines.join(numbers, "place").select("file", "shape", "block", "row", "value")
 
     def _other_lines(self, files: list[LandingFile]) -> DataFrame:
-        rows = self._spark.sparkContext.parallelize(files, len(files)).mapPartitions(_lines_of_files)
-        lines = self._spark.createDataFrame(rows, "file INT, row BIGINT, value BINARY", verifySchema=False)
-        shapes = F.create_map(*[part for file in files for part in (F.lit(file.number), F.lit(self._shape_of[file.number]))])
-        return lines.select("file", shapes[F.col("file")].alias("shape"), F.lit(-1).cast("bigint").alias("block"), "row", F.col("value").cast("string"))
+        shapes = [(file, self._shape_of[file.number]) for file in files]
+        rows = self._packed(shapes, _lines_of_files)
+        lines = self._spark.createDataFrame(rows, "file INT, shape INT, row BIGINT, value BINARY", verifySchema=False)
+        return lines.select("file", "shape", F.lit(-1).cast("bigint").alias("block"), "row", F.col("value").cast("string").alias("value"))
+
+    def _packed(self, files: list[tuple[LandingFile, int]], work: Callable[[Iterable[tuple[LandingFile, int]]], Iterator[Any]]) -> RDD[Any]:
+        """Work on files in Spark's Python workers, many small files in one task."""
+        packs: list[list[tuple[LandingFile, int]]] = [[]]
+        size = 0
+        for file, shape in files:
+            if size > _BYTES_PER_PACK:
+                packs.append([])
+                size = 0
+            packs[-1].append((file, shape))
+            size += file.size + _BYTES_PER_FILE
+        return self._spark.sparkContext.parallelize(packs, len(packs)).flatMap(work)
 
     def _is_clean(self) -> Column:
         clean = F.lit(False)
@@ -334,7 +345,7 @@ class _Staging:
         size = sum(file.size for file in self._files)
         buckets = max(1, -(-size // _BYTES_PER_BUCKET))
         leading = [F.col(contract.partition)] if contract.partition else []
-        sort = [name for name in contract.sort or self._contract.identity[:2]]
+        sort = list(contract.sort or self._contract.identity[:2])
         bucket = F.pmod(F.hash(*[F.col(name) for name in sort[:1]]), F.lit(buckets))
         spread = [*leading, F.col("bucket")] if leading else [F.col(name) for name in self._contract.identity]
         rest = [name for name in self._contract.identity if name not in sort]
@@ -384,7 +395,9 @@ class _Staging:
         rejected = judged.where(F.col("reason").isNotNull())
         blocks = F.broadcast(self._blocks())
         files = F.broadcast(
-            self._spark.createDataFrame([(file.number, file.key, file.version) for file in self._files], "number INT, key STRING, version STRING")
+            self._spark.createDataFrame(
+                [(file.number, file.key, file.version) for file in self._files], "number INT, key STRING, version STRING"
+            )
         )
         here = (rejected["file"] == blocks["in_file"]) & (rejected["block"] == blocks["in_block"])
         return (
@@ -478,12 +491,13 @@ def _judge_udf(contract: LandingContract) -> Any:  # noqa: ANN401 - a Spark user
     return F.udf(judge, T.ArrayType(outcome))
 
 
-def _are_whole(files: Iterable[LandingFile]) -> Iterator[tuple[int, bool]]:
-    for file in files:
-        yield file.number, landing.is_whole_gzip(file.place)
+def _broken_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[int]:
+    for file, _ in files:
+        if not landing.is_whole_gzip(file.place):
+            yield file.number
 
 
-def _lines_of_files(files: Iterable[LandingFile]) -> Iterator[tuple[int, int, bytearray]]:
-    for file in files:
+def _lines_of_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[tuple[int, int, int, bytearray]]:
+    for file, shape in files:
         for line, text in landing.lines_of(file):
-            yield file.number, line, bytearray(text)
+            yield file.number, shape, line, bytearray(text)

@@ -113,10 +113,8 @@ def _stage(
 
 
 def _publish(job: Job, branches: Branches, files: RunFiles, log: Callable[[str, dict[str, Any]], None]) -> None:
-    held = lock.check(job.lock, job.run_id, job.fence)
     moved = branches.publish(
         files,
-        publishing=held.publishing,
         mark=lambda: job.lock.mark_publishing(job.run_id, job.fence),
         check=lambda: _still_held(job),
     )

@@ -132,7 +132,7 @@ def _head_s3(place: str, length: int) -> Head | None:
         raise
 
 
-def _s3(place: str) -> tuple[Any, str, str]:  # noqa: ANN401 - boto3 has no types of its own
+def _s3(place: str) -> tuple[Any, str, str]:
     bucket, _, key = place.removeprefix("s3://").partition("/")
     return _client(), bucket, key
 

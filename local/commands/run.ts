@@ -3,6 +3,7 @@ import { identitySentence, rowCountTable } from '../../functions/core/renderRepo
 import { readRunFile, reportSchema } from '../../functions/core/runFiles.ts';
 import type { Expectation, Report } from '../../functions/core/runFiles.ts';
 import type { Settings } from '../../functions/core/settings.ts';
+import type { Log } from '../../functions/ports.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import { countLake, createViews } from '../duckdb/counts.ts';
 import { dropFiles, findDrops } from '../dropFiles.ts';
@@ -12,6 +13,7 @@ import { lakePaths } from '../home.ts';
 import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
+import { untilQuiet } from '../untilQuiet.ts';
 
 /** What `run --json` prints. */
 export interface RunResult {
@@ -26,25 +28,37 @@ export interface RunResult {
 }
 
 /** Puts the files of the sources into landing, and runs until nothing is pending. Exit code 1 when a run failed or anything was held. */
-export async function run({ options, output }: CommandContext, sources: readonly string[]): Promise<number> {
+export async function run(
+  { options, output }: CommandContext,
+  sources: readonly string[],
+  own: ReadonlySet<string> = new Set(),
+): Promise<number> {
   const drops = await findDrops(sources);
-  const { result, report, settings } = await runLake({ options, output }, drops);
-  output.result(result, () => summary(result, report, settings, options.lake));
+  const { result, report, error, settings } = await runLake({ options, output }, drops, own);
+  output.result(result, () => summary(result, report, error, settings, options.lake));
   return result.status === 'FAILED' || result.held.length > 0 || result.expectations.some(({ ok }) => !ok) ? 1 : 0;
 }
 
-/** Drops files and runs; for `run` and `start`. */
-export async function runLake({ options, output }: CommandContext, drops: readonly Drop[]) {
+/** Drops files and runs. `own` are landing keys that this process wrote, and that nobody writes any more. */
+export async function runLake({ options, output }: CommandContext, drops: readonly Drop[], own: ReadonlySet<string> = new Set()) {
   const started = performance.now();
   const settings = loadSettings(options);
   const dropped = await dropFiles(lakePaths(options.lake).landing, drops);
   if (drops.length > 0) output.say(droppedText(dropped));
-  return withLake(options, { log: progress(output) }, 'run', async (home) => {
+  const uncataloged = new Map<string, string>();
+  const show = progress(output);
+  const log: Log = (event, fields = {}) => {
+    if (event === 'catalog_failed') uncataloged.set(String(fields['key']), String(fields['error']));
+    show(event, fields);
+  };
+  return withLake(options, { log }, 'run', async (home) => {
+    await untilQuiet(home, new Set([...own, ...dropped.map(({ key }) => key)]), (text) => output.say(text));
     const heldBefore = new Set((await heldFiles(home)).map(({ id }) => id));
     await home.announceLanding();
     await home.reconcile();
     await home.executions.drain();
-    const held = (await heldFiles(home)).filter(({ id }) => !heldBefore.has(id)).map(({ file, why }) => ({ file, why }));
+    const nowHeld = (await heldFiles(home)).filter(({ id }) => !heldBefore.has(id)).map(({ file, why }) => ({ file, why }));
+    const held = [...nowHeld, ...[...uncataloged].map(([file, why]) => ({ file, why }))];
     const reports = await Promise.all(
       home.ended.map(({ runId }) => readRunFile(home.runFiles, runId, 'report.json', reportSchema)),
     );
@@ -52,7 +66,7 @@ export async function runLake({ options, output }: CommandContext, drops: readon
     const { tables, identity, withheld } =
       (last?.tables != null ? totalsOf(last) : null) ?? (await publishedTotals(home, settings));
     const result: RunResult = {
-      status: last === null ? 'NOTHING_TO_DO' : last.status,
+      status: home.ended.at(-1)?.status === 'FAILED' ? 'FAILED' : (last?.status ?? 'NOTHING_TO_DO'),
       runs: reports.flatMap((report) => report?.runId ?? []),
       tables,
       identity,
@@ -61,7 +75,7 @@ export async function runLake({ options, output }: CommandContext, drops: readon
       expectations: last?.expectations ?? expectedCounts({ ...tables, same_time: identity.sameTime }, settings),
       seconds: Math.round(performance.now() - started) / 1000,
     };
-    return { result, report: last, settings };
+    return { result, report: last, error: home.ended.at(-1)?.error ?? null, settings };
   });
 }
 
@@ -105,13 +119,13 @@ function droppedText(dropped: readonly { added: boolean }[]): string {
   return `Dropped ${added} ${added === 1 ? 'file' : 'files'} into landing${there > 0 ? `; ${there} stood there already, with the same content` : ''}`;
 }
 
-function summary(result: RunResult, report: Report | null, settings: Settings, lake: string): string {
+function summary(result: RunResult, report: Report | null, error: string | null, settings: Settings, lake: string): string {
   if (result.status === 'NOTHING_TO_DO' && Object.values(result.tables).every((rows) => rows === 0)) {
     return `Nothing to do: no file has landed in ${lakePaths(lake).landing} yet. "stedi run SOURCE" puts files there, "stedi start" makes sample data.`;
   }
   const { folder, tables, runs } = lakePaths(lake);
   const last = result.runs.at(-1);
-  const parts = [outcome(result, report)];
+  const parts = [outcome(result, report, error)];
   if (Object.values(result.tables).some((rows) => rows > 0)) {
     parts.push(rowCountTable(result.tables, report?.tablesBefore ?? null), identitySentence(result.identity, settings.mlJoin));
   }
@@ -129,10 +143,10 @@ function summary(result: RunResult, report: Report | null, settings: Settings, l
   return parts.join('\n\n');
 }
 
-function outcome({ status, runs, seconds, held }: RunResult, report: Report | null): string {
+function outcome({ status, runs, seconds, held }: RunResult, report: Report | null, error: string | null): string {
   if (status === 'NOTHING_TO_DO') return 'Nothing new: no file is pending, and no setting, model or contract has changed.';
   const took = `${runs.length === 1 ? 'one run' : `${runs.length} runs`}, ${seconds.toFixed(2)} s`;
   if (status === 'SUCCEEDED') return `SUCCEEDED: all tables published${held.length > 0 ? ', but files are held' : ''} (${took}).`;
-  const cause = report?.error == null ? '' : `\n${report.error.name}: ${report.error.cause}`;
+  const cause = error === null ? '' : `\n${error}`;
   return `FAILED: ${report?.tables == null ? 'nothing was published; the tables are as they were' : 'see the report'} (${took}).${cause}`;
 }

@@ -8,19 +8,23 @@ import { run } from './run.ts';
 /** `npm start`: sample data where there is none, a run, and what to try next. */
 export async function start(context: CommandContext): Promise<number> {
   const { landing } = lakePaths(context.options.lake);
-  if (await isEmpty(new FolderLanding(landing))) {
+  const folder = new FolderLanding(landing);
+  const own = new Set<string>();
+  if ((await keysOf(folder)).length === 0) {
     const { files, records } = await generate({ out: landing });
     const total = Object.values(records).reduce((sum, count) => sum + count, 0);
+    for (const key of await keysOf(folder)) own.add(key);
     context.output.say(`Sample data: ${files} files, ${total.toLocaleString('en-US')} records in ${landing}\n`);
   }
-  const code = await run(context, []);
+  const code = await run(context, [], own);
   if (!context.output.json) context.output.say(nextSteps(context.options.lake));
   return code;
 }
 
-async function isEmpty(landing: FolderLanding): Promise<boolean> {
-  for await (const page of landing.list()) if (page.length > 0) return false;
-  return true;
+async function keysOf(landing: FolderLanding): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const page of landing.list()) keys.push(...page.map(({ key }) => key));
+  return keys;
 }
 
 function nextSteps(lake: string): string {

@@ -10,9 +10,8 @@ import { loadSettings } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
 import { ProcessLock } from '../processLock.ts';
+import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
 
-/** A file is taken once it has not grown for this long. */
-const STABLE_MS = 500;
 /** Events of one batch: what arrives within this time. */
 const BATCH_MS = 100;
 const RETRY_MS = 1000;
@@ -56,6 +55,7 @@ async function work(home: LocalHome, arrivals: Arrivals, first: boolean, output:
   const lock = await acquire(home.paths.folder, output);
   try {
     if (first) {
+      await untilQuiet(home, new Set(), (text) => output.say(text));
       await home.announceLanding();
       await home.reconcile();
     }

@@ -1,8 +1,10 @@
-import { rmSync, truncateSync, statSync } from 'node:fs';
+import { readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
 import { lakePaths } from '../../local/home.ts';
 import { illnesses, killedAt, linkLanding, mixedFiles, runToTheEnd } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
-import { dump, landAll, Running } from '../support/lake.ts';
+import { dump, landAll, Running, stedi } from '../support/lake.ts';
 import { CONSENT, customer, lines } from '../support/people.ts';
 
 const newFolder = temporaryFolders();
@@ -87,6 +89,41 @@ test.each(['ledger.claim', 'runFiles.write validation.json', 'log run_published'
     expect(await dump(lake)).toEqual(await dump(whole));
     expect(await illnesses(lake)).toEqual([]);
     await expectGoesOn(lake, await dump(lake));
+  },
+  MINUTE,
+);
+
+test(
+  'commands that look at runs go on without the folders of the runs',
+  async () => {
+    const lake = await publishedLake();
+    rmSync(lakePaths(lake).runs, { recursive: true });
+    for (const command of ['runs', 'files', 'rejects', 'check']) {
+      const { code, stderr } = await stedi(command, '--lake', lake);
+      expect({ command, code, stderr }).toEqual({ command, code: 0, stderr: '' });
+    }
+  },
+  MINUTE,
+);
+
+test(
+  'rejects that a killed run was writing are cut off in the middle',
+  async () => {
+    const lake = newFolder();
+    linkLanding(template, lake);
+    await killedAt(lake, 'log table_staged customer_landing');
+    const written = readdirSync(lakePaths(lake).runs, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      name.endsWith('.ndjson'),
+    );
+    expect(written).toHaveLength(1);
+    for (const name of written) {
+      const file = path.join(lakePaths(lake).runs, name);
+      truncateSync(file, statSync(file).size - 10);
+    }
+    await runToTheEnd(lake);
+    const { code, stdout, stderr } = await stedi('rejects', '--lake', lake, '--json');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(z.array(z.unknown()).parse(JSON.parse(stdout))).toHaveLength((await dump(lake)).rejected.length);
   },
   MINUTE,
 );

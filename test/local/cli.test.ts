@@ -222,16 +222,20 @@ describe('text for a person', () => {
     expect(stdout).toMatch(/runs\/run-\S+\/report\.md/);
   });
 
-  test.each([
-    ['runs', [/SUCCEEDED/]],
-    ['show last', [/# SUCCEEDED/, /## Files/, /audit:loaded_once/]],
-    ['files', [/customer_landing\/people\.json/, /loaded/]],
-    ['rejects', [/not_a_number \(x\)/]],
-    ['query from|customer_trusted', [/ann@x\.org/]],
-    ['check', [/This lake is healthy/]],
-    ['graph', [/CustomerTrusted .*one row per/i, /nothing to do/]],
-  ])('%s', async (command, texts) => {
-    const { code, stdout } = await stedi(...command.split(' ').map((word) => word.replace('|', ' ')), '--lake', lake);
+  const shown: [string[], RegExp[]][] = [
+    [['runs'], [/SUCCEEDED/]],
+    [
+      ['show', 'last'],
+      [/# SUCCEEDED/, /## Files/, /audit:loaded_once/],
+    ],
+    [['files'], [/customer_landing\/people\.json/, /loaded/]],
+    [['rejects'], [/not_a_number \(x\)/]],
+    [['query', 'from customer_trusted'], [/ann@x\.org/]],
+    [['check'], [/This lake is healthy/]],
+    [['graph'], [/CustomerTrusted .*one row per/i, /nothing to do/]],
+  ];
+  test.each(shown)('%j', async (command, texts) => {
+    const { code, stdout } = await stedi(...command, '--lake', lake);
     expect(code).toBe(0);
     for (const text of texts) expect(stdout).toMatch(text);
   });

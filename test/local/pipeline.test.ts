@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { rejects } from '../../local/commands/rejects.ts';
 import { retry } from '../../local/commands/retry.ts';
@@ -282,9 +283,24 @@ describe('consent', () => {
   });
 });
 
-describe('the gate', () => {
-  const rejectList = z.array(z.looseObject({ file: z.string(), record: z.string() }));
+const rejectList = z.array(z.looseObject({ file: z.string(), record: z.string() }));
 
+test('rejected records are exported byte for byte, each landing file in a file of its own', async () => {
+  const [lake, exported] = [newFolder(), newFolder()];
+  const bytes = Buffer.concat([Buffer.from('{"email":"'), Buffer.from([0xff, 0xfe]), Buffer.from('"}')]);
+  landAll(lake, {
+    'customer_landing/a.json': bytes,
+    'customer_landing/a.json.gz': gzipSync('zipped rubbish\n'),
+    'customer_landing/deep/a.json': 'deep rubbish\r\n',
+  });
+  await runHere(lake);
+  await call({ lake }, (context) => rejects(context, undefined, exported));
+  const files = readdirSync(exported, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const contents = files.map(({ parentPath, name }) => readFileSync(path.join(parentPath, name)).toString('latin1'));
+  expect(contents.sort()).toEqual(['deep rubbish\n', 'zipped rubbish\n', `${bytes.toString('latin1')}\n`]);
+});
+
+describe('the gate', () => {
   test('a file of rubbish beside good files is held with its rejects to see; a changed setting takes it in', async () => {
     const lake = newFolder();
     const rubbish = lines(...Array.from({ length: 20 }, (_, at) => `rubbish ${at}`));
@@ -346,18 +362,37 @@ describe('the gate', () => {
     expect(mended).toMatchObject({ status: 'SUCCEEDED', exitCode: 0, tables: { customer_landing: 4, customer_trusted: 3 } });
   });
 
-  test('tables that shrink too much are not published', async () => {
+  test('rows of people who withdraw and of devices that become ambiguous may go, however many they are', async () => {
     const lake = await walkedLake();
-    writeFileSync(path.join(lake, 'note.txt'), 'a file that is no part of the lake');
-    const later = AT + 1_000_000;
+    const updated = AT + 1_000_000;
     landAll(lake, {
-      // ann moves to a new e-mail's device: her steps can't be attributed any more, which may be; nothing shrinks without a reason
-      'customer_landing/changes.json': lines(customer({ email: 'eve@x.org', serial: 'device-of-ann@x.org', updated: later })),
+      'customer_landing/changes.json': lines(
+        customer({ email: 'eve@x.org', serial: 'device-of-ann@x.org', updated }),
+        customer({ email: 'ben@x.org', updated }),
+      ),
     });
     expect(await runHere(lake)).toMatchObject({
       status: 'SUCCEEDED',
-      withheld: { step_trainer: { ambiguous_device: 1, no_consent: 1 } },
-      tables: { step_trainer_trusted: 1, machine_learning_curated: 1, accelerometer_trusted: 2 },
+      tables: { customer_trusted: 1, accelerometer_trusted: 1, step_trainer_trusted: 0, machine_learning_curated: 0 },
+      withheld: { step_trainer: { ambiguous_device: 1, no_consent: 2 } },
     });
+  });
+
+  test('a published table that shrinks for another reason is not published', async () => {
+    const lake = await walkedLake();
+    const before = await dump(lake);
+    const updated = AT + 1_000_000;
+    // New devices: the readings of the old ones are nobody's any more.
+    const moved = ['ann@x.org', 'ben@x.org'].map((email) => customer({ email, serial: 'new', shares: CONSENT, updated }));
+    landAll(lake, {
+      'customer_landing/changes.json': lines(...moved.map((record, at) => record.replace('"new"', `"new-${at}"`))),
+    });
+    const failed = await runHere(lake);
+    expect(failed).toMatchObject({ status: 'FAILED', exitCode: 1, tables: WALKED });
+    const unmet = failed.expectations.filter(({ ok }) => !ok).map(({ name }) => name);
+    expect(unmet).toEqual(['shrink:step_trainer_trusted', 'shrink:machine_learning_curated']);
+    expect(await dump(lake)).toEqual(before);
+    await call({ lake }, (context) => retry(context, ['customer_landing/changes.json'], undefined));
+    expect(await runHere(lake, { set: ['maxShrinkRatio=1'] })).toMatchObject({ status: 'SUCCEEDED', exitCode: 0 });
   });
 });

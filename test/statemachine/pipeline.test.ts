@@ -162,9 +162,9 @@ describe('the file', () => {
   });
 
   test.each(Object.keys(States))('%s goes on or ends', (name) => {
-    const { Type, Next, End } = { End: undefined, Next: undefined, ...States[name] };
-    const goesOn = Type === 'Choice' || Type === 'Succeed' || Type === 'Fail';
-    expect([Next !== undefined, End === true].filter(Boolean)).toHaveLength(goesOn ? 0 : 1);
+    const each = States[name];
+    const ends = each?.Type === 'Choice' || each?.Type === 'Succeed' || each?.Type === 'Fail';
+    expect([each?.Next !== undefined, each?.End === true].filter(Boolean)).toHaveLength(ends ? 0 : 1);
   });
 });
 
@@ -295,11 +295,15 @@ describe('executed', () => {
     });
   });
 
-  test('when Plan answers nonsense, that is reported too', async () => {
-    const { status, states, calls } = await execute({ Plan: () => ({ nonsense: true }) });
-    expect(status).toBe('FAILED');
-    expect(states).toEqual(['Plan', 'ReportFailure']);
-    expect(calls.at(-1)?.input).toMatchObject({ Payload: { runId: 'run-1', error: {} } });
+  test('when Plan answers nonsense it is FAILED; no Catch sees an error of paths, so it is for reconcile to report', async () => {
+    expect(await execute({ Plan: () => ({ nonsense: true }) })).toMatchObject({ status: 'FAILED', states: ['Plan'] });
+  });
+
+  test('a job that never ends is a failure like any other', async () => {
+    expect(await execute({ StepTrainerTrusted: failing('States.Timeout') })).toMatchObject({
+      status: 'FAILED',
+      error: 'States.Timeout',
+    });
   });
 
   test('when the report of a failure fails as well, it is still FAILED with the first error', async () => {

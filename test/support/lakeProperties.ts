@@ -19,18 +19,19 @@ export interface Trials {
 
 const SEED = Number(process.env['PROPERTY_SEED'] ?? Date.now() % 2 ** 31);
 
-/** Checks a property; a failure names the seed, which PROPERTY_SEED repeats. */
+/** Checks a property and answers how many cases were tried; a failure names the seed, which PROPERTY_SEED repeats. */
 async function holds<T extends [unknown, ...unknown[]]>(
   { cases, seconds }: Trials,
   property: fc.IAsyncProperty<T>,
-): Promise<void> {
-  await fc.assert(property, {
+): Promise<number> {
+  const tried = await fc.check(property, {
     numRuns: cases,
     seed: SEED,
     interruptAfterTimeLimit: seconds * 1000,
     markInterruptAsFailure: false,
-    endOnFailure: process.env['PROPERTY_SHRINK'] === undefined && cases > 50,
   });
+  if (tried.failed) throw new Error(`PROPERTY_SEED=${SEED} repeats this. ${await fc.asyncDefaultReportMessage(tried)}`);
+  return tried.numRuns;
 }
 
 const policy: fc.Arbitrary<Policy> = fc.record({
@@ -125,7 +126,7 @@ export class LakeProperties {
   }
 
   /** Any order and any split of the same files over any number of runs gives identical tables, which are those of the reference. */
-  async anyOrderAndSplit(): Promise<void> {
+  async anyOrderAndSplit(): Promise<number> {
     const arrivals = world.chain((files) =>
       fc.record({
         files: fc.constant(files),
@@ -135,7 +136,7 @@ export class LakeProperties {
         final: policy,
       }),
     );
-    await holds(
+    return holds(
       this.#trials,
       fc.asyncProperty(arrivals, async ({ files, runOf, policies, filesPerRun, final }) => {
         const all = keyed(files);
@@ -153,8 +154,8 @@ export class LakeProperties {
   }
 
   /** A run that may take few files at a time comes to the same tables by several runs. */
-  async anyNumberOfFilesPerRun(): Promise<void> {
-    await holds(
+  async anyNumberOfFilesPerRun(): Promise<number> {
+    return holds(
       this.#trials,
       fc.asyncProperty(world, policy, fc.integer({ min: 1, max: 3 }), async (files, runPolicy, filesPerRun) => {
         const whole = await this.#inLake((lake) => lake.run(keyed(files), runPolicy));
@@ -165,8 +166,8 @@ export class LakeProperties {
   }
 
   /** The same file under a new name adds to landed, and to duplicate and rejected, and to nothing else. */
-  async sameFileAgain(): Promise<void> {
-    await holds(
+  async sameFileAgain(): Promise<number> {
+    return holds(
       this.#trials,
       fc.asyncProperty(world, policy, fc.nat(), async (files, runPolicy, pick) => {
         const again = files[pick % files.length];
@@ -186,10 +187,10 @@ export class LakeProperties {
   }
 
   /** The order of a file's lines decides nothing but the line numbers of its rejected records. */
-  async anyOrderOfLines(): Promise<void> {
+  async anyOrderOfLines(): Promise<number> {
     const bench = await StagingBench.open(this.#newFolder());
     try {
-      await holds(
+      return await holds(
         this.#trials,
         fc.asyncProperty(shuffled, async ({ table, lines, other }) => {
           const [one, two] = [await staged(bench, fileOf(table, lines)), await staged(bench, fileOf(table, other))];
@@ -202,10 +203,10 @@ export class LakeProperties {
   }
 
   /** Whatever bytes a file has, what is staged, counted and rejected is what the reference says. */
-  async anyBytes(): Promise<void> {
+  async anyBytes(): Promise<number> {
     const bench = await StagingBench.open(this.#newFolder());
     try {
-      await holds(
+      return await holds(
         this.#trials,
         fc.asyncProperty(damagedFile, async (file) => {
           const reference = new ReferenceLake({ mlJoin: 'person-and-time', consentFrom: 'any-time' });

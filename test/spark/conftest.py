@@ -1,0 +1,74 @@
+"""One Spark session for all tests, for starting one takes seconds and warming it up takes more."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "glue"), str(Path(__file__).resolve().parent)]
+
+from lakehouse import session  # noqa: E402
+
+from lakes import Lake, new_lake  # noqa: E402
+
+PROJECT = Path(__file__).resolve().parents[2]
+# Many small queries: what counts is planning, so the JVM compiles quickly rather than well.
+SMALL = {
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.codegen.wholeStage": "false",
+}
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("spark")
+
+
+@pytest.fixture(scope="session")
+def spark(warehouse: Path) -> Iterator[SparkSession]:
+    found = session.start(str(warehouse), SMALL)
+    found.sparkContext.setLogLevel("ERROR")
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def make_lake(spark: SparkSession, tmp_path: Path) -> Callable[..., Lake]:
+    """Makes lakes that share the session and nothing else."""
+    made = []
+
+    def make(**options: Any) -> Lake:  # noqa: ANN401
+        made.append(new_lake(spark, tmp_path / f"lake-{len(made)}", **options))
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture
+def lake(make_lake: Callable[..., Lake]) -> Lake:
+    return make_lake()
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A seed drawn at random; pytest shows it when the test fails."""
+    drawn = random.SystemRandom().randrange(2**31)
+    print(f"seed {drawn}")
+    return drawn
+
+
+@pytest.fixture
+def reference_data() -> Path:
+    """The published reference data, where there is a copy at hand."""
+    import os
+
+    place = os.environ.get("STEDI_REFERENCE_DATA")
+    if not place or not Path(place).is_dir():
+        pytest.skip("STEDI_REFERENCE_DATA does not name a folder with the reference data")
+    return Path(place)

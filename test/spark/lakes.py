@@ -1,0 +1,145 @@
+"""Lakes for tests: a landing folder, its claims as Plan would make them, and the jobs in their order, all in the session of the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lakehouse import steps
+from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES, table_contract
+from lakehouse.lock import FileLock
+from pyspark.sql import SparkSession
+
+Tables = dict[str, list[str]]
+
+
+@dataclass
+class Lake:
+    """One lake: a folder, and a namespace of the session's catalog."""
+
+    spark: SparkSession
+    folder: Path
+    namespace: str
+    policies: dict[str, str] = field(default_factory=lambda: {"mlJoin": "person-and-time", "consentFrom": "any-time"})
+    runs: int = 0
+    claimed: set[tuple[str, str]] = field(default_factory=set)
+    previous: str | None = None
+
+    @property
+    def landing(self) -> Path:
+        return self.folder / "landing"
+
+    def land(self, key: str, content: str | bytes) -> None:
+        """Puts a file into landing."""
+        path = self.landing / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def pending(self) -> list[dict[str, Any]]:
+        """File versions in landing that no run has claimed."""
+        found = []
+        for table in LANDING_TABLES:
+            for path in sorted(path for path in (self.landing / table).rglob("*") if path.is_file()):
+                stat = path.stat()
+                key, version = str(path.relative_to(self.landing)), f"{stat.st_size}-{stat.st_mtime_ns}"
+                if (key, version) not in self.claimed:
+                    found.append({"table": table, "key": key, "version": version, "size": stat.st_size, "input": None})
+        return found
+
+    def plan(self, files: list[dict[str, Any]] | None = None, run_id: str | None = None) -> str:
+        """Takes the lock for a new run and claims files: what is pending, if none are given."""
+        self.runs += 1
+        run_id = run_id or f"run-{self.runs}"
+        files = self.pending() if files is None else files
+        self.claimed |= {(file["key"], file["version"]) for file in files}
+        manifest = {
+            "runId": run_id,
+            "fence": self.runs,
+            "plannedAt": "2026-01-01T00:00:00.000Z",
+            "reason": "files" if files else "definition",
+            "definition": "any",
+            "definitionChanged": False,
+            "previous": self.previous,
+            "policies": self.policies,
+            "files": files,
+        }
+        self.write(run_id, "manifest.json", manifest)
+        self.take_lock(run_id, self.runs)
+        return run_id
+
+    def take_lock(self, run_id: str, fence: int) -> None:
+        self.folder.joinpath("lock.json").write_text(json.dumps({"runId": run_id, "fence": fence, "publishing": False}))
+
+    def job(self, step: str, run_id: str, fence: int | None = None) -> steps.Job:
+        lake = str(self.folder)
+        lock = FileLock(lake)
+        held = lock.read()
+        return steps.Job(step, run_id, fence or (held.fence if held else 1), lake, str(self.landing), lock, self.namespace)
+
+    def step(self, step: str, run_id: str, **changed: Any) -> None:  # noqa: ANN401
+        """Runs one job."""
+        steps.run(self.spark, replace(self.job(step, run_id), **changed), lambda event, fields: None)
+
+    def build(self, run_id: str) -> None:
+        """All jobs before Publish."""
+        for step in MODEL_TABLES:
+            self.step(step, run_id)
+
+    def run(self, files: list[dict[str, Any]] | None = None) -> str:
+        """A whole run."""
+        run_id = self.plan(files)
+        self.build(run_id)
+        self.step(steps.PUBLISH, run_id)
+        self.previous = run_id
+        return run_id
+
+    def read(self, run_id: str, name: str) -> Any:  # noqa: ANN401
+        return json.loads((self.folder / "runs" / run_id / name).read_text())
+
+    def write(self, run_id: str, name: str, value: Any) -> None:  # noqa: ANN401
+        path = self.folder / "runs" / run_id / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+
+    def full(self, table: str) -> str:
+        return f"lake.{self.namespace}.{table}"
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """The rows of a table's published version."""
+        return [row.asDict() for row in self.spark.table(self.full(table)).collect()]
+
+    def counts(self) -> dict[str, int]:
+        return {table: self.spark.table(self.full(table)).count() for table in PUBLISHED_TABLES}
+
+    def dump(self, tables: Iterable[str] = PUBLISHED_TABLES) -> Tables:
+        """Published tables as sorted row texts, without the names of runs."""
+        return {table: sorted(row_text(table, row) for row in self.rows(table)) for table in tables}
+
+
+def row_text(table: str, row: dict[str, Any]) -> str:
+    """A row as text in the order of the contract: the same for both engines. Doubles are written as Python writes them."""
+    names = [column.name for column in table_contract(table).columns if column.name != "run_id"]
+    types = {column.name: column.type for column in table_contract(table).columns}
+    return json.dumps([_value(types[name], row[name]) for name in names], ensure_ascii=True)
+
+
+def _value(kind: str, value: Any) -> Any:  # noqa: ANN401
+    if value is None:
+        return None
+    match kind:
+        case "DOUBLE":
+            return repr(float(value))
+        case "BIGINT":
+            return int(value)
+        case _:
+            return str(value)
+
+
+def new_lake(spark: SparkSession, folder: Path, **options: Any) -> Lake:  # noqa: ANN401
+    """A lake with a namespace of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Lake(spark, folder, f"lake_{os.urandom(6).hex()}", **options)
