@@ -19,7 +19,7 @@ const sqsBatch = z.object({ Records: z.array(z.object({ messageId: z.string(), b
 /** Lambda `catalog`: an SQS batch of object-created events. A failing record returns to the queue alone. */
 export function catalog(ports: Ports) {
   return middy()
-    .use(sqsPartialBatchFailure({ logger: () => undefined }))
+    .use(sqsPartialBatchFailure({ logger: (reason) => ports.log('message_returned', { error: messageOf(reason) }) }))
     .handler(async (event: unknown) => {
       const { Records } = sqsBatch.parse(event);
       const outcomes = await Promise.allSettled(Records.map((record) => catalogObject(ports, record.body)));

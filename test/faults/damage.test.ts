@@ -1,4 +1,4 @@
-import { readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { copyFileSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { lakePaths } from '../../local/home.ts';
@@ -137,6 +137,45 @@ test(
     removeLedger(lake);
     await runToTheEnd(lake);
     expect(await dump(lake)).toEqual(before);
+  },
+  MINUTE,
+);
+
+/** A lake that has gone on since a copy of one of its files was made, and that now has the copy again. */
+async function withOlderCopy(copied: (paths: ReturnType<typeof lakePaths>) => string) {
+  const lake = await publishedLake();
+  const file = copied(lakePaths(lake));
+  const copy = path.join(newFolder(), 'copy');
+  copyFileSync(file, copy);
+  landAll(lake, { 'customer_landing/later.json': lines(customer({ email: 'later@x.org', shares: CONSENT })) });
+  await runToTheEnd(lake);
+  const tables = await dump(lake);
+  for (const end of ['-wal', '-shm', '.wal']) rmSync(`${file}${end}`, { force: true });
+  copyFileSync(copy, file);
+  return { lake, tables };
+}
+
+test(
+  'an older copy of the ledger learns from the lake what was loaded since',
+  async () => {
+    const { lake, tables } = await withOlderCopy(({ ledger }) => ledger);
+    await runToTheEnd(lake);
+    expect(await dump(lake)).toEqual(tables);
+    expect(await illnesses(lake)).toEqual([]);
+    await expectGoesOn(lake, tables);
+  },
+  MINUTE,
+);
+
+test(
+  'an older copy of the tables: check says so, and rebuild --replace brings back what is missing',
+  async () => {
+    const { lake, tables } = await withOlderCopy((paths) => paths.tables);
+    expect(await illnesses(lake)).not.toEqual([]);
+    expect(await stedi('rebuild', '--replace', '--lake', lake, '--set', 'maxRejectRatio=1')).toMatchObject({ code: 0 });
+    expect({ ...(await dump(lake)), loads: null }).toEqual({ ...tables, loads: null });
+    expect(await illnesses(lake)).toEqual([]);
+    await expectGoesOn(lake, await dump(lake));
   },
   MINUTE,
 );
