@@ -108,8 +108,10 @@ def _pattern(fields: list[tuple[str, LandingColumn | None]]) -> str:
         member = f'"{name}": ?{_value(column)}'
         if at == anchor:
             parts.append(member)
+        elif at < anchor:
+            parts.append(f"(?:{member}, ?)?")
         else:
-            parts.append(f"(?:{member}, ?)?" if at < anchor else f"(?:, ?{member})?")
+            parts.append(f", ?{member}" if column is not None and column.required else f"(?:, ?{member})?")
     return "".join(parts)
 
 

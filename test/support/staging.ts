@@ -24,7 +24,6 @@ export class StagingBench {
 
   static async open(folder: string): Promise<StagingBench> {
     const session = await openSession(':memory:', path.join(folder, 'spill'));
-    await session.run.run('set threads = 1'); // for a few rows others are a hindrance
     await ensureTables(session.run);
     return new StagingBench(folder, session);
   }
