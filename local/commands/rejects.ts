@@ -51,7 +51,7 @@ async function* readRejects(runsFolder: string, runId: string | undefined): Asyn
   if (runId !== undefined && !runs.includes(runId)) throw new UsageError(`${runId} names no run; "stedi runs" lists them`);
   for (const run of runs.filter((name) => runId === undefined || name === runId)) {
     const folder = path.join(runsFolder, run, 'rejects');
-    for (const name of (await readdir(folder).catch(() => [])).sort()) {
+    for (const name of (await readdir(folder).catch(() => [])).filter((each) => each.endsWith('.ndjson')).sort()) {
       const lines = createInterface({ input: createReadStream(path.join(folder, name)), crlfDelay: Number.POSITIVE_INFINITY });
       for await (const line of lines) yield rejectedSchema.parse(JSON.parse(line));
     }
@@ -63,8 +63,9 @@ async function exportRejects(list: readonly Rejected[], folder: string): Promise
   const written = new Map<string, number>();
   const byFile = Map.groupBy(list, ({ file }) => file);
   for (const [key, records] of byFile) {
-    // A gzip file is exported as text, so that an editor can open it.
-    const file = path.join(folder, ...key.replace(/\.gz$/, '').split('/'));
+    // A gzip file is exported as text, under a name that says so where no other file has it.
+    const unpacked = key.replace(/\.gz$/, '');
+    const file = path.join(folder, ...(byFile.has(unpacked) ? key : unpacked).split('/'));
     await mkdir(path.dirname(file), { recursive: true });
     const stream = createWriteStream(file);
     for (const { record, encoding } of records) {

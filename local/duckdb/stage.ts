@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readFile, stat } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
@@ -142,7 +142,9 @@ async function loadRejects(
   if (rejects.length === 0) return;
   await mkdir(rejectsFolder, { recursive: true });
   const kept = path.join(rejectsFolder, `${table}.ndjson`);
-  for (const { path: file } of rejects) await appendFile(kept, await readFile(file));
+  await rm(`${kept}.part`, { force: true });
+  for (const { path: file } of rejects) await appendFile(`${kept}.part`, await readFile(file));
+  await rename(`${kept}.part`, kept);
   const columns = contractOf('rejected').columns.map(({ name, type }) => `${literal(name)}: ${literal(type)}`);
   const longest = Math.max(...rejects.map(({ longestLine }) => longestLine));
   await session.run.run(`insert into rejected by name from ${jsonLines([kept], columns, longest)}`);

@@ -142,23 +142,45 @@ test(
 );
 
 /** A lake that has gone on since a copy of one of its files was made, and that now has the copy again. */
-async function withOlderCopy(copied: (paths: ReturnType<typeof lakePaths>) => string) {
-  const lake = await publishedLake();
-  const file = copied(lakePaths(lake));
+async function withOlderCopy(lake: string, file: string, goOn: () => Promise<void>) {
   const copy = path.join(newFolder(), 'copy');
   copyFileSync(file, copy);
-  landAll(lake, { 'customer_landing/later.json': lines(customer({ email: 'later@x.org', shares: CONSENT })) });
-  await runToTheEnd(lake);
+  await goOn();
   const tables = await dump(lake);
   for (const end of ['-wal', '-shm', '.wal']) rmSync(`${file}${end}`, { force: true });
   copyFileSync(copy, file);
-  return { lake, tables };
+  return tables;
+}
+
+async function takeOneFileMore(lake: string): Promise<void> {
+  landAll(lake, { 'customer_landing/later.json': lines(customer({ email: 'later@x.org', shares: CONSENT })) });
+  await runToTheEnd(lake);
+}
+
+async function rebuildAndReplace(lake: string): Promise<void> {
+  const { code } = await stedi('rebuild', '--replace', '--lake', lake, '--set', 'maxRejectRatio=1');
+  expect(code).toBe(0);
 }
 
 test(
   'an older copy of the ledger learns from the lake what was loaded since',
   async () => {
-    const { lake, tables } = await withOlderCopy(({ ledger }) => ledger);
+    const lake = await publishedLake();
+    const tables = await withOlderCopy(lake, lakePaths(lake).ledger, () => takeOneFileMore(lake));
+    await runToTheEnd(lake);
+    expect(await dump(lake)).toEqual(tables);
+    expect(await illnesses(lake)).toEqual([]);
+    await expectGoesOn(lake, tables);
+  },
+  MINUTE,
+);
+
+test(
+  'a rebuild replaced the tables and was killed before it told the ledger',
+  async () => {
+    const lake = await publishedLake();
+    await takeOneFileMore(lake);
+    const tables = await withOlderCopy(lake, lakePaths(lake).ledger, () => rebuildAndReplace(lake));
     await runToTheEnd(lake);
     expect(await dump(lake)).toEqual(tables);
     expect(await illnesses(lake)).toEqual([]);
@@ -170,9 +192,10 @@ test(
 test(
   'an older copy of the tables: check says so, and rebuild --replace brings back what is missing',
   async () => {
-    const { lake, tables } = await withOlderCopy((paths) => paths.tables);
+    const lake = await publishedLake();
+    const tables = await withOlderCopy(lake, lakePaths(lake).tables, () => takeOneFileMore(lake));
     expect(await illnesses(lake)).not.toEqual([]);
-    expect(await stedi('rebuild', '--replace', '--lake', lake, '--set', 'maxRejectRatio=1')).toMatchObject({ code: 0 });
+    await rebuildAndReplace(lake);
     expect({ ...(await dump(lake)), loads: null }).toEqual({ ...tables, loads: null });
     expect(await illnesses(lake)).toEqual([]);
     await expectGoesOn(lake, await dump(lake));

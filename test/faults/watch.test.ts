@@ -139,6 +139,25 @@ test(
 );
 
 test(
+  'a run ends although files keep coming; those that came while it ran are taken by the next one',
+  async () => {
+    const lake = newFolder();
+    landAll(lake, walk([{ email: 'ann@x.org', shares: CONSENT }]));
+    const folder = path.join(lakePaths(lake).landing, 'customer_landing');
+    const running = startStedi(['run', '--lake', lake]);
+    let number = 0;
+    for (; running.child.exitCode === null && number < 200; number += 1) {
+      writeFileSync(path.join(folder, `c-${number}.json`), lines(customer({ email: `p${number}@x.org` })));
+      await wait(100);
+    }
+    expect(await running.stop('SIGKILL')).toMatchObject({ code: 0, signal: null });
+    expect((await stedi('run', '--lake', lake)).code).toBe(0);
+    expect((await dump(lake)).customer_staging).toHaveLength(number + 1);
+  },
+  MINUTE,
+);
+
+test(
   'names that begin with a dot or end in .part or .tmp are left alone until they are renamed',
   async () => {
     const lake = newFolder();
