@@ -99,8 +99,11 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
     rows_before = context.spark.table(contract.feeds).count()
     held = _already_loaded(context, table, files)
     fresh = [file for file in files if (file.key, file.version) not in held]
-    loads = _Staging(context, contract, landing.look(fresh, contract, context.landing, context.lake)).run() if fresh else []
-    landing.check_unchanged(fresh, context.landing, context.lake)
+    loads = []
+    if fresh:
+        looked = landing.look(fresh, contract, context.landing, context.lake)
+        loads = _Staging(context, contract, looked, rows_before).run()
+        landing.check_unchanged(fresh, context.landing, context.lake)
     return {
         "landingTable": table,
         "seconds": round(time.monotonic() - started, 3),
@@ -112,7 +115,7 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
 
 def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]) -> dict[tuple[str, str], Load]:
     """What the lake knows of file versions that an earlier run has published, though the ledger does not."""
-    if not files:
+    if not files or context.branches.published("loads").isEmpty():
         return {}
     wanted = context.spark.createDataFrame([(file.key, file.version) for file in files], "file STRING, version STRING")
     loads = context.branches.published("loads").where(F.col("landing_table") == table)
@@ -126,8 +129,9 @@ def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]
 class _Staging:
     """One landing table's files on their way into staging."""
 
-    def __init__(self, context: StageContext, contract: LandingContract, files: list[LandingFile]) -> None:
+    def __init__(self, context: StageContext, contract: LandingContract, files: list[LandingFile], rows_before: int) -> None:
         self._context = context
+        self._rows_before = rows_before
         self._spark = context.spark
         self._contract = contract
         self._files = files
@@ -296,17 +300,14 @@ class _Staging:
         return judged
 
     def _count_judged(self, judged: DataFrame) -> None:
-        for row in judged.groupBy("file", "reason").count().collect():
+        names = F.array_distinct(F.flatten(F.collect_set("unknown_fields"))).alias("names")
+        for row in judged.groupBy("file", "reason").agg(F.count(F.lit(1)).alias("values"), names).collect():
             load = self._loads[row["file"]]
-            load.landed += row["count"]
+            load.landed += row["values"]
             if row["reason"] is not None:
-                load.rejected += row["count"]
-                load.reasons[row["reason"]] = row["count"]
-        names = judged.where(F.size("unknown_fields") > 0).select("file", F.explode("unknown_fields").alias("name")).distinct()
-        for row in names.orderBy("file", "name").collect():
-            load = self._loads[row["file"]]
-            if row["name"] not in load.unknown_fields:
-                load.unknown_fields.append(row["name"])
+                load.rejected += row["values"]
+                load.reasons[row["reason"]] = row["values"]
+            load.unknown_fields += sorted(set(row["names"]) - set(load.unknown_fields))
 
     def _judged_records(self, judged: DataFrame) -> DataFrame:
         return judged.where(F.col("reason").isNull()).select("values.*", "file")
@@ -321,7 +322,7 @@ class _Staging:
         if expected == 0:
             return
         first = self._first_of_equals(arrived)
-        if self._spark.table(contract.feeds).limit(1).count() > 0:
+        if self._rows_before > 0:
             first = self._not_staged(first, arrived)
         columns = [column.name for column in table_contract(contract.feeds).columns]
         # Distribution and order are those of the table already: one shuffle serves them and the search for equals.
@@ -362,7 +363,8 @@ class _Staging:
     def _not_staged(self, first: DataFrame, arrived: DataFrame) -> DataFrame:
         """Of staged records only those of days that arrived can be equal; the other days' files are not opened."""
         contract = table_contract(self._contract.feeds)
-        staged = self._spark.table(self._contract.feeds)
+        # Published: the run's version is the same until this very statement writes to it.
+        staged = self._context.branches.published(self._contract.feeds)
         keys = list(self._contract.identity)
         if contract.partition is not None:
             days = [row[0] for row in arrived.select(contract.partition).distinct().limit(1001).collect()]

@@ -9,18 +9,20 @@ from lakehouse.errors import LakeUnusableError
 from lakehouse.session import CATALOG
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import SparkSession
 
 TARGET_FILE_BYTES = 128 * 1024 * 1024
 
 
-def ensure_tables(spark: SparkSession, namespace: str) -> None:
+def ensure_tables(spark: SparkSession, namespace: str, tables: Sequence[str] = PUBLISHED_TABLES) -> None:
     """Creates missing tables and adds the columns that contracts have gained.
 
     Raises LakeUnusableError when a contract has lost or retyped a column that the table has.
     """
     existing = {row.tableName for row in spark.sql(f"SHOW TABLES IN {CATALOG}.{namespace}").collect()}
-    for table in PUBLISHED_TABLES:
+    for table in tables:
         contract = table_contract(table)
         if table in existing:
             _evolve(spark, namespace, contract)

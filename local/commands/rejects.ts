@@ -1,7 +1,6 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { once } from 'node:events';
 import { z } from 'zod';
 import { UsageError } from '../../functions/core/errors.ts';
@@ -52,10 +51,20 @@ async function* readRejects(runsFolder: string, runId: string | undefined): Asyn
   for (const run of runs.filter((name) => runId === undefined || name === runId)) {
     const folder = path.join(runsFolder, run, 'rejects');
     for (const name of (await readdir(folder).catch(() => [])).filter((each) => each.endsWith('.ndjson')).sort()) {
-      const lines = createInterface({ input: createReadStream(path.join(folder, name)), crlfDelay: Number.POSITIVE_INFINITY });
-      for await (const line of lines) yield rejectedSchema.parse(JSON.parse(line));
+      for await (const line of linesOf(path.join(folder, name))) yield rejectedSchema.parse(JSON.parse(line));
     }
   }
+}
+
+/** Lines that end at a line feed and nothing else: node:readline also takes U+2028 for a line end, which a record may hold. */
+async function* linesOf(file: string): AsyncGenerator<string> {
+  let rest = '';
+  for await (const chunk of createReadStream(file, 'utf8')) {
+    const lines = `${rest}${String(chunk)}`.split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+  if (rest !== '') yield rest;
 }
 
 /** `DIR/<landing table>/<file>`, one record a line, byte for byte as it came. */

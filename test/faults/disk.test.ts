@@ -6,7 +6,7 @@ import { lakePaths } from '../../local/home.ts';
 import { ProcessLock } from '../../local/processLock.ts';
 import { illnesses, linkLanding, runToTheEnd } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
-import { dump, fingerprint, landAll, startStedi, stedi } from '../support/lake.ts';
+import { dump, fingerprint, landAll, startStedi, STEDI, stedi } from '../support/lake.ts';
 import type { Ended } from '../support/lake.ts';
 import { CONSENT, customer, lines, walk } from '../support/people.ts';
 
@@ -75,6 +75,12 @@ describe('a lake that another process holds', () => {
 const NOBODY = 65_534;
 const isRoot = process.getuid?.() === 0;
 
+/** Permissions do not bind root, and another user may not be able to read the project. */
+const canBeUser =
+  !isRoot ||
+  spawnSync(process.execPath, ['-e', `require('node:fs').accessSync(${JSON.stringify(STEDI)})`], { uid: NOBODY }).status === 0;
+if (!canBeUser) console.warn(`User ${NOBODY} can't read ${STEDI}: LAKES THAT CAN'T BE WRITTEN ARE NOT TESTED HERE`);
+
 /** Runs `stedi` as a user to whom permissions apply. */
 async function stediAsUser(...args: string[]): Promise<Ended> {
   return startStedi(args, isRoot ? { uid: NOBODY } : {}).ended;
@@ -86,7 +92,7 @@ function ownedByUser(lake: string): void {
   for (const name of readdirSync(lake, { recursive: true, encoding: 'utf8' })) chownSync(path.join(lake, name), NOBODY, NOBODY);
 }
 
-describe('a lake that cannot be written', () => {
+(canBeUser ? describe : describe.skip)('a lake that cannot be written', () => {
   const forbid: [string, (lake: string) => string[]][] = [
     [
       'the whole lake',
@@ -189,7 +195,7 @@ describe('a full disk', () => {
       rmSync(ballast);
       const ended = await stedi('run', '--lake', lake);
       expect({ code: ended.code, said: ended.code === 0 ? '' : ended.stdout + ended.stderr }).toEqual({ code: 0, said: '' });
-      expect((await dump(lake)).machine_learning_curated).toHaveLength(40_981 + 1);
+      expect((await fingerprint(lake))['machine_learning_curated']).toMatch(/^40982 rows/);
       expect(await illnesses(lake)).toEqual([]);
     },
     MINUTE,

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lakehouse import landing
-from lakehouse.contracts import landing_contract
+from lakehouse.branches import Branches, branch_of
+from lakehouse.contracts import LANDING_TABLES, landing_contract
 from lakehouse.landing import LandingFile
 from lakehouse.records import judge_line
+from lakehouse.run_files import ManifestFile, RunFiles
+from lakehouse.session import use_namespace
+from lakehouse.staging import StageContext, stage
+from lakehouse.tables import ensure_tables
 from pyspark.sql import SparkSession
 
 from cases import STAGED, Case, CaseFile, load_cases
-from lakes import Lake, new_lake, row_text
+from lakes import new_lake, row_text
 
 CASES = load_cases()
 ALONE = [case for case in CASES if case.name.startswith("duplicates:")]
 TOGETHER = [case for case in CASES if case not in ALONE]
-FED_BY = {
-    "customer_staging": "customer_landing",
-    "accelerometer_staging": "accelerometer_landing",
-    "step_trainer_staging": "step_trainer_landing",
-}
-STEP_OF = {
-    "customer_landing": "customer_trusted",
-    "accelerometer_landing": "accelerometer_trusted",
-    "step_trainer_landing": "step_trainer_trusted",
-}
+TABLES = (*STAGED, "loads", "rejected")
+FED_BY = {landing_contract(table).feeds: table for table in LANDING_TABLES}
+Row = dict[str, Any]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -52,70 +51,89 @@ def test_the_judge_alone(case: Case, tmp_path: Path) -> None:
         assert found == [tuple(row[name] for name in ("line", "position", "reason", "field", "encoding", "record")) for row in expected]
 
 
-def _land(lake: Lake, run: int, files: list[CaseFile], prefix: str = "") -> list[dict[str, object]]:
+def _land(folder: Path, run: int, files: list[CaseFile], prefix: str = "") -> list[ManifestFile]:
     """The claim of a run: each file version stands as a copy, under the version that the case names."""
     claim = []
     for number, file in enumerate(files):
         name = f"input/{run}-{prefix}{number}/{Path(file.key).name}"
-        path = lake.folder / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
         key = file.key.replace("/", f"/{prefix}", 1) if prefix else file.key
-        claim.append({"table": file.table, "key": key, "version": file.version, "size": len(file.content), "input": name})
+        claim.append(ManifestFile(file.table, key, file.version, len(file.content), name))
     return claim
 
 
-def _stage(lake: Lake, claim: list[dict[str, object]], run: int) -> str:
-    run_id = lake.plan(claim, f"run-{run}")
-    landed = {file["table"] for file in claim}
-    for table, step in STEP_OF.items():
-        if table in landed or table == "customer_landing":
-            lake.step(step, run_id)
-    return run_id
+class Bench:
+    """Stages claims without the rest of a run; each run begins with what was published before."""
 
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.spark = spark
+        self.folder = folder
+        self.lake = new_lake(spark, folder)
+        use_namespace(spark, self.lake.namespace)
+        ensure_tables(spark, self.lake.namespace, TABLES)
 
-def _rows(lake: Lake, table: str, run_id: str) -> list[dict[str, object]]:
-    branch = run_id.replace("-", "_")
-    return [row.asDict() for row in lake.spark.read.option("branch", f"run_{branch}").table(lake.full(table)).collect()]
+    def stage(self, run_id: str, claim: list[ManifestFile]) -> dict[str, list[Row]]:
+        use_namespace(self.spark, self.lake.namespace)
+        branches = Branches(self.spark, self.lake.namespace, run_id)
+        branches.enter()
+        try:
+            for table in TABLES:
+                branches.ensure(table)
+                branches.reset(table)
+            context = StageContext(self.spark, branches, RunFiles(str(self.folder), run_id), str(self.folder), str(self.folder))
+            for table in sorted({file.table for file in claim}):
+                stage(context, table, claim)
+            return {table: [row.asDict() for row in self.spark.table(table).collect()] for table in TABLES}
+        finally:
+            branches.leave()
 
-
-@pytest.mark.parametrize("case", ALONE, ids=lambda case: case.name)
-def test_a_case_in_a_lake_of_its_own(case: Case, spark: SparkSession, tmp_path: Path) -> None:
-    lake = new_lake(spark, tmp_path)
-    runs = sorted({file.run for file in case.files})
-    for run in runs:
-        claim = _land(lake, run, [file for file in case.files if file.run == run])
-        run_id = _stage(lake, claim, run)
-        if run != runs[-1]:
-            for table in (*STAGED, "loads", "rejected"):
-                branch = f"run_{run_id.replace('-', '_')}"
-                spark.sql(f"CALL lake.system.fast_forward('{lake.namespace}.{table}', 'main', '{branch}')")
-    for table in STAGED:
-        assert sorted(row_text(table, row) for row in _rows(lake, table, run_id)) == sorted(
-            row_text(table, row) for row in case.staged[table]
-        )
-    for table, expected in (("loads", case.loads), ("rejected", case.rejected)):
-        assert sorted(row_text(table, row) for row in _rows(lake, table, run_id)) == sorted(row_text(table, row) for row in expected)
-        assert {(row["file"], row["version"], row["run_id"]) for row in _rows(lake, table, run_id)} == {
-            (row["file"], row["version"], row["run_id"]) for row in expected
-        }
+    def publish(self, run_id: str) -> None:
+        for table in TABLES:
+            self.spark.sql(f"CALL lake.system.fast_forward('{self.lake.namespace}.{table}', 'main', '{branch_of(run_id)}')")
 
 
 @pytest.fixture(scope="module")
-def together(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, object]]]:
+def bench(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(spark, tmp_path_factory.mktemp("bench"))
+
+
+@pytest.mark.parametrize("case", ALONE, ids=lambda case: case.name)
+def test_a_case_alone(case: Case, bench: Bench, spark: SparkSession, tmp_path: Path) -> None:
+    runs = sorted({file.run for file in case.files})
+    if len(runs) > 1:
+        bench = Bench(spark, tmp_path)
+    bench.folder = tmp_path
+    for run in runs:
+        found = bench.stage(f"run-{run}", _land(tmp_path, run, [file for file in case.files if file.run == run]))
+        if run != runs[-1]:
+            bench.publish(f"run-{run}")
+    expected = {**case.staged, "loads": case.loads, "rejected": case.rejected}
+    for table in TABLES:
+        assert sorted(row_text(table, row) for row in found[table]) == sorted(row_text(table, row) for row in expected[table])
+    for table in ("loads", "rejected"):
+        assert _runs(found[table]) == _runs(expected[table])
+
+
+def _runs(rows: list[Row]) -> set[tuple[str, str, str]]:
+    return {(row["file"], row["version"], row["run_id"]) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def together(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
     """All other cases in one lake and one run, each below a folder of its own, for staging them one by one would take minutes.
 
     Cases that hold equal records then take each other for duplicates; what became of each file is the same but for that.
     """
     assert all(file.run == 1 for case in TOGETHER for file in case.files)
-    lake = new_lake(spark, tmp_path_factory.mktemp("together"))
-    claim = [file for number, case in enumerate(TOGETHER) for file in _land(lake, 1, list(case.files), f"{number:03}/")]
-    run_id = _stage(lake, claim, 1)
-    return {table: _rows(lake, table, run_id) for table in (*STAGED, "loads", "rejected")}
+    folder = tmp_path_factory.mktemp("together")
+    claim = [file for number, case in enumerate(TOGETHER) for file in _land(folder, 1, list(case.files), f"{number:03}/")]
+    return Bench(spark, folder).stage("run-1", claim)
 
 
 @pytest.mark.parametrize("number", range(len(TOGETHER)), ids=lambda number: TOGETHER[number].name)
-def test_loads_and_rejects_of_a_case(number: int, together: dict[str, list[dict[str, object]]]) -> None:
+def test_loads_and_rejects_of_a_case(number: int, together: dict[str, list[Row]]) -> None:
     case, prefix = TOGETHER[number], f"{number:03}/"
     own = [{**row, "file": str(row["file"]).replace(prefix, "", 1)} for row in together["rejected"] if f"/{prefix}" in str(row["file"])]
     assert sorted(row_text("rejected", row) for row in own) == sorted(row_text("rejected", row) for row in case.rejected)
@@ -127,7 +145,7 @@ def test_loads_and_rejects_of_a_case(number: int, together: dict[str, list[dict[
 
 
 @pytest.mark.parametrize("table", STAGED)
-def test_what_all_cases_stage(table: str, together: dict[str, list[dict[str, object]]]) -> None:
+def test_what_all_cases_stage(table: str, together: dict[str, list[Row]]) -> None:
     expected = {row_text(table, row) for case in TOGETHER for row in case.staged[table]}
     found = Counter(row_text(table, row) for row in together[table])
     assert set(found) == expected
