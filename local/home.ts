@@ -50,6 +50,8 @@ export interface HomeOptions {
   onAlert?: Alerts['send'];
   /** How long the state Settle waits. */
   settleMs?: number;
+  /** How long a landed file must not have changed before it is taken. */
+  stableMs?: number;
   /** Lets a test stand between the rules and the world. */
   decorate?: (ports: Ports) => Ports;
 }
@@ -78,6 +80,7 @@ export class LocalHome {
     log = () => undefined,
     onAlert = async () => undefined,
     settleMs = 0,
+    stableMs = 0,
     decorate = (ports) => ports,
   }: HomeOptions) {
     const paths = lakePaths(folder);
@@ -89,7 +92,7 @@ export class LocalHome {
     this.#database.exec('pragma journal_mode = wal; pragma synchronous = normal');
     const now = () => new Date();
     this.ledger = new SqliteLedger(this.#database, now);
-    this.landing = new FolderLanding(this.paths.landing);
+    this.landing = new FolderLanding(this.paths.landing, stableMs);
     this.landingTables = new SqliteLandingTables(this.#database);
     this.runFiles = new FolderRunFiles(this.paths.runs);
     this.executions = new LocalExecutions(this.#database, now);

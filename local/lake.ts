@@ -6,6 +6,7 @@ import type { Settings } from '../functions/core/settings.ts';
 import { lakePaths, LocalHome } from './home.ts';
 import type { HomeOptions } from './home.ts';
 import { ProcessLock } from './processLock.ts';
+import { finishReplacing } from './replaceTables.ts';
 import { PROJECT } from './sources.ts';
 import type { Output } from './output.ts';
 
@@ -47,7 +48,7 @@ export function requireLake(folder: string): void {
 /** Opens the lake for one command; nothing else may work on it meanwhile. */
 export async function withLake<T>(
   options: CommonOptions,
-  homeOptions: Pick<HomeOptions, 'log' | 'onAlert' | 'settleMs'>,
+  homeOptions: Pick<HomeOptions, 'log' | 'onAlert' | 'settleMs' | 'stableMs'>,
   command: string,
   work: (home: LocalHome) => Promise<T>,
 ): Promise<T> {
@@ -55,6 +56,7 @@ export async function withLake<T>(
   makeFolder(options.lake);
   const lock = ProcessLock.acquire(options.lake, `stedi ${command}`);
   try {
+    finishReplacing(options.lake);
     const home = new LocalHome({ ...homeOptions, folder: options.lake, settings });
     try {
       return await work(home);

@@ -12,9 +12,14 @@ export function isIgnoredName(name: string): boolean {
 /** The landing zone as a folder: `<root>/<table>/…`. */
 export class FolderLanding implements Landing {
   readonly root: string;
+  /** Keys that this process put there whole: they don't grow. */
+  readonly own = new Set<string>();
+  readonly #stableMs: number;
 
-  constructor(root: string) {
+  /** `stableMs`: how long a file must not have changed before it is listed; a program may be writing it right now. */
+  constructor(root: string, stableMs = 0) {
     this.root = root;
+    this.#stableMs = stableMs;
   }
 
   pathOf(key: string): string {
@@ -58,6 +63,24 @@ export class FolderLanding implements Landing {
   }
 
   async *list(): AsyncIterable<FileVersion[]> {
+    for await (const page of this.#all()) yield page.filter((file) => !this.#isGrowing(file));
+  }
+
+  /** Files that changed a moment ago. */
+  async growing(): Promise<FileVersion[]> {
+    const growing: FileVersion[] = [];
+    for await (const page of this.#all()) growing.push(...page.filter((file) => this.#isGrowing(file)));
+    return growing;
+  }
+
+  /** A modification time in the future comes from another clock and says nothing. */
+  #isGrowing({ key, version }: FileVersion): boolean {
+    if (this.#stableMs === 0 || this.own.has(key)) return false;
+    const age = Date.now() - Number(BigInt(version.slice(version.indexOf('-') + 1)) / 1_000_000n);
+    return age >= 0 && age < this.#stableMs;
+  }
+
+  async *#all(): AsyncIterable<FileVersion[]> {
     for (const table of LANDING_TABLES) {
       for await (const names of this.#pages(table)) {
         const files = await Promise.all(names.map((name) => this.current(`${table}/${name}`)));

@@ -5,37 +5,24 @@ import type { LocalHome } from './home.ts';
 export const STABLE_MS = 500;
 const POLL_MS = 50;
 const TELL_AFTER_MS = 2000;
+const PATIENCE_MS = 10_000;
 
 /**
- * Waits until no landed file that is still to be taken is growing: a program may be writing it right now.
- * `own` are keys that this process put there whole.
+ * Waits until the landed files that grow now have stopped growing. One that goes on is left for later; so are files that arrive meanwhile,
+ * or a program that never pauses would keep everything waiting.
  */
-export async function untilQuiet(home: LocalHome, own: ReadonlySet<string>, tell: (text: string) => void): Promise<void> {
+export async function untilQuiet(home: LocalHome, tell: (text: string) => void): Promise<void> {
   const started = Date.now();
   let told = false;
-  for (;;) {
-    const growing = await growingFiles(home, own);
-    if (growing.length === 0) return;
+  let growing = (await home.ledger.unknown(await home.landing.growing())).map(({ key }) => key);
+  while (growing.length > 0 && Date.now() - started < PATIENCE_MS) {
     if (!told && Date.now() - started > TELL_AFTER_MS) {
-      tell(`Waiting until ${growing.slice(0, 3).join(', ')} stops growing; a name that ends in .part is left alone`);
+      tell(`Waiting until ${growing.slice(0, 3).join(', ')} stops growing`);
       told = true;
     }
     await setTimeout(POLL_MS);
+    const still = new Set((await home.landing.growing()).map(({ key }) => key));
+    growing = growing.filter((key) => still.has(key));
   }
-}
-
-async function growingFiles(home: LocalHome, own: ReadonlySet<string>): Promise<string[]> {
-  const growing: string[] = [];
-  for await (const page of home.landing.list()) {
-    const unknown = await home.ledger.unknown(page.filter(({ key }) => !own.has(key)));
-    growing.push(...unknown.filter(({ version }) => isYoung(version)).map(({ key }) => key));
-  }
-  return growing;
-}
-
-/** A modification time in the future comes from another clock and says nothing. */
-function isYoung(version: string): boolean {
-  const modified = Number(BigInt(version.slice(version.indexOf('-') + 1)) / 1_000_000n);
-  const age = Date.now() - modified;
-  return age >= 0 && age < STABLE_MS;
+  if (growing.length > 0) tell(`Left for later, for it goes on growing: ${growing.join(', ')}`);
 }

@@ -1,5 +1,4 @@
-import { mkdirSync, renameSync, rmSync, readdirSync } from 'node:fs';
-import path from 'node:path';
+import { mkdirSync, rmSync } from 'node:fs';
 import { UsageError } from '../../functions/core/errors.ts';
 import { contractOf } from '../../functions/core/contracts.ts';
 import { figure, table } from '../../functions/core/renderReport.ts';
@@ -9,6 +8,7 @@ import { lakePaths, LocalHome } from '../home.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
+import { rebuildFolder, replaceTables } from '../replaceTables.ts';
 
 interface Comparison {
   table: string;
@@ -25,7 +25,7 @@ export async function rebuild({ options, output }: CommandContext, replace: bool
   return withLake(options, {}, 'rebuild', async (home) => {
     if ((await home.ledger.lock()) !== null)
       throw new UsageError(`a run of ${options.lake} is half done; "stedi run" finishes it, then rebuild`);
-    const beside = path.join(options.lake, 'rebuild');
+    const beside = rebuildFolder(options.lake);
     rmSync(beside, { recursive: true, force: true });
     mkdirSync(beside);
     try {
@@ -34,7 +34,7 @@ export async function rebuild({ options, output }: CommandContext, replace: bool
       const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
       if (replace) {
         home.close();
-        replaceTables(home, beside);
+        replaceTables(options.lake);
       }
       output.result({ replaced: replace, differs, held, tables: comparisons }, () =>
         comparisonText(comparisons, differs, replace, held),
@@ -88,14 +88,6 @@ async function compare(current: string, rebuilt: string): Promise<Comparison[]> 
   } finally {
     session.close();
   }
-}
-
-/** Puts the rebuilt tables, ledger entries and runs in the place of the lake's. */
-function replaceTables(home: LocalHome, beside: string): void {
-  const from = lakePaths(beside);
-  for (const runId of readdirSync(from.runs)) renameSync(path.join(from.runs, runId), path.join(home.paths.runs, runId));
-  renameSync(from.tables, home.paths.tables);
-  LocalHome.adoptLedger(home.paths.ledger, from.ledger);
 }
 
 function comparisonText(

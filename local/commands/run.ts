@@ -13,7 +13,7 @@ import { lakePaths } from '../home.ts';
 import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
-import { untilQuiet } from '../untilQuiet.ts';
+import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
 
 /** What `run --json` prints. */
 export interface RunResult {
@@ -51,8 +51,9 @@ export async function runLake({ options, output }: CommandContext, drops: readon
     if (event === 'catalog_failed') uncataloged.set(String(fields['key']), String(fields['error']));
     show(event, fields);
   };
-  return withLake(options, { log }, 'run', async (home) => {
-    await untilQuiet(home, new Set([...own, ...dropped.map(({ key }) => key)]), (text) => output.say(text));
+  return withLake(options, { log, stableMs: STABLE_MS }, 'run', async (home) => {
+    for (const key of [...own, ...dropped.map((file) => file.key)]) home.landing.own.add(key);
+    await untilQuiet(home, (text) => output.say(text));
     const heldBefore = new Set((await heldFiles(home)).map(({ id }) => id));
     await home.announceLanding();
     await home.reconcile();

@@ -24,6 +24,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
     folder: options.lake,
     settings,
     settleMs: settings.settleSeconds * 1000,
+    stableMs: STABLE_MS,
     log: progress(output),
     onAlert: async ({ text }) => output.say(`\n${text}`),
   });
@@ -55,7 +56,7 @@ async function work(home: LocalHome, arrivals: Arrivals, first: boolean, output:
   const lock = await acquire(home.paths.folder, output);
   try {
     if (first) {
-      await untilQuiet(home, new Set(), (text) => output.say(text));
+      await untilQuiet(home, (text) => output.say(text));
       await home.announceLanding();
       await home.reconcile();
     }

@@ -1,0 +1,29 @@
+import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { lakePaths, LocalHome } from './home.ts';
+
+/** Where a lake is rebuilt, beside its tables. */
+export function rebuildFolder(lake: string): string {
+  return path.join(lake, 'rebuild');
+}
+
+/** Written before the first table is replaced: from there the only way is forward. */
+function marker(lake: string): string {
+  return path.join(rebuildFolder(lake), 'replacing');
+}
+
+/** Puts the rebuilt tables, ledger entries and runs in the place of the lake's. */
+export function replaceTables(lake: string): void {
+  writeFileSync(marker(lake), '');
+  finishReplacing(lake);
+}
+
+/** Goes on with a replacement that was interrupted; each of its steps can be done again. */
+export function finishReplacing(lake: string): void {
+  if (!existsSync(marker(lake))) return;
+  const [to, from] = [lakePaths(lake), lakePaths(rebuildFolder(lake))];
+  for (const runId of readdirSync(from.runs)) renameSync(path.join(from.runs, runId), path.join(to.runs, runId));
+  if (existsSync(from.tables)) renameSync(from.tables, to.tables);
+  LocalHome.adoptLedger(to.ledger, from.ledger);
+  rmSync(rebuildFolder(lake), { recursive: true });
+}
