@@ -25,5 +25,6 @@ export function finishReplacing(lake: string): void {
   for (const runId of readdirSync(from.runs)) renameSync(path.join(from.runs, runId), path.join(to.runs, runId));
   if (existsSync(from.tables)) renameSync(from.tables, to.tables);
   LocalHome.adoptLedger(to.ledger, from.ledger);
+  rmSync(marker(lake)); // done; what is left of the folder is removed here or by the next rebuild
   rmSync(rebuildFolder(lake), { recursive: true });
 }

@@ -121,8 +121,8 @@ function droppedText(dropped: readonly { added: boolean }[]): string {
 }
 
 function summary(result: RunResult, report: Report | null, error: string | null, settings: Settings, lake: string): string {
-  if (result.status === 'NOTHING_TO_DO' && Object.values(result.tables).every((rows) => rows === 0)) {
-    return `Nothing to do: no file has landed in ${lakePaths(lake).landing} yet. "stedi run SOURCE" puts files there, "stedi start" makes sample data.`;
+  if (result.status === 'NOTHING_TO_DO' && result.held.length === 0 && Object.values(result.tables).every((rows) => rows === 0)) {
+    return `Nothing to do: no file in ${lakePaths(lake).landing} is pending, and nothing was published yet. "stedi run SOURCE" puts files there, "stedi files" shows what waits, "stedi start" makes sample data.`;
   }
   const { folder, tables, runs } = lakePaths(lake);
   const last = result.runs.at(-1);

@@ -1,12 +1,13 @@
-import { copyFileSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { copyFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { lakePaths } from '../../local/home.ts';
 import { illnesses, killedAt, linkLanding, mixedFiles, runToTheEnd } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
-import { dump, landAll, Running, stedi } from '../support/lake.ts';
+import { dump, landAll, Running, STEDI, stedi } from '../support/lake.ts';
 import { CONSENT, customer, lines } from '../support/people.ts';
 
+const KILL_AFTER_FILE = new URL('killAfterFile.ts', import.meta.url).href;
 const newFolder = temporaryFolders();
 const MINUTE = 60_000;
 const template = newFolder();
@@ -107,7 +108,7 @@ test(
 );
 
 test(
-  'rejects that a killed run was writing are cut off in the middle',
+  'rejects that a run was writing when it was killed do not stand in the way of the others',
   async () => {
     const lake = newFolder();
     linkLanding(template, lake);
@@ -119,6 +120,7 @@ test(
     for (const name of written) {
       const file = path.join(lakePaths(lake).runs, name);
       truncateSync(file, statSync(file).size - 10);
+      renameSync(file, `${file}.part`);
     }
     await runToTheEnd(lake);
     const { code, stdout, stderr } = await stedi('rejects', '--lake', lake, '--json');
@@ -175,14 +177,18 @@ test(
   MINUTE,
 );
 
-test(
-  'a rebuild replaced the tables and was killed before it told the ledger',
-  async () => {
+test.each(['writeFileSync replacing', 'renameSync run-', 'renameSync lakehouse.duckdb', 'rmSync rebuild'])(
+  'a rebuild that replaces the tables is killed after %s',
+  async (point) => {
     const lake = await publishedLake();
     await takeOneFileMore(lake);
-    const tables = await withOlderCopy(lake, lakePaths(lake).ledger, () => rebuildAndReplace(lake));
+    const { customer_staging, machine_learning_curated } = await dump(lake);
+    const args = ['--import', KILL_AFTER_FILE, STEDI, 'rebuild', '--replace', '--lake', lake, '--set', 'maxRejectRatio=1'];
+    const killed = await new Running(process.execPath, args, { env: { ...process.env, KILL_AFTER: point } }).ended;
+    expect(killed).toMatchObject({ signal: 'SIGKILL' });
     await runToTheEnd(lake);
-    expect(await dump(lake)).toEqual(tables);
+    const tables = await dump(lake);
+    expect(tables).toMatchObject({ customer_staging, machine_learning_curated });
     expect(await illnesses(lake)).toEqual([]);
     await expectGoesOn(lake, tables);
   },

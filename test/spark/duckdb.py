@@ -1,0 +1,44 @@
+"""The engine on one machine, as the tests ask it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from lakehouse.contracts import PUBLISHED_TABLES
+
+from lakes import Tables, row_text
+
+PROJECT = Path(__file__).resolve().parents[2]
+_SCRIPT = Path(__file__).with_name("onDuckdb.ts")
+
+
+def _call(*arguments: str) -> list[Any]:
+    node = PROJECT / "node_modules" / ".bin" / "node"
+    ended = subprocess.run([str(node), "--no-warnings", str(_SCRIPT), *arguments], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def run(folder: Path, landing: Path, policies: dict[str, str]) -> tuple[Path, Tables]:
+    """One run of the engine on one machine over what is pending; returns the run's folder and the tables."""
+    settings = [f"{name}={value}" for name, value in policies.items()]
+    first, *rows = _call("run", str(folder), str(landing), *settings)
+    tables: Tables = {table: [] for table in PUBLISHED_TABLES}
+    for row in rows:
+        tables[row["table"]].append(row_text(row["table"], row["row"]))
+    return folder / "runs" / first["run"], {table: sorted(texts) for table, texts in tables.items()}
+
+
+def judge(lake: Path, run_id: str) -> dict[str, Any]:
+    """The gate's judgement of a run on Spark, once its files were parsed."""
+    [judgement] = _call("judge", str(lake), run_id)
+    return judgement
+
+
+def generate(out: Path, customers: int, seed: int, dirty: bool) -> dict[str, Any]:
+    """Sample landing files."""
+    [generated] = _call("generate", str(out), str(customers), str(seed), "dirty" if dirty else "clean")
+    return generated

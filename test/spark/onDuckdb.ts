@@ -1,0 +1,58 @@
+// What the engine on one machine makes of a landing folder, for comparison with Spark.
+//   node onDuckdb.ts run LAKE LANDING [key=value …]      one run over what is pending; prints the run's name and all tables as JSON lines
+//   node onDuckdb.ts judge LAKE RUN [key=value …]        parses the files that a run on Spark has left, and lets the gate judge them
+//   node onDuckdb.ts generate OUT CUSTOMERS SEED dirty|clean
+import path from 'node:path';
+import { auditsSchema, manifestSchema, readRunFile, readStepMetrics } from '../../functions/core/runFiles.ts';
+import { judge } from '../../functions/core/expectations.ts';
+import { parseSettings } from '../../functions/core/settings.ts';
+import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
+import { generate } from '../../local/generate.ts';
+import { LocalHome } from '../../local/home.ts';
+import { FolderRunFiles } from '../../local/runFiles.ts';
+import { sqlFiles } from '../../local/sources.ts';
+import { rowsOfTable } from '../support/tables.ts';
+
+const [command = '', first = '', second = '', ...more] = process.argv.slice(2);
+
+/** What is compared are tables, so the gate lets pass whatever the data of a test are. */
+const SETTINGS = { maxRejectRatio: 1, maxShrinkRatio: 1 };
+
+async function runOnDuckdb(lake: string, landing: string, set: string[]): Promise<void> {
+  const home = new LocalHome({ folder: lake, landing, settings: parseSettings(SETTINGS, 'the test', set) });
+  try {
+    await home.announceLanding();
+    await home.reconcile();
+    await home.executions.drain();
+    const [ended, ...others] = home.ended;
+    if (ended?.status !== 'SUCCEEDED' || others.length > 0) throw new Error(`expected one good run, found ${JSON.stringify(home.ended)}`);
+    print({ run: ended.runId });
+    const { run } = await home.session();
+    for (const table of PUBLISHED_TABLES) {
+      for (const row of await rowsOfTable(run, table)) print({ table, row: { ...row, run_id: undefined } });
+    }
+  } finally {
+    home.close();
+  }
+}
+
+async function judgeRun(lake: string, runId: string, set: string[]): Promise<void> {
+  const files = new FolderRunFiles(path.join(lake, 'runs'));
+  const manifest = await readRunFile(files, runId, 'manifest.json', manifestSchema);
+  if (manifest === null) throw new Error(`${runId} has no manifest`);
+  const audits = await readRunFile(files, runId, 'metrics/audits.json', auditsSchema);
+  const settings = parseSettings(SETTINGS, 'the test', set);
+  print(judge({ manifest, steps: await readStepMetrics(files, runId), audits }, settings, [...sqlFiles('audits').keys()]));
+}
+
+/** BIGINT as text, since JSON's numbers can't hold all of them. */
+function print(value: unknown): void {
+  const text = JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner));
+  process.stdout.write(`${text}\n`);
+}
+
+if (command === 'run') await runOnDuckdb(first, second, more);
+else if (command === 'judge') await judgeRun(first, second, more);
+else if (command === 'generate')
+  print(await generate({ out: first, customers: Number(second), seed: Number(more[0]), dirty: more[1] === 'dirty' }));
+else throw new Error(`unknown command ${command}`);
