@@ -139,23 +139,33 @@ command('check', 'is this lake healthy: conservation, audits, ledger against tab
 /** Codes of the operating system for a lake that can't be read or written. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTDIR', 'EIO']);
 
-function exitCodeOf(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+/** What a person is told: what is wrong and what to do next, without a stack. */
+function explain(error: unknown): string {
   const text = messageOf(error);
+  if ([UsageError, LakeBusyError, LakeUnusableError, CommanderError].some((known) => error instanceof known)) return text;
   const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
-  if (error instanceof UsageError) console.error(text);
-  else if (error instanceof LakeBusyError || error instanceof LakeUnusableError) console.error(text);
-  else if (UNUSABLE.has(code) || /unable to open database file|readonly database|disk is full|No space left/i.test(text)) {
-    console.error(
-      `The lake ${program.opts<CommonOptions>().lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`,
-    );
-  } else console.error(`${text}\n(set STEDI_DEBUG=1 to see where this comes from)`);
-  if (process.env['STEDI_DEBUG'] === '1') console.error(error);
-  return error instanceof UsageError ? 2 : 1;
+  if (UNUSABLE.has(code) || /unable to open database file|readonly database|disk is full|No space left/i.test(text)) {
+    const { lake } = program.opts<CommonOptions>();
+    return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
+  }
+  return `${text}\n(set STEDI_DEBUG=1 to see where this comes from)`;
+}
+
+// A reader that has seen enough (`stedi run | head`) is no error, and no reason to leave a run half done.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
 }
 
 try {
   await program.parseAsync();
 } catch (error) {
-  process.exitCode = exitCodeOf(error);
+  const isHelp = error instanceof CommanderError && error.exitCode === 0;
+  const isUsage = error instanceof CommanderError || error instanceof UsageError;
+  process.exitCode = isHelp ? 0 : isUsage ? 2 : 1;
+  // Commander has said its errors itself. With --json there is one value on standard output whatever happens.
+  if (!(error instanceof CommanderError)) console.error(explain(error));
+  if (!isHelp && process.argv.includes('--json')) console.log(JSON.stringify({ error: explain(error) }));
+  if (process.env['STEDI_DEBUG'] === '1') console.error(error);
 }

@@ -11,12 +11,6 @@ export interface Output {
 }
 
 export function createOutput(json: boolean): Output {
-  // A reader that has seen enough (`stedi run | head`) is no error, and no reason to leave a run half done.
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-    });
-  }
   return {
     json,
     say(text) {

@@ -76,6 +76,15 @@ class Branches:
         """The published version of a table; empty where none was published yet."""
         return self._spark.read.option("branch", MAIN).table(self._full(table))
 
+    def published_rows(self, table: str) -> int:
+        """How many rows the published version has, by its metadata."""
+        return int(self._summary(table, MAIN)["total-records"]) if MAIN in self._heads(table) else 0
+
+    def is_untouched(self, table: str) -> bool:
+        """Whether the run's version is the published one still."""
+        heads = self._heads(table)
+        return heads.get(self.name) == heads.get(MAIN)
+
     def append(self, rows: DataFrame, table: str, **options: str) -> None:
         """Adds rows to the run's version."""
         self._writer(rows, table, options).append()

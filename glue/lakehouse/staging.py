@@ -96,7 +96,7 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
     started = time.monotonic()
     contract = landing_contract(table)
     files = [file for file in claimed if file.table == table]
-    rows_before = context.spark.table(contract.feeds).count()
+    rows_before = context.branches.published_rows(contract.feeds)
     held = _already_loaded(context, table, files)
     fresh = [file for file in files if (file.key, file.version) not in held]
     loads = []
@@ -115,7 +115,7 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
 
 def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]) -> dict[tuple[str, str], Load]:
     """What the lake knows of file versions that an earlier run has published, though the ledger does not."""
-    if not files or context.branches.published("loads").isEmpty():
+    if not files or context.branches.published_rows("loads") == 0:
         return {}
     wanted = context.spark.createDataFrame([(file.key, file.version) for file in files], "file STRING, version STRING")
     loads = context.branches.published("loads").where(F.col("landing_table") == table)

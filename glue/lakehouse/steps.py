@@ -71,13 +71,14 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
     models.create_views(spark, manifest)
     lock.check(job.lock, job.run_id, job.fence)
     models.build(spark, branches, job.step)
+    rows_before = branches.published_rows(job.step)
     metrics = {
         "step": job.step,
         "runId": job.run_id,
         "seconds": 0.0,
         "rows": spark.table(job.step).count(),
-        "rowsBefore": branches.published(job.step).count(),
-        "rowsExcepted": counts.rows_excepted(spark, branches, job.step),
+        "rowsBefore": rows_before,
+        "rowsExcepted": counts.rows_excepted(spark, branches, job.step, rows_before),
         **({} if staged is None else {"staging": staged}),
     }
     metrics["seconds"] = round(time.monotonic() - started, 3)
@@ -98,7 +99,10 @@ def _put_back(spark: SparkSession, branches: Branches, job: Job, landing_table: 
     branches.reset(feeds)
     for table in ("rejected", "loads"):
         branches.ensure(table)
-        own = f"run_id = '{job.run_id}' and landing_table = '{landing_table}'"
+        if branches.is_untouched(table):
+            continue
+        # `|| ''` keeps the condition from Iceberg: to see whether it can drop whole files, it would look at main and not at the branch.
+        own = f"run_id || '' = '{job.run_id}' and landing_table || '' = '{landing_table}'"
         if counts.count(spark, f"select count(*) from {table} where {own}") > 0:
             spark.sql(f"DELETE FROM {table} WHERE {own}")
 

@@ -47,7 +47,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   }
   await watcher.close();
   home.close();
-  output.say('Stopped; nothing is half done');
+  output.result({ runs: home.ended }, () => 'Stopped; nothing is half done');
   return 0;
 }
 

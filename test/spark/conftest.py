@@ -20,7 +20,7 @@ from lakes import Lake, new_lake  # noqa: E402
 PROJECT = Path(__file__).resolve().parents[2]
 # Many small queries: what counts is planning, so the JVM compiles quickly rather than well.
 SMALL = {
-    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
 }
 

@@ -28,10 +28,11 @@ class Lake:
     runs: int = 0
     claimed: set[tuple[str, str]] = field(default_factory=set)
     previous: str | None = None
+    landing_folder: Path | None = None
 
     @property
     def landing(self) -> Path:
-        return self.folder / "landing"
+        return self.landing_folder or self.folder / "landing"
 
     def land(self, key: str, content: str | bytes) -> None:
         """Puts a file into landing."""

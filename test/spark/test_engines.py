@@ -21,7 +21,7 @@ SAME_TIME = {"mlJoin": "time", "consentFrom": "any-time"}
 SINCE_CONSENT = {"mlJoin": "person-and-time", "consentFrom": "consent-date"}
 
 
-def run_both(lake: Lake, *, whole_metrics: bool = True) -> None:
+def run_both(lake: Lake) -> None:
     """One run of each engine over what is pending; compares tables and metrics, and lets the gate judge the run on Spark."""
     folder, expected = duckdb.run(lake.folder / "duckdb", lake.landing, lake.policies)
     run_id = lake.run()
@@ -46,7 +46,7 @@ def comparable(value: Any) -> Any:  # noqa: ANN401 - JSON
             if name not in {"seconds", "runId"}
         }
     if isinstance(value, list):
-        return sorted((comparable(inner) for inner in value), key=json.dumps)
+        return sorted((comparable(inner) for inner in value), key=lambda inner: json.dumps(inner, sort_keys=True))
     return value
 
 

@@ -1,0 +1,113 @@
+"""Times this engine against the plain script on generated data, and prints ratios.
+
+A warm session, as in a job that has started; the first run over everything, then a second one that adds a hundredth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(PROJECT / name) for name in ("glue", "test/spark", "bench/spark")]
+
+from lakehouse import session, steps  # noqa: E402
+from lakehouse.contracts import MODEL_TABLES  # noqa: E402
+from lakes import Lake, new_lake  # noqa: E402
+from pyspark.sql import SparkSession  # noqa: E402
+
+import plain  # noqa: E402
+
+# Bytes of generated landing files for each customer.
+BYTES_PER_CUSTOMER = 11_500
+MEGABYTE = 1_000_000
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+def generate(folder: Path, megabytes: float, seed: int) -> int:
+    """Clean landing files of about this size; returns how many bytes they are."""
+    customers = max(2, round(megabytes * MEGABYTE / BYTES_PER_CUSTOMER))
+    node = PROJECT / "node_modules/.bin/node"
+    command = [
+        str(node),
+        "--no-warnings",
+        str(PROJECT / "test/spark/onDuckdb.ts"),
+        "generate",
+        str(folder),
+        str(customers),
+        str(seed),
+        "clean",
+    ]
+    return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["bytes"])
+
+
+def add(folder: Path, more: Path) -> None:
+    """Puts the files of one landing folder into another, under names that are not taken."""
+    for path in more.rglob("*.json"):
+        shutil.copy(path, folder / path.parent.name / f"more-{path.name}")
+
+
+def run_steps(lake: Lake) -> dict[str, float]:
+    """A run, by step."""
+    run_id = lake.plan()
+    return {step: timed(lambda step=step: lake.step(step, run_id)) for step in (*MODEL_TABLES, steps.PUBLISH)}
+
+
+def measure(spark: SparkSession, folder: Path, megabytes: float, infer: bool) -> dict[str, object]:
+    """One size."""
+    lake = new_lake(spark, folder / f"{megabytes}")
+    size = generate(lake.landing, megabytes, 1)
+    generate(lake.folder / "more", megabytes / 100, 2)
+    first_plain = timed(lambda: plain.run(spark, str(lake.landing), f"plain_{lake.namespace}", infer))
+    first = run_steps(lake)
+    add(lake.landing, lake.folder / "more")
+    second_plain = timed(lambda: plain.run(spark, str(lake.landing), f"plain_{lake.namespace}", infer))
+    second = run_steps(lake)
+    shutil.rmtree(lake.folder)
+    return {
+        "megabytes": round(size / MEGABYTE, 1),
+        "first": {"plain": first_plain, "lakehouse": sum(first.values()), "ratio": sum(first.values()) / first_plain, "steps": first},
+        "second": {"plain": second_plain, "lakehouse": sum(second.values()), "ratio": sum(second.values()) / second_plain, "steps": second},
+    }
+
+
+def rounded(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 2)
+    return {name: rounded(inner) for name, inner in value.items()} if isinstance(value, dict) else value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="10,100,1000", help="megabytes of landing files, separated by commas")
+    parser.add_argument("--folder", type=Path, default=PROJECT / ".cache/spark/bench")
+    parser.add_argument("--infer", action="store_true", help="let the plain script infer its schemas")
+    arguments = parser.parse_args()
+    os.environ.setdefault("STEDI_SPARK_MEMORY", "2g")
+    shutil.rmtree(arguments.folder, ignore_errors=True)
+    arguments.folder.mkdir(parents=True)
+    started = time.monotonic()
+    spark = session.start(str(arguments.folder), {"spark.sql.shuffle.partitions": "8"})
+    spark.sparkContext.setLogLevel("ERROR")
+    print(json.dumps({"cores": os.environ.get("STEDI_SPARK_CORES", "2"), "session": round(time.monotonic() - started, 2)}), flush=True)
+    measure(spark, arguments.folder, 1, arguments.infer)  # warms both up
+    for size in arguments.sizes.split(","):
+        print(json.dumps(rounded(measure(spark, arguments.folder, float(size), arguments.infer))), flush=True)
+    spark.stop()
+    shutil.rmtree(arguments.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,379 @@
+"""A run's version of the tables stays the run's until it is published: all of it, once, whatever breaks in between."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lakehouse import landing, lock, models, steps, tables
+from lakehouse.branches import Branches, branch_of
+from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
+from lakehouse.errors import LakeUnusableError, LandingChangedError, LockLostError
+from lakehouse.run_files import RunFiles
+from pyspark.sql import SparkSession
+
+from lakes import Lake, new_lake
+from people import AT, DAY, customer, lines, walk
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def land(lake: Lake, files: dict[str, str]) -> None:
+    for key, content in files.items():
+        lake.land(key, content)
+
+
+@pytest.fixture
+def walked(lake: Lake) -> Lake:
+    """A lake in which two people have walked, published by run-1."""
+    land(lake, walk("ann@x.org", "ben@x.org"))
+    lake.run()
+    return lake
+
+
+def branches_of(lake: Lake, table: str) -> set[str]:
+    return {row.name for row in lake.spark.sql(f"select name from {lake.full(table)}.refs").collect()}
+
+
+def totals(lake: Lake) -> dict[str, int]:
+    """`total-records` of every `main`, from the metadata alone."""
+    found = {}
+    for table in PUBLISHED_TABLES:
+        rows = lake.spark.sql(
+            f"select s.summary['total-records'] as total from {lake.full(table)}.refs r "
+            f"join {lake.full(table)}.snapshots s on s.snapshot_id = r.snapshot_id where r.name = 'main'"
+        ).collect()
+        found[table] = int(rows[0].total)
+    return found
+
+
+def test_a_reader_sees_a_run_when_it_is_published_and_not_before(walked: Lake) -> None:
+    before = walked.dump()
+    land(walked, walk("cem@x.org", at=AT + DAY))
+    run_id = walked.plan()
+    for step in MODEL_TABLES:
+        walked.step(step, run_id)
+        assert walked.dump() == before
+    walked.step(steps.PUBLISH, run_id)
+    counts = walked.counts()
+    assert {table: counts[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 3)
+    # The gate counts rows on the branch; the report reads the totals from the metadata of main.
+    assert totals(walked) == counts == walked.read(run_id, "metrics/audits.json")["counts"]
+    for table in PUBLISHED_TABLES:
+        assert branches_of(walked, table) == {"main"}
+
+
+def test_a_step_that_is_tried_again_counts_the_same(lake: Lake) -> None:
+    land(lake, walk("ann@x.org", "ben@x.org"))
+    lake.land("customer_landing/broken.json", "oops\n")
+    run_id = lake.plan()
+    seen: dict[str, object] = {}
+    for step in MODEL_TABLES:
+        for _ in range(2):
+            lake.step(step, run_id)
+            metrics = lake.read(run_id, f"metrics/{step}.json")
+            for part in (metrics, metrics.get("staging", {})):
+                part["seconds"] = 0
+            assert seen.setdefault(step, metrics) == metrics
+    lake.step(steps.PUBLISH, run_id)
+    assert lake.counts() == {**dict.fromkeys(PUBLISHED_TABLES, 2), "loads": 4, "rejected": 1}
+
+
+def test_a_run_that_fails_leaves_main_as_it_was_and_the_next_run_is_right(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = walked.dump()
+    land(walked, walk("cem@x.org", at=AT + DAY))
+    claim = walked.pending()
+    run_id = walked.plan(claim)
+    walked.step("customer_trusted", run_id)
+    monkeypatch.setattr(models, "build", lambda *_: (_ for _ in ()).throw(RuntimeError("the step breaks after it has staged")))
+    with pytest.raises(RuntimeError):
+        walked.step("accelerometer_trusted", run_id)
+    monkeypatch.undo()
+    assert walked.dump() == before
+    walked.run(claim)
+    assert {table: walked.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 3)
+    assert branch_of(run_id) not in branches_of(walked, "accelerometer_staging")
+
+
+@pytest.mark.parametrize("crash", [1, 5, 9])
+def test_publish_that_breaks_off_is_repeated_to_the_same_end(walked: Lake, crash: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(walked, walk("cem@x.org", at=AT + DAY))
+    run_id = walked.plan()
+    walked.build(run_id)
+    calls = []
+
+    def check(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == crash + 2:  # the first is before anything
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(lock, "check", check)
+    with pytest.raises(KeyboardInterrupt):
+        walked.step(steps.PUBLISH, run_id)
+    monkeypatch.undo()
+    assert lock.FileLock(str(walked.folder)).read() == lock.Held(run_id, 2, True)
+    counts = walked.counts()  # every table is whole: as it was, or as it is to be
+    assert [counts[table] for table in PUBLISHED_TABLES if table not in {"loads", "rejected"}].count(3) == min(crash, 3) + max(0, crash - 5)
+    assert counts["machine_learning_curated"] == 2
+    walked.step(steps.PUBLISH, run_id)
+    assert {table: walked.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 3)
+    walked.step(steps.PUBLISH, run_id)  # and once more, which changes nothing
+    assert totals(walked) == walked.counts()
+
+
+def test_a_job_that_outlived_its_run_can_not_write_or_publish(walked: Lake) -> None:
+    before = walked.dump()
+    land(walked, walk("cem@x.org", at=AT + DAY))
+    claim = walked.pending()
+    old = walked.plan(claim)
+    walked.build(old)
+    walked.take_lock("run-9", 9)
+    for step in (*MODEL_TABLES, steps.PUBLISH):
+        with pytest.raises(LockLostError, match=f"{old} .fence 2. does not hold the run lock: it is with run-9 .fence 9."):
+            walked.step(step, old, fence=2)
+    assert walked.dump() == before
+
+
+def test_the_lock_is_asked_for_before_each_table_is_published(walked: Lake) -> None:
+    land(walked, walk("cem@x.org", at=AT + DAY))
+    run_id = walked.plan()
+    walked.build(run_id)
+    own = Branches(walked.spark, walked.namespace, run_id)
+    left = [1, 1, 1]
+
+    def check() -> None:
+        if not left:
+            raise LockLostError("gone")
+        left.pop()
+
+    with pytest.raises(LockLostError):
+        own.publish(RunFiles(str(walked.folder), run_id), mark=lambda: None, check=check)
+    assert [table for table in PUBLISHED_TABLES if own._carries_run(table)] == list(PUBLISHED_TABLES[:3])
+
+
+def test_publish_refuses_a_main_that_is_not_where_the_run_started(walked: Lake) -> None:
+    land(walked, walk("cem@x.org", at=AT + DAY))
+    run_id = walked.plan()
+    walked.build(run_id)
+    walked.spark.sql(f"insert into {walked.full('customers_curated')} select * from {walked.full('customers_curated')}")
+    before = walked.dump()
+    with pytest.raises(LakeUnusableError, match="customers_curated was changed since run-2 started"):
+        walked.step(steps.PUBLISH, run_id)
+    assert walked.dump() == before
+    held = lock.FileLock(str(walked.folder)).read()
+    assert held is not None
+    assert not held.publishing
+
+
+def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(walked: Lake) -> None:
+    land(walked, walk("eve@x.org", at=AT + 5 * DAY))
+    walked.run()
+    walked.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "dynamic")  # must not matter
+    walked.land("customer_landing/withdrawn.json", lines(customer("eve@x.org", shares=None, updated=AT)))
+    run_id = walked.run()
+    walked.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "static")
+    assert walked.read(run_id, "metrics/customer_trusted.json")["rowsExcepted"] == 1
+    for table in ("accelerometer_trusted", "step_trainer_trusted", "machine_learning_curated"):
+        assert walked.read(run_id, f"metrics/{table}.json")["rowsExcepted"] == 1
+        assert len({row["reading_date"] for row in walked.rows(table)}) == 1
+    for table in MODEL_TABLES:
+        assert walked.counts()[table] == 2
+        assert walked.spark.sql(f"select * from {walked.full(table)}.snapshots").count() == 1
+        live = {Path(row.file_path).name for row in walked.spark.sql(f"select file_path from {walked.full(table)}.files").collect()}
+        folder = Path(walked.spark.conf.get("spark.sql.catalog.lake.warehouse")) / walked.namespace / table / "data"
+        assert {path.name for path in folder.rglob("*.parquet")} == live
+
+
+def test_everybody_withdraws(walked: Lake) -> None:
+    gone = [customer(email, shares=None, updated=AT) for email in ("ann@x.org", "ben@x.org")]
+    walked.land("customer_landing/withdrawn.json", lines(*gone))
+    run_id = walked.run()
+    assert {table: walked.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 0)
+    assert Branches(walked.spark, walked.namespace, run_id).is_published()
+
+
+def test_a_run_without_files_builds_the_tables_anew(walked: Lake) -> None:
+    before = walked.dump()
+    run_id = walked.run([])
+    assert walked.dump() == before
+    assert Branches(walked.spark, walked.namespace, run_id).is_published()
+
+
+def test_a_first_run_in_which_nothing_is_valid(lake: Lake) -> None:
+    lake.land("customer_landing/empty.json", "")
+    lake.land("accelerometer_landing/broken.json", "oops")
+    run_id = lake.run()
+    assert lake.counts() == {**dict.fromkeys(PUBLISHED_TABLES, 0), "loads": 2, "rejected": 1}
+    assert Branches(lake.spark, lake.namespace, run_id).is_published()
+
+
+def test_a_file_that_is_not_the_claimed_version(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked.land("customer_landing/new.json", lines(customer("cem@x.org")))
+    claim = walked.pending()
+    path = walked.landing / "customer_landing/new.json"
+    look = landing.look
+
+    def overwrite(*arguments: object) -> object:
+        found = look(*arguments)  # type: ignore[arg-type]
+        os.utime(path, ns=(1, 1))
+        return found
+
+    run_id = walked.plan(claim)
+    monkeypatch.setattr(landing, "look", overwrite)
+    expected = "customer_landing/new.json was overwritten after the run had claimed it; start a new run"
+    with pytest.raises(LandingChangedError, match=re.escape(expected)):
+        walked.step("customer_trusted", run_id)
+    monkeypatch.undo()
+    with pytest.raises(LandingChangedError, match=re.escape(expected)):
+        walked.step("customer_trusted", run_id)
+    path.unlink()
+    with pytest.raises(LandingChangedError, match=r"customer_landing/new\.json vanished"):
+        walked.step("customer_trusted", run_id)
+
+
+def test_a_file_version_that_the_lake_holds_is_not_read_again(walked: Lake) -> None:
+    walked.claimed.clear()  # as after a crash between publish and ledger
+    claim = walked.pending()
+    for file in claim:
+        (walked.landing / file["key"]).unlink()  # it is not even opened
+    before = walked.dump()
+    run_id = walked.run(claim)
+    assert walked.dump() == before
+    [load] = walked.read(run_id, "metrics/customer_trusted.json")["staging"]["files"]
+    assert (load["landed"], load["staged"], load["duplicate"]) == (2, 2, 0)
+
+
+def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    spark, name = lake.spark, "customers_curated"
+    spark.sql(f"create namespace if not exists lake.{lake.namespace}")
+    tables.ensure_tables(spark, lake.namespace)
+    contract = table_contract(name)
+    shown = spark.sql(f"show create table {lake.full('accelerometer_trusted')}").head()
+    assert shown is not None
+    for text in (
+        "PARTITIONED BY (reading_date)",
+        "'write.delete.mode' = 'copy-on-write'",
+        "'sort-order' = 'user ASC",
+        "'write.wap.enabled' = 'true'",
+    ):
+        assert text in shown[0]
+
+    def changed(columns: tuple[Column, ...]) -> None:
+        new = TableContract(name, contract.zone, contract.grain, columns, None, None, ())
+        monkeypatch.setattr(tables, "table_contract", lambda table: new if table == name else table_contract(table))
+        tables.ensure_tables(spark, lake.namespace)
+
+    changed((*contract.columns, Column("shoe_size", "BIGINT", "it's new")))
+    assert spark.table(lake.full(name)).schema["shoe_size"].metadata == {"comment": "it's new"}
+    with pytest.raises(LakeUnusableError, match="no longer has the column shoe_size"):
+        changed(contract.columns)
+    with pytest.raises(LakeUnusableError, match="shoe_size is STRING, but the table has BIGINT"):
+        changed((*contract.columns, Column("shoe_size", "STRING", "other")))
+
+
+# The job as a process
+
+
+def start_job(lake: Lake, step: str, run_id: str, *more: str) -> subprocess.Popen[str]:
+    arguments = {"step": step, "run_id": run_id, "fence": str(lake.runs), "lake": str(lake.folder), "landing": str(lake.landing)}
+    command = [sys.executable, str(PROJECT / "glue/job.py"), "--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
+    for name, value in arguments.items():
+        command += [f"--{name}", value]
+    command += ["--database", lake.namespace, "--TempDir", "s3://nowhere/", "--enable-metrics", *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+@pytest.fixture
+def shared(spark: SparkSession, warehouse: Path, tmp_path: Path) -> Lake:
+    """A lake in the folder of the session's own catalog, so that other processes find its tables."""
+    lake = new_lake(spark, tmp_path)
+    lake.folder = warehouse
+    lake.landing_folder = tmp_path / "landing"
+    return lake
+
+
+def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> None:
+    land(shared, walk("ann@x.org", "ben@x.org"))
+    shared.run()
+    before = shared.dump()
+    land(shared, walk("cem@x.org", at=AT + DAY))
+    run_id = shared.plan()
+    shared.step("customer_trusted", run_id)
+    job = start_job(shared, "accelerometer_trusted", run_id)
+    warehouse = Path(shared.spark.conf.get("spark.sql.catalog.lake.warehouse")) / shared.namespace
+    written = len(list((warehouse / "accelerometer_staging/metadata").glob("*.json")))
+    until = time.monotonic() + 120
+    while len(list((warehouse / "accelerometer_staging/metadata").glob("*.json"))) == written and time.monotonic() < until:
+        assert job.poll() is None, job.stdout.read() if job.stdout else ""
+        time.sleep(0.02)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    assert shared.dump() == before
+    for step in MODEL_TABLES[1:]:
+        shared.step(step, run_id)
+    shared.step(steps.PUBLISH, run_id)
+    assert {table: shared.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 3)
+    assert totals(shared) == shared.counts()
+
+
+def test_a_job_that_fails_ends_with_its_reason(shared: Lake) -> None:
+    shared.plan([])
+    shared.take_lock("run-8", 8)
+    job = start_job(shared, "customer_trusted", "run-1")
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode == 1
+    assert (
+        output.splitlines()[-1] == "LockLostError: run-1 (fence 1) does not hold the run lock: it is with run-8 (fence 8); start a new run"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--step", "customer_trusted"], "JobError: missing arguments: --run_id, --fence, --lake, --landing"),
+        (
+            ["--step=x", "--run_id=r", "--fence=1", "--lake=l", "--landing=l"],
+            f"JobError: --step x: expected one of {', '.join(steps.STEPS)}",
+        ),
+    ],
+)
+def test_arguments(arguments: list[str], reason: str) -> None:
+    ended = subprocess.run([sys.executable, str(PROJECT / "glue/job.py"), *arguments], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, reason)
+
+
+def test_lock_in_a_ledger_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The item and the condition; the service itself is tested where it is deployed."""
+    item = {"pk": {"S": "lock"}, "run_id": {"S": "run-1"}, "fence": {"N": "3"}, "publishing": {"BOOL": False}}
+
+    class Client:
+        class exceptions:  # noqa: N801 - as in boto3
+            class ConditionalCheckFailedException(Exception):  # noqa: N818 - as in boto3
+                pass
+
+        def get_item(self, **_: object) -> object:
+            return {"Item": item}
+
+        def update_item(self, **request: dict[str, dict[str, str]]) -> None:
+            values = request["ExpressionAttributeValues"]
+            if (values[":run"], values[":fence"]) != (item["run_id"], item["fence"]):
+                raise self.exceptions.ConditionalCheckFailedException
+            item["publishing"] = values[":true"]  # type: ignore[assignment]
+
+    own = lock.TableLock("ledger")
+    monkeypatch.setattr(lock.TableLock, "_client", lambda _: Client())
+    assert lock.check(own, "run-1", 3) == lock.Held("run-1", 3, False)
+    with pytest.raises(LockLostError):
+        own.mark_publishing("run-1", 2)
+    own.mark_publishing("run-1", 3)
+    assert lock.check(own, "run-1", 3).publishing
+
+
+def test_names_of_branches() -> None:
+    assert branch_of("run-20261121-140002-a26680") == "run_run_20261121_140002_a26680"
