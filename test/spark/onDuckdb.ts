@@ -25,7 +25,8 @@ async function runOnDuckdb(lake: string, landing: string, set: string[]): Promis
     await home.reconcile();
     await home.executions.drain();
     const [ended, ...others] = home.ended;
-    if (ended?.status !== 'SUCCEEDED' || others.length > 0) throw new Error(`expected one good run, found ${JSON.stringify(home.ended)}`);
+    if (ended?.status !== 'SUCCEEDED' || others.length > 0)
+      throw new Error(`expected one good run, found ${JSON.stringify(home.ended)}`);
     print({ run: ended.runId });
     const { run } = await home.session();
     for (const table of PUBLISHED_TABLES) {
