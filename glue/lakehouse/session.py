@@ -20,8 +20,6 @@ RUNTIME: dict[str, str] = {
     "spark.sql.ansi.doubleQuotedIdentifiers": "true",
     # In dynamic mode a withdrawn person's day would survive, and an empty result would change nothing.
     "spark.sql.sources.partitionOverwriteMode": "static",
-    "spark.sql.adaptive.enabled": "true",
-    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
 }
 
 

@@ -36,6 +36,8 @@ export async function openSession(
   // The optimizer knows nothing of rows that a transaction has not committed, takes those tables for empty and joins the wrong way
   // round: ten times the work. Models join from the many to the few, and are run as they are written.
   await run.run("set disabled_optimizers = 'join_order,build_side_probe_side'");
+  // Trying these on every column costs more time than they ever save here; the files are no larger without them.
+  await run.run("set disabled_compression_methods = 'fsst,dict_fsst,zstd'");
   return {
     run,
     aside,

@@ -306,6 +306,7 @@ async function seenTwice(
     `select count(*) - count(distinct h) as repeated from (${halves.join(' union all ')})`,
   );
   if (repeated > 0) return true;
+  if ((await countOf(run, feeds)) === 0) return false;
   // Staged readings of other times can't be equal; DuckDB skips their row groups.
   const { earliest, latest } =
     time === undefined ? {} : await numbersOf(run, `select min("${time}") as earliest, max("${time}") as latest from ${arrived}`);

@@ -18,10 +18,19 @@ from lakehouse import session  # noqa: E402
 from lakes import Lake, new_lake  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[2]
-# Many small queries: what counts is planning, so the JVM compiles quickly rather than well.
+# Many small queries: what counts is planning. So the JVM compiles quickly rather than well, and Spark compiles and adapts nothing.
 SMALL = {
     "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.maxPlanStringLength": "64",
+}
+AS_IN_A_JOB = {
+    "spark.sql.codegen.wholeStage": "true",
+    "spark.sql.codegen.factoryMode": "FALLBACK",
+    "spark.sql.adaptive.enabled": "true",
 }
 
 
@@ -36,6 +45,16 @@ def spark(warehouse: Path) -> Iterator[SparkSession]:
     found.sparkContext.setLogLevel("ERROR")
     yield found
     found.stop()
+
+
+@pytest.fixture
+def as_in_a_job(spark: SparkSession) -> Iterator[None]:
+    """Lets Spark compile and adapt its plans, as it does in a job."""
+    for name, value in AS_IN_A_JOB.items():
+        spark.conf.set(name, value)
+    yield
+    for name in AS_IN_A_JOB:
+        spark.conf.set(name, SMALL[name])
 
 
 @pytest.fixture

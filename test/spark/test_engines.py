@@ -50,6 +50,7 @@ def comparable(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
+@pytest.mark.usefixtures("as_in_a_job")
 def test_reference_data_under_each_policy(lake: Lake, reference_data: Path) -> None:
     for table in ("customer", "accelerometer", "step_trainer"):
         shutil.copytree(reference_data / table / "landing", lake.landing / f"{table}_landing")
