@@ -5,7 +5,7 @@ import type { Scanned, ScanTask } from './scan.ts';
 import type { ScanAnswer } from './scanWorker.ts';
 
 /** Below this many bytes starting threads costs more than it saves. */
-const WORTH_THREADS = 32 * 1024 * 1024;
+const WORTH_THREADS = 128 * 1024 * 1024;
 
 /** Scans files, several at a time when they are large; answers in the order of the tasks. */
 export async function scanAll(tasks: readonly ScanTask[], bytes: number): Promise<Scanned[]> {
