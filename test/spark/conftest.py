@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -84,10 +85,8 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def reference_data() -> Path:
-    """The published reference data, where there is a copy at hand."""
-    import os
-
-    place = os.environ.get("STEDI_REFERENCE_DATA")
-    if not place or not Path(place).is_dir():
-        pytest.skip("STEDI_REFERENCE_DATA does not name a folder with the reference data")
-    return Path(place)
+    """The published reference data, where there is a copy at hand: beside the project, or where STEDI_REFERENCE_DATA says."""
+    place = Path(os.environ.get("STEDI_REFERENCE_DATA", PROJECT.parent / "shared/data/stedi"))
+    if not place.is_dir():
+        pytest.skip(f"the reference data are missing ({place}): the published counts are not checked here")
+    return place

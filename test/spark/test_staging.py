@@ -1,0 +1,112 @@
+"""Staging at scale: what is read how, what is opened, and what the driver holds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lakehouse import landing, shapes
+from lakehouse.bundle import bundle
+from lakehouse.contracts import MODEL_TABLES, landing_contract
+from lakehouse.run_files import ManifestFile
+from pyspark.sql import SparkSession
+
+import duckdb
+from lakes import Lake
+from people import AT, DAY, customer, lines, motion
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
+    """Among them blocks without a line end, and lines across blocks."""
+    records = [lines(motion("ann@x.org", AT + number)) if number % 37 else f"oops {number}\n" for number in range(1, 800)]
+    records[400] = "x" * 5000 + "\n"
+    lake.land("accelerometer_landing/file.json", "".join(records))
+    lake.land("accelerometer_landing/other.json", "\n\nfine not\n")
+    lake.spark.conf.set("spark.sql.files.maxPartitionBytes", "1500")
+    try:
+        run_id = lake.plan()
+        for step in ("customer_trusted", "accelerometer_trusted"):
+            lake.step(step, run_id)
+    finally:
+        lake.spark.conf.unset("spark.sql.files.maxPartitionBytes")
+    found = lake.spark.read.option("branch", f"run_{run_id.replace('-', '_')}").table(lake.full("rejected")).collect()
+    expected = {(number, f"oops {number}") for number in range(37, 800, 37)} | {(401, "x" * 5000)}
+    assert {(row["line"], row["record"]) for row in found if row["file"].endswith("/file.json")} == expected
+    assert [(row["line"], row["record"]) for row in found if row["file"].endswith("/other.json")] == [(3, "fine not")]
+    kept = (lake.folder / "runs" / run_id / "rejects/accelerometer_landing.ndjson").read_text().splitlines()
+    assert len(kept) == len(found)
+
+
+def test_files_of_days_that_did_not_arrive_are_not_opened(lake: Lake) -> None:
+    lake.land("accelerometer_landing/old.json", lines(motion("ann@x.org", AT), motion("ann@x.org", AT + 9 * DAY)))
+    lake.run()
+    files = [row["file_path"] for row in lake.spark.table(f"{lake.full('accelerometer_staging')}.files").collect()]
+    [old] = [path for path in files if "2022-06-18" in path]
+    Path(old).unlink()
+    lake.land("accelerometer_landing/new.json", lines(motion("ann@x.org", AT + 9 * DAY), motion("ann@x.org", AT + 9 * DAY, 2.0)))
+    run_id = lake.plan()
+    lake.step("customer_trusted", run_id)
+    with pytest.raises(Exception, match=r"(?s)accelerometer_staging.*reading_date=2022-06-18|NotFound|does not exist"):
+        lake.step("accelerometer_trusted", run_id)  # it stages, and fails where the model reads all days
+    [load] = lake.spark.read.option("branch", "run_run_2").table(lake.full("loads")).where("run_id = 'run-2'").collect()
+    assert (load["landed"], load["staged"], load["duplicate"]) == (2, 1, 1)
+
+
+def test_many_small_files_are_few_tasks(spark: SparkSession, tmp_path: Path) -> None:
+    for number in range(500):
+        (tmp_path / f"{number}.json").write_text(lines(motion("ann@x.org", AT + number)))
+    paths = [str(path) for path in tmp_path.iterdir()]
+    assert spark.read.option("lineSep", "\n").text(paths).rdd.getNumPartitions() <= 20
+
+
+def test_how_a_file_is_read(tmp_path: Path) -> None:
+    """Spark's reader would skip, decompress or take for a pattern what is not read natively."""
+    native = {}
+    for name in ("a.json", "a", "_a.json", ".a.json", "a.gz", "a[1].json", "a*b", "é.json", "a b.json", "a=1.json", "a.json.zst"):
+        (tmp_path / name).write_text(lines(customer("ann@x.org")))
+        size = (tmp_path / name).stat()
+        file = ManifestFile("customer_landing", name, f"{size.st_size}-{size.st_mtime_ns}", size.st_size, None)
+        [looked] = landing.look([file], landing_contract("customer_landing"), str(tmp_path), str(tmp_path))
+        native[name] = looked.native
+    assert {name for name, found in native.items() if found} == {"a.json", "a", "a=1.json"}
+
+
+def test_fields_in_another_order_and_unknown_ones_are_clean_all_the_same() -> None:
+    contract = landing_contract("accelerometer_landing")
+    shape = shapes.shape_of(("Z", "y", "x", "firmware", "timeStamp", "USER"), contract)
+    assert shape is not None
+    assert shape.unknown_fields == ("firmware",)
+    assert dict(shape.spelling)["user"] == "USER"
+
+
+def test_the_bundle_carries_all_that_a_job_needs(tmp_path: Path) -> None:
+    name, content = bundle(PROJECT / "glue")
+    assert bundle(PROJECT / "glue") == (name, content)
+    (tmp_path / name).write_bytes(content)
+    script = "from lakehouse import contracts, sources, steps, staging; print(len(sources.sql_files('audits')), contracts.MODEL_TABLES[0])"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / name)}
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == f"{len(list((PROJECT / 'glue/audits').glob('*.sql')))} {MODEL_TABLES[0]}"
+
+
+@pytest.mark.skipif("STEDI_SPARK_LARGE" not in os.environ, reason="STEDI_SPARK_LARGE is not set: 1 GB takes minutes")
+def test_a_landing_folder_of_one_gigabyte_in_flat_driver_memory(lake: Lake, seed: int) -> None:
+    """The session has 1 GB for driver and tasks together; what it holds after the run is what it held before."""
+    expected = duckdb.generate(lake.landing, customers=87_000, seed=seed, dirty=True)
+    runtime = lake.spark._jvm.java.lang.Runtime.getRuntime()
+
+    def held() -> int:
+        runtime.gc()
+        return int(runtime.totalMemory() - runtime.freeMemory())
+
+    before = held()
+    run_id = lake.run()
+    assert held() - before < 150_000_000
+    loads = lake.read(run_id, "metrics/audits.json")["loads"]
+    assert {table: load["landed"] for table, load in loads.items()} == expected["records"]
+    assert {table: load["rejected"] for table, load in loads.items()} == expected["rejected"]
