@@ -38,16 +38,21 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<R
 async function settleEnded(ports: Ports, lock: Lock): Promise<Outcome> {
   const { runId, fence, publishing } = lock;
   await ports.executions.stopJobs(runId);
-  if (publishing && (await ports.lake.publishedRun())?.runId !== runId) await ports.lake.resumePublish(runId, fence);
+  const resumed = publishing && (await ports.lake.publishedRun())?.runId !== runId;
+  if (resumed) await ports.lake.resumePublish(runId, fence);
   const outcome = await settleRun(ports, runId);
-  await reportIfMissing(ports, runId, outcome);
+  await reportEnded(ports, runId, outcome, resumed);
   await ports.ledger.freeLock(runId);
   return outcome;
 }
 
-/** A run that was killed could not report. One that never planned anything has nothing to report. */
-async function reportIfMissing(ports: Ports, runId: string, outcome: Outcome): Promise<void> {
-  if ((await ports.runFiles.read(runId, 'report.md')) !== null) return;
+/**
+ * A run that was killed could not report, and one whose publish was carried to its end here has reported a failure that is over.
+ * One that never planned anything has nothing to report.
+ */
+async function reportEnded(ports: Ports, runId: string, outcome: Outcome, resumed: boolean): Promise<void> {
+  const overtaken = resumed && outcome === 'published';
+  if (!overtaken && (await ports.runFiles.read(runId, 'report.md')) !== null) return;
   if ((await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema)) === null) return;
   const status = await ports.executions.status(runId);
   await reportRun(

@@ -1,5 +1,6 @@
 import { planRun } from '../../functions/core/planRun.ts';
 import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
+import { reportRun } from '../../functions/core/reportRun.ts';
 import { requestRun } from '../../functions/core/requestRun.ts';
 import { goodEvidence, load } from '../support/evidence.ts';
 import { settingsWith } from '../support/lakes.ts';
@@ -144,6 +145,17 @@ describe('after a run that was interrupted while it published', () => {
     expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ settled: { runId, outcome: 'published' } });
     expect(world.lake.resumed).toEqual([1]);
     expect(await world.states()).toEqual({ 'customer_landing/a': 'loaded' });
+  });
+
+  test('the failure that its execution reported is followed by the news that it is published', async () => {
+    const world = newWorld();
+    const runId = await publishing(world);
+    await reportRun(world.ports, runId, { name: 'States.TaskFailed', cause: 'the job was killed' });
+    world.lake.resumes = true;
+    world.lake.counts = goodEvidence().audits.counts;
+    await reconcileRuns(world.ports, 'execution ended');
+    expect(world.alerts.map(({ attributes }) => attributes['status'])).toEqual(['FAILED', 'SUCCEEDED']);
+    expect(await world.runFiles.read(runId, 'report.md')).toContain('SUCCEEDED');
   });
 
   test('and left nothing to publish, its claims go back', async () => {
