@@ -1,8 +1,9 @@
 """The Glue job of one step: `--step <table>|publish --run_id … --fence … --lake <uri or path> --landing <uri or path>`.
 
 Further arguments: `--ledger` (the DynamoDB table that holds the run lock; without it the lock is `<lake>/lock.json`), `--database` (the
-Glue database; `stedi`) and `--snapshot_days` (how long older snapshots stay; 7). Glue's own arguments may come along. The modules beside
-this file come with the bundle in `--extra-py-files`. The job ends with exit code 1 and the reason in the last line of its log.
+Glue database; `stedi`), `--snapshot_days` (how long older snapshots stay; 7) and `--region` (of AWS, where the environment names none).
+Glue's own arguments may come along. The modules beside this file come with the bundle in `--extra-py-files`. The job ends with exit code 1
+and the reason in the last line of its log.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def job_of(arguments: dict[str, str]) -> Job:
     """What the arguments ask for."""
     lake, landing = (_absolute(arguments[name]) for name in ("lake", "landing"))
     ledger = arguments.get("ledger")
+    if arguments.get("region"):
+        os.environ.setdefault("AWS_DEFAULT_REGION", arguments["region"])
     return Job(
         step=arguments["step"],
         run_id=arguments["run_id"],

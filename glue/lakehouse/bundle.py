@@ -1,6 +1,7 @@
 """Writes the zip that carries modules, contracts, models, audits and counts to a job: `python -m lakehouse.bundle FOLDER`, run in `glue/`.
 
-Its name is the hash of its content, and the same content gives the same bytes.
+Its name is the hash of its content, and the same content gives the same bytes: nothing is compressed, for that may differ between versions
+of zlib. Settings are not in it: a job learns the policies of its run from the manifest, and what else it may know from its arguments.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ _FILES = ("lakehouse/*.py", "tables/*.json", "models/*.sql", "audits/*.sql", "co
 def bundle(root: Path) -> tuple[str, bytes]:
     """The name and the bytes of the bundle of a `glue/` folder."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for pattern in _FILES:
             for path in sorted(root.glob(pattern)):
                 entry = zipfile.ZipInfo(path.relative_to(root).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
-                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.create_system = 3  # Unix, wherever it is packed
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, path.read_bytes())
     content = buffer.getvalue()

@@ -98,15 +98,6 @@ def write_lines(place: str, lines: Iterable[str], scratch: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def remove(place: str) -> None:
-    """Removes a file; one that is not there is no error."""
-    if is_s3(place):
-        client, bucket, key = _s3(place)
-        client.delete_object(Bucket=bucket, Key=key)
-    else:
-        Path(place).unlink(missing_ok=True)
-
-
 def _head_local(place: str, length: int) -> Head | None:
     try:
         with open(place, "rb") as file:
@@ -119,17 +110,24 @@ def _head_local(place: str, length: int) -> Head | None:
 def _head_s3(place: str, length: int) -> Head | None:
     client, bucket, key = _s3(place)
     try:
+        if length > 0:
+            try:
+                part = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{length - 1}")
+                _, _, total = str(part.get("ContentRange", "")).rpartition("/")
+                return Head(_version(part), int(total or part["ContentLength"]), part["Body"].read())
+            except client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidRange":  # of an empty object not even the first byte is there
+                    raise
         found = client.head_object(Bucket=bucket, Key=key)
-        version, size = str(found.get("VersionId", "null")), int(found["ContentLength"])
-        if length == 0 or size == 0:
-            return Head(version, size, b"")
-        which = {} if version == "null" else {"VersionId": version}
-        part = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{length - 1}", **which)
-        return Head(version, size, part["Body"].read())
+        return Head(_version(found), int(found["ContentLength"]), b"")
     except client.exceptions.ClientError as error:
         if error.response["Error"]["Code"] in {"404", "NoSuchKey", "NotFound"}:
             return None
         raise
+
+
+def _version(answer: dict[str, Any]) -> str:
+    return str(answer.get("VersionId", "null"))
 
 
 def _s3(place: str) -> tuple[Any, str, str]:
@@ -142,7 +140,9 @@ def _client() -> Any:  # noqa: ANN401
     import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 8}))
+    # What stands in for AWS has no host name for each bucket.
+    addressing = {"addressing_style": "path"} if "AWS_ENDPOINT_URL" in os.environ else {}
+    return boto3.client("s3", config=Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 8}, s3=addressing))
 
 
 class _S3Stream(io.RawIOBase):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 from lakehouse import landing, lock, models, steps, tables
 from lakehouse.branches import Branches, branch_of
+from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
 from lakehouse.errors import LakeUnusableError, LandingChangedError, LockLostError
 from lakehouse.run_files import RunFiles
@@ -202,10 +205,14 @@ def test_everybody_withdraws(walked: Lake) -> None:
 
 
 def test_a_run_without_files_builds_the_tables_anew(walked: Lake) -> None:
+    """No row changes, and still every table that a model makes tells by its snapshot which run it is of."""
     before = walked.dump()
     run_id = walked.run([])
     assert walked.dump() == before
-    assert Branches(walked.spark, walked.namespace, run_id).is_published()
+    own = Branches(walked.spark, walked.namespace, run_id)
+    assert own.is_published()
+    assert [table for table in PUBLISHED_TABLES if own._carries_run(table)] == list(MODEL_TABLES)
+    assert totals(walked) == walked.counts()
 
 
 def test_a_first_run_in_which_nothing_is_valid(lake: Lake) -> None:
@@ -283,13 +290,22 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
 # The job as a process
 
 
-def start_job(lake: Lake, step: str, run_id: str, *more: str) -> subprocess.Popen[str]:
+def start_job(lake: Lake, step: str, run_id: str) -> subprocess.Popen[str]:
+    """Starts job.py alone in a folder, with the bundle as the only other source of modules and files."""
+    alone = lake.landing.parent / "job"
+    alone.mkdir(exist_ok=True)
+    shutil.copy(PROJECT / "glue/job.py", alone)
+    name, content = bundle(PROJECT / "glue")
+    (alone / name).write_bytes(content)
     arguments = {"step": step, "run_id": run_id, "fence": str(lake.runs), "lake": str(lake.folder), "landing": str(lake.landing)}
-    command = [sys.executable, str(PROJECT / "glue/job.py"), "--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
-    for name, value in arguments.items():
-        command += [f"--{name}", value]
-    command += ["--database", lake.namespace, "--TempDir", "s3://nowhere/", "--enable-metrics", *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    command = [sys.executable, "job.py", "--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
+    for argument, value in arguments.items():
+        command += [f"--{argument}", value]
+    command += ["--database", lake.namespace, "--TempDir", "s3://nowhere/", "--enable-metrics", "--conf", "spark.a=b --conf spark.c=d"]
+    environment = {**os.environ, "PYTHONPATH": str(alone / name)}
+    return subprocess.Popen(
+        command, cwd=alone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 @pytest.fixture
@@ -318,7 +334,11 @@ def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> N
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     assert shared.dump() == before
-    for step in MODEL_TABLES[1:]:
+    again = start_job(shared, "accelerometer_trusted", run_id)
+    output, _ = again.communicate(timeout=240)
+    assert again.returncode == 0, output
+    assert [json.loads(line)["event"] for line in output.splitlines() if line.startswith("{")] == ["table_staged", "table_built"]
+    for step in MODEL_TABLES[2:]:
         shared.step(step, run_id)
     shared.step(steps.PUBLISH, run_id)
     assert {table: shared.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 3)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from lakehouse import landing, shapes
 from lakehouse.bundle import bundle
-from lakehouse.contracts import MODEL_TABLES, landing_contract
+from lakehouse.contracts import landing_contract
 from lakehouse.run_files import ManifestFile
 from pyspark.sql import SparkSession
 
@@ -84,14 +86,23 @@ def test_fields_in_another_order_and_unknown_ones_are_clean_all_the_same() -> No
     assert dict(shape.spelling)["user"] == "USER"
 
 
-def test_the_bundle_carries_all_that_a_job_needs(tmp_path: Path) -> None:
+def test_the_bundle(tmp_path: Path) -> None:
+    """It holds every file that a job may read, under a name that follows from its content alone."""
     name, content = bundle(PROJECT / "glue")
-    assert bundle(PROJECT / "glue") == (name, content)
-    (tmp_path / name).write_bytes(content)
-    script = "from lakehouse import contracts, sources, steps, staging; print(len(sources.sql_files('audits')), contracts.MODEL_TABLES[0])"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / name)}
-    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert ended.stdout.strip() == f"{len(list((PROJECT / 'glue/audits').glob('*.sql')))} {MODEL_TABLES[0]}"
+    command = [sys.executable, "-m", "lakehouse.bundle", str(tmp_path / "out")]
+    ended = subprocess.run(command, cwd=PROJECT / "glue", capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == str(tmp_path / "out" / name)
+    assert (tmp_path / "out" / name).read_bytes() == content
+    files = {
+        path.relative_to(PROJECT / "glue").as_posix() for path in (PROJECT / "glue").glob("*/*") if path.suffix in {".py", ".json", ".sql"}
+    }
+    with zipfile.ZipFile(tmp_path / "out" / name) as archive:
+        assert set(archive.namelist()) == {file for file in files if not file.startswith("ddl/")}
+    copy = shutil.copytree(PROJECT / "glue", tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__"))
+    os.utime(copy / "models/customer_trusted.sql", (1, 1))
+    assert bundle(copy) == (name, content)
+    (copy / "models/customer_trusted.sql").write_text("select 1")
+    assert bundle(copy)[0] != name
 
 
 @pytest.mark.skipif("STEDI_SPARK_LARGE" not in os.environ, reason="STEDI_SPARK_LARGE is not set: 1 GB takes minutes")
