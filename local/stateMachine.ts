@@ -14,11 +14,11 @@ export type Definition = z.infer<typeof definitionSchema>;
 
 /**
  * Reads `statemachine/pipeline.asl.yaml` as both homes share it: `!GetAtt X` and `!Ref X` become `${X}`,
- * and `${file(settings.json):key}` becomes that setting.
+ * and `${setting:key}` becomes that setting.
  */
 export function stateMachine(settings: Settings): Definition {
   const customTags = ['GetAtt', 'Ref'].map((name) => ({ tag: `!${name}`, resolve: (value: string) => `\${${value}}` }));
-  const text = projectFile('statemachine/pipeline.asl.yaml').replace(/\$\{file\(settings\.json\):(\w+)\}/g, (_, key: string) =>
+  const text = projectFile('statemachine/pipeline.asl.yaml').replace(/\$\{setting:(\w+)\}/g, (_, key: string) =>
     String(Reflect.get(settings, key)),
   );
   return definitionSchema.parse(parse(text, { customTags, merge: true }));

@@ -7,6 +7,49 @@ const count = z.int().min(0);
 
 const COUNTABLE = [...LANDING_TABLES, ...PUBLISHED_TABLES, 'same_time'] as const;
 
+/** Days for which CloudWatch keeps logs; it takes these numbers and no others. */
+const LOG_DAYS = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+] as const;
+
+/** `aws` in `settings.json`: sizes, retention, network and e-mail of a deployed stage. One machine reads none of it. */
+export const awsSettingsSchema = z.strictObject({
+  workerType: z.enum(['G.1X', 'G.2X', 'G.4X', 'G.8X']).default('G.1X').describe('Size of a worker of the Glue jobs.'),
+  maxWorkers: z
+    .int()
+    .min(2)
+    .max(299)
+    .default(10)
+    .describe('Workers that a Glue job takes at most; auto scaling takes as many as it has work for.'),
+  jobTimeoutMinutes: z
+    .int()
+    .min(5)
+    .max(235)
+    .default(120)
+    .describe('A Glue job that takes longer is stopped and its run fails; less than the four hours that its state waits.'),
+  overdueMinutes: z.int().min(5).default(180).describe('An alarm rings when a run has been going for longer.'),
+  waitingMinutes: z.int().min(5).default(240).describe('An alarm rings when a file has been pending for longer.'),
+  landingDays: count
+    .default(0)
+    .describe('Landing files are deleted after so many days; 0 keeps them, and a rebuild needs them all.'),
+  landingVersionDays: count
+    .default(365)
+    .describe('Overwritten and deleted landing files are kept for so many days more; 0 keeps them for ever.'),
+  logDays: z.literal(LOG_DAYS).default(30).describe('Logs are deleted after so many days.'),
+  snapshotDays: z.int().min(1).default(7).describe('Older versions of the tables can be queried for so many days.'),
+  network: z
+    .enum(['none', 'vpc'])
+    .default('none')
+    .describe(
+      'Where Glue jobs run: in the network of the service, or in private subnets whose endpoints cost money by the hour.',
+    ),
+  alertEmail: z
+    .union([z.literal(''), z.email()])
+    .default('')
+    .describe('Reports and alarms go to this address too; AWS asks it to confirm. Empty: to nobody by e-mail.'),
+  athenaScanGb: z.int().min(1).default(100).describe('A query in Athena is cancelled when it would read more.'),
+});
+
 /** `settings.json`: policies and limits, the same for both homes. */
 export const settingsSchema = z.strictObject({
   $schema: z.string().optional(),
@@ -42,6 +85,9 @@ export const settingsSchema = z.strictObject({
     .partialRecord(z.enum(COUNTABLE), count)
     .default({})
     .describe('Rows that a table must have for the gate to pass; same_time is the number of pairs at the same time.'),
+  aws: awsSettingsSchema
+    .default(awsSettingsSchema.parse({}))
+    .describe('What only a deployed stage needs: sizes, retention, network, alarms and e-mail.'),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;
@@ -75,13 +121,17 @@ export function parseSettings(value: unknown, source: string, overrides: readonl
   }
   const parsed = settingsSchema.safeParse(merged);
   if (parsed.success) return parsed.data;
-  const known = Object.keys(settingsSchema.shape).filter((key) => key !== '$schema');
   const problems = parsed.error.issues.map((issue) =>
-    issue.code === 'unrecognized_keys' && issue.path.length === 0
-      ? `unknown setting ${issue.keys.join(', ')}; known are ${known.join(', ')}`
+    issue.code === 'unrecognized_keys'
+      ? `unknown setting ${[...issue.path, issue.keys.join(', ')].join('.')}; known are ${knownAt(issue.path).join(', ')}`
       : `${issue.path.join('.')}: ${issue.message}, found ${JSON.stringify(at(merged, issue.path))}`,
   );
   throw new UsageError(`Settings (${overrides.length > 0 ? `${source} with --set` : source}): ${problems.join('; ')}`);
+}
+
+function knownAt(path: readonly PropertyKey[]): string[] {
+  const schema = path[0] === 'aws' ? awsSettingsSchema : settingsSchema;
+  return Object.keys(schema.shape).filter((key) => key !== '$schema');
 }
 
 function valueOf(text: string): unknown {

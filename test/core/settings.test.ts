@@ -21,6 +21,20 @@ test('what is not set has its default', () => {
     settleSeconds: 2,
     maxFilesPerRun: 10_000,
     expectedCounts: {},
+    aws: {
+      workerType: 'G.1X',
+      maxWorkers: 10,
+      jobTimeoutMinutes: 120,
+      overdueMinutes: 180,
+      waitingMinutes: 240,
+      landingDays: 0,
+      landingVersionDays: 365,
+      logDays: 30,
+      snapshotDays: 7,
+      network: 'none',
+      alertEmail: '',
+      athenaScanGb: 100,
+    },
   });
 });
 
@@ -31,9 +45,13 @@ test('what is set is taken', () => {
   });
 });
 
+test('of what only AWS needs a part may be set', () => {
+  expect(parseSettings({ aws: { network: 'vpc' } }, 'settings.json').aws).toMatchObject({ network: 'vpc', workerType: 'G.1X' });
+});
+
 test('an unknown key is refused with the list of the known ones', () => {
   expect(refusal({ mlJion: 'time' })).toBe(
-    'Settings (settings.json): unknown setting mlJion; known are mlJoin, consentFrom, maxRejectRatio, minRecordsForRatio, maxShrinkRatio, settleSeconds, maxFilesPerRun, expectedCounts',
+    'Settings (settings.json): unknown setting mlJion; known are mlJoin, consentFrom, maxRejectRatio, minRecordsForRatio, maxShrinkRatio, settleSeconds, maxFilesPerRun, expectedCounts, aws',
   );
 });
 
@@ -50,6 +68,10 @@ test.each([
   [{ maxFilesPerRun: 0 }, /maxFilesPerRun: .*found 0/],
   [{ expectedCounts: { customers: 5 } }, /expectedCounts/],
   [{ expectedCounts: { loads: -5 } }, /expectedCounts\.loads: .*found -5/],
+  [{ aws: { workers: 3 } }, /unknown setting aws\.workers; known are workerType, maxWorkers, /],
+  [{ aws: { jobTimeoutMinutes: 240 } }, /aws\.jobTimeoutMinutes: .*found 240/],
+  [{ aws: { logDays: 31 } }, /aws\.logDays: .*30.*found 31/],
+  [{ aws: { alertEmail: 'nobody' } }, /aws\.alertEmail: .*found "nobody"/],
 ])('%j is refused with what was expected and found', (value, message) => {
   expect(refusal(value)).toMatch(message);
 });

@@ -1,0 +1,35 @@
+import { createHash } from 'node:crypto';
+import { globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { zipSync } from 'fflate';
+
+/** A file that the stack's resources read from the deployment bucket; its name holds the hash of its content. */
+export interface Asset {
+  name: string;
+  content: Uint8Array;
+}
+
+/** What the bundle of the Glue jobs holds, below `glue/`: the same list as in `glue/lakehouse/bundle.py`. */
+const BUNDLED = ['lakehouse/*.py', 'tables/*.json', 'models/*.sql', 'audits/*.sql', 'counts/*.sql'];
+const EARLIEST = new Date(1980, 0, 1); // the first day that a zip can name; a clock's time would give the bundle a new name each time
+const UNIX = 3;
+const READABLE_FILE = 0o644 << 16;
+
+/** `lakehouse` is the bundle of the Glue jobs; everything else is a file by its path in the project. */
+export function assetOf(project: string, address: string): Asset {
+  if (address === 'lakehouse') return named('lakehouse', '.zip', bundle(path.join(project, 'glue')));
+  const { name, ext } = path.parse(address);
+  return named(name, ext, readFileSync(path.join(project, address)));
+}
+
+/** The bundle of the Glue jobs, byte for byte what `python -m lakehouse.bundle` makes. Nothing is compressed, so that all versions agree. */
+export function bundle(glue: string): Uint8Array {
+  const names = BUNDLED.flatMap((pattern) => globSync(pattern, { cwd: glue }).sort());
+  const files = names.map((name) => [name.split(path.sep).join('/'), readFileSync(path.join(glue, name))] as const);
+  return zipSync(Object.fromEntries(files), { level: 0, mtime: EARLIEST, os: UNIX, attrs: READABLE_FILE });
+}
+
+function named(name: string, extension: string, content: Uint8Array): Asset {
+  const hash = createHash('sha256').update(content).digest('hex').slice(0, 16);
+  return { name: `${name}-${hash}${extension}`, content };
+}
