@@ -1,4 +1,5 @@
 import type { Lock, Ports } from '../ports.ts';
+import { logBacklog } from './backlog.ts';
 import { catalogFile } from './catalogFile.ts';
 import { messageOf } from './errors.ts';
 import { definitionChanged } from './planRun.ts';
@@ -22,7 +23,7 @@ export interface Reconciled {
 
 /**
  * Puts right what events and executions left behind (docs/architecture.md, "Crashes"): settles the run that ended and frees the lock for it,
- * registers landed file versions whose event was lost (on schedule), and starts the follow-up.
+ * registers landed file versions whose event was lost and says what waits (both on schedule), and starts the follow-up.
  */
 export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<Reconciled> {
   const lock = await ports.ledger.lock();
@@ -31,6 +32,7 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<R
   const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock) } : null;
 
   const registered = occasion === 'schedule' ? await registerMissed(ports) : 0;
+  if (occasion === 'schedule') await logBacklog(ports, status === 'RUNNING' ? (lock?.runId ?? null) : null);
   const due = status === 'NOT_STARTED' || (await hasReasonToRun(ports, occasion, settled?.outcome));
   return { settled, registered, started: due ? await requestRun(ports) : null };
 }

@@ -64,7 +64,7 @@ export async function reportRun(ports: Ports, runId: string, error: RunError | n
     text,
     attributes: { status: report.status, runId },
   });
-  ports.log('run_reported', { runId, status: report.status });
+  ports.log('run_reported', { runId, status: report.status, ...sums(report) });
   return report;
 }
 
@@ -75,6 +75,21 @@ async function publishedCounts(ports: Ports, audits: Audits) {
     return { name: `published:${table}`, ok: expected === found, expected, found };
   });
   return { tables: { ...landingTotals(audits.loads), ...counts }, expectations };
+}
+
+/** What a run came to in a few numbers, for the log: those of a run that was not published count what it tried. */
+function sums({ files, loads, withheld, steps }: Report): Record<string, number> {
+  const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
+  const loaded = (part: keyof LoadCounts) => sum(Object.values(loads).map((counts) => counts[part]));
+  return {
+    files,
+    landed: loaded('landed'),
+    staged: loaded('staged'),
+    duplicate: loaded('duplicate'),
+    rejected: loaded('rejected'),
+    withheld: withheld === null ? 0 : sum([...Object.values(withheld.accelerometer), ...Object.values(withheld.step_trainer)]),
+    jobSeconds: Math.round(sum(steps.map(({ seconds }) => seconds))),
+  };
 }
 
 /** Totals after an earlier run, from its report. */

@@ -1,0 +1,23 @@
+import type { Ports } from '../ports.ts';
+import { manifestSchema, readRunFile } from './runFiles.ts';
+
+/** Enough to see that something waits; how many wait behind these makes no difference to an alarm. */
+const LOOKED_AT = 1_000;
+
+/**
+ * Logs what waits and for how long: pending files, and the run that is going. Alarms on AWS are made from this event.
+ * @param running the run that is going, if any; its time counts from its plan
+ */
+export async function logBacklog(
+  ports: Pick<Ports, 'ledger' | 'runFiles' | 'log' | 'now'>,
+  running: string | null,
+): Promise<void> {
+  const pending = await ports.ledger.pending(LOOKED_AT);
+  const manifest = running === null ? null : await readRunFile(ports.runFiles, running, 'manifest.json', manifestSchema);
+  const secondsSince = (time: string) => Math.round((ports.now().getTime() - Date.parse(time)) / 1000);
+  ports.log('backlog', {
+    pendingFiles: pending.length,
+    oldestPendingSeconds: Math.max(0, ...pending.map(({ arrivedAt }) => secondsSince(arrivedAt))),
+    runSeconds: manifest === null ? 0 : secondsSince(manifest.plannedAt),
+  });
+}

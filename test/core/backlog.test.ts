@@ -1,0 +1,46 @@
+import { logBacklog } from '../../functions/core/backlog.ts';
+import { planRun } from '../../functions/core/planRun.ts';
+import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
+import { requestRun } from '../../functions/core/requestRun.ts';
+import type { Log } from '../../functions/ports.ts';
+import { settingsWith } from '../support/lakes.ts';
+import { temporaryWorlds } from '../support/world.ts';
+import type { World } from '../support/world.ts';
+
+const newWorld = temporaryWorlds();
+
+/** What is logged when so many minutes have gone by. */
+async function backlog(world: World, running: string | null, minutes = 0): Promise<unknown> {
+  const logged: unknown[] = [];
+  const log: Log = (event, fields) => void logged.push({ event, ...fields });
+  await logBacklog({ ...world.ports, log, now: () => new Date(world.ports.now().getTime() + minutes * 60_000) }, running);
+  return logged[0];
+}
+
+test('where nothing waits everything is 0', async () => {
+  expect(await backlog(newWorld(), null)).toEqual({ event: 'backlog', pendingFiles: 0, oldestPendingSeconds: 0, runSeconds: 0 });
+});
+
+test('the oldest pending file counts', async () => {
+  const world = newWorld();
+  await world.register('step_trainer_landing/old');
+  await world.register('accelerometer_landing/new');
+  expect(await backlog(world, null, 5)).toMatchObject({ pendingFiles: 2, oldestPendingSeconds: 301, runSeconds: 0 });
+});
+
+test('a run counts from its plan, and what it has claimed waits no more', async () => {
+  const world = newWorld();
+  await world.register('customer_landing/a');
+  const runId = (await requestRun(world.ports)) ?? '';
+  expect(await backlog(world, runId, 7)).toMatchObject({ pendingFiles: 1, runSeconds: 0 });
+  await planRun(world.ports, settingsWith(), runId);
+  expect(await backlog(world, runId, 7)).toMatchObject({ pendingFiles: 0, oldestPendingSeconds: 0, runSeconds: 420 });
+});
+
+test('reconcile tells it on schedule, once', async () => {
+  const world = newWorld();
+  await reconcileRuns(world.ports, 'execution ended');
+  expect(world.logged).toEqual([]);
+  await reconcileRuns(world.ports, 'schedule');
+  expect(world.logged).toEqual(['backlog']);
+});
