@@ -1,10 +1,11 @@
 import middy from '@middy/core';
 import sqsPartialBatchFailure from '@middy/sqs-partial-batch-failure';
 import { z } from 'zod';
-import { catalogFile, landingTableOf } from './core/catalogFile.ts';
+import { catalogFile, isIgnoredKey, landingTableOf } from './core/catalogFile.ts';
+import type { CatalogPorts } from './core/catalogFile.ts';
 import { messageOf } from './core/errors.ts';
 import { requestRun } from './core/requestRun.ts';
-import type { Ports } from './ports.ts';
+import type { RequestPorts } from './core/requestRun.ts';
 
 /** "Object Created" as EventBridge delivers it (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html). */
 const objectCreated = z.object({
@@ -17,7 +18,7 @@ const objectCreated = z.object({
 const sqsBatch = z.object({ Records: z.array(z.object({ messageId: z.string(), body: z.string() })) });
 
 /** Lambda `catalog`: an SQS batch of object-created events. A failing record returns to the queue alone. */
-export function catalog(ports: Ports) {
+export function catalog(ports: CatalogPorts & RequestPorts) {
   return middy()
     .use(sqsPartialBatchFailure({ logger: (reason) => ports.log('message_returned', { error: messageOf(reason) }) }))
     .handler(async (event: unknown) => {
@@ -29,10 +30,10 @@ export function catalog(ports: Ports) {
     });
 }
 
-async function catalogObject(ports: Ports, body: string): Promise<void> {
+async function catalogObject(ports: CatalogPorts, body: string): Promise<void> {
   const { object } = objectCreated.parse(JSON.parse(body)).detail;
   const table = landingTableOf(object.key);
-  if (table === null) {
+  if (table === null || isIgnoredKey(object.key)) {
     ports.log('key_ignored', { key: object.key });
     return;
   }

@@ -1,12 +1,12 @@
 import middy from '@middy/core';
 import { z } from 'zod';
 import { planRun } from './core/planRun.ts';
+import type { PlanPorts } from './core/planRun.ts';
 import type { Settings } from './core/settings.ts';
-import type { Ports } from './ports.ts';
 
 const input = z.object({ runId: z.string().min(1) });
 
 /** Lambda `plan` (state Plan): takes the run lock, claims what is pending and writes the manifest. */
-export function plan(ports: Ports, settings: Settings) {
+export function plan(ports: PlanPorts, settings: Settings) {
   return middy().handler(async (event: unknown) => planRun(ports, settings, input.parse(event).runId));
 }

@@ -108,9 +108,9 @@ export interface Landing {
    * version by now (AWS: below `runs/<runId>/input/`), null when the key itself is to be read.
    */
   prepare(runId: string, file: FileVersion): Promise<{ ready: true; input: string | null } | { ready: false; why: string }>;
-  /** The first bytes of a key. */
-  head(key: string, bytes: number): Promise<Uint8Array>;
-  /** All current file versions, page by page. */
+  /** The first bytes of a key: of this version of it, where the home keeps versions; else of the current one. */
+  head(key: string, bytes: number, version?: string): Promise<Uint8Array>;
+  /** All file versions that are there, page by page: where the home keeps versions, those that were overwritten too. */
   list(): AsyncIterable<FileVersion[]>;
 }
 
@@ -154,7 +154,7 @@ export interface Alerts {
 /** One event name for each fact; fields are counts, keys and run ids, never a person's data. */
 export type Log = (event: string, fields?: Record<string, unknown>) => void;
 
-/** What policies, models, audits and contracts add up to: a change is a reason to run. */
+/** What policies, models and contracts add up to: a change is a reason to run. */
 export interface Definition {
   hash: string;
 }

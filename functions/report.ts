@@ -1,6 +1,7 @@
 import middy from '@middy/core';
 import { z } from 'zod';
 import { reportRun } from './core/reportRun.ts';
+import type { ReportPorts } from './core/reportRun.ts';
 import { settleRun } from './core/settleRun.ts';
 import type { Ports } from './ports.ts';
 
@@ -11,7 +12,7 @@ const input = z.object({
 });
 
 /** Lambda `report` (states Report and ReportFailure): closes the ledger of a published run, writes the report and sends it. */
-export function report(ports: Ports) {
+export function report(ports: ReportPorts & Pick<Ports, 'ledger'>) {
   return middy().handler(async (event: unknown) => {
     const { runId, error } = input.parse(event);
     if (error === undefined) await settleRun(ports, runId);

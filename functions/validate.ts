@@ -8,6 +8,6 @@ import type { Ports } from './ports.ts';
 const input = z.object({ runId: z.string().min(1) });
 
 /** Lambda `validate` (state Validate): the gate. Fails with GateFailedError, and then nothing is published. */
-export function validate(ports: Ports, settings: Settings, auditNames: AuditNames) {
+export function validate(ports: Pick<Ports, 'runFiles' | 'log'>, settings: Settings, auditNames: AuditNames) {
   return middy().handler(async (event: unknown) => validateRun(ports, settings, auditNames, input.parse(event).runId));
 }

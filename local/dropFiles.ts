@@ -5,7 +5,8 @@ import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { UsageError } from '../functions/core/errors.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
-import { isIgnoredName, isMissing } from './landing.ts';
+import { isIgnoredName } from '../functions/core/catalogFile.ts';
+import { isMissing } from './landing.ts';
 
 /** A file that is to be dropped, and the landing table it belongs to. */
 export interface Drop {

@@ -4,8 +4,10 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { catalog } from '../functions/catalog.ts';
+import { AUDIT_NAMES } from '../functions/core/auditNames.ts';
 import { LockLostError } from '../functions/core/errors.ts';
 import { manifestSchema, auditsSchema, readRunFile, stepMetricsSchema, writeRunFile } from '../functions/core/runFiles.ts';
+import { runIdOf } from '../functions/core/runId.ts';
 import type { Settings } from '../functions/core/settings.ts';
 import type { JobStep, PublishedTable } from '../functions/core/steps.ts';
 import { plan } from '../functions/plan.ts';
@@ -25,7 +27,7 @@ import { FolderLanding } from './landing.ts';
 import { SqliteLandingTables } from './landingTables.ts';
 import { SqliteLedger } from './ledger.ts';
 import { FolderRunFiles } from './runFiles.ts';
-import { definitionHash, sqlFiles } from './sources.ts';
+import { definitionHash } from './sources.ts';
 import { localHandlers, stateMachine } from './stateMachine.ts';
 import type { Handler } from './stateMachine.ts';
 
@@ -107,11 +109,7 @@ export class LocalHome {
       definition: { hash: definitionHash(settings) },
       log,
       now,
-      newRunId: () =>
-        `run-${now()
-          .toISOString()
-          .replace(/[-:]|\.\d+Z$/g, '')
-          .replace('T', '-')}-${randomBytes(3).toString('hex')}`,
+      newRunId: () => runIdOf(now(), randomBytes(3).toString('hex')),
     });
     this.executions.execute = (runId) => this.#execute(runId);
     this.executions.onEnd = (end) => this.#onEnd(end);
@@ -169,8 +167,7 @@ export class LocalHome {
     const handlers = localHandlers(definition, {
       lambda: {
         plan: (payload) => plan(this.ports, this.#settings)(payload, lambdaContext('plan')),
-        validate: (payload) =>
-          validate(this.ports, this.#settings, [...sqlFiles('audits').keys()])(payload, lambdaContext('validate')),
+        validate: (payload) => validate(this.ports, this.#settings, AUDIT_NAMES)(payload, lambdaContext('validate')),
         report: (payload) => report(this.ports)(payload, lambdaContext('report')),
       },
       job: (step, args) => this.#job(step, args),

@@ -2,12 +2,7 @@ import { open, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
 import type { FileVersion, Landing } from '../functions/ports.ts';
-import { landingTableOf } from '../functions/core/catalogFile.ts';
-
-/** Names that are left alone: hidden files, and files that another program is still writing. */
-export function isIgnoredName(name: string): boolean {
-  return name.startsWith('.') || name.endsWith('.part') || name.endsWith('.tmp');
-}
+import { isIgnoredName, landingTableOf } from '../functions/core/catalogFile.ts';
 
 /** The landing zone as a folder: `<root>/<table>/…`. */
 export class FolderLanding implements Landing {

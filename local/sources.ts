@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { CONTRACTS } from '../functions/core/contracts.ts';
+import { hashOfDefinition } from '../functions/core/definition.ts';
 import type { Policies } from '../functions/core/settings.ts';
 
 /** The project folder: where glue/, statemachine/ and settings.json are. */
@@ -19,7 +18,6 @@ export function sqlFiles(folder: 'models' | 'audits' | 'counts'): Map<string, st
 }
 
 /** The hash of everything that decides what the tables hold: policies, models and contracts. */
-export function definitionHash({ mlJoin, consentFrom }: Policies): string {
-  const parts = JSON.stringify([{ mlJoin, consentFrom }, [...sqlFiles('models')], CONTRACTS]);
-  return createHash('sha256').update(parts).digest('hex').slice(0, 16);
+export function definitionHash(policies: Policies): string {
+  return hashOfDefinition(policies, sqlFiles('models'));
 }

@@ -1,4 +1,4 @@
-import type { FileFormat, FileVersion, NewFile, Ports } from '../ports.ts';
+import type { FileFormat, FileVersion, Landing, NewFile, Ports } from '../ports.ts';
 import { landingContractOf } from './contracts.ts';
 import { isLandingTable } from './steps.ts';
 import type { LandingTable } from './steps.ts';
@@ -10,6 +10,15 @@ export function landingTableOf(key: string): LandingTable | null {
   const slash = key.indexOf('/');
   const table = key.slice(0, Math.max(slash, 0));
   return isLandingTable(table) && slash < key.length - 1 && !key.endsWith('/') ? table : null;
+}
+
+/** Keys that are left alone wherever they come from: hidden files, and files that another program is still writing. */
+export function isIgnoredKey(key: string): boolean {
+  return key.split('/').some(isIgnoredName);
+}
+
+export function isIgnoredName(name: string): boolean {
+  return name.startsWith('.') || name.endsWith('.part') || name.endsWith('.tmp');
 }
 
 /** What the first bytes of a file are, and which fields of its first record the contract does not know (schema drift). */
@@ -39,15 +48,14 @@ function columnName(field: string): string {
   return field.toLowerCase().replace(/[^a-z0-9_]/g, '_');
 }
 
+export type CatalogPorts = Pick<Ports, 'landingTables' | 'ledger' | 'log'> & { landing: Pick<Landing, 'head'> };
+
 /**
  * Catalogs one file version: looks at its first bytes, makes sure that its landing table exists and knows its columns,
  * and records it in the ledger. Doing it again changes nothing.
  */
-export async function catalogFile(
-  ports: Pick<Ports, 'landing' | 'landingTables' | 'ledger' | 'log'>,
-  file: FileVersion,
-): Promise<void> {
-  const { format, unknownFields } = sniff(file.table, await ports.landing.head(file.key, HEAD_BYTES));
+export async function catalogFile(ports: CatalogPorts, file: FileVersion): Promise<void> {
+  const { format, unknownFields } = sniff(file.table, await ports.landing.head(file.key, HEAD_BYTES, file.version));
   await ports.landingTables.ensure(file.table, unknownFields.map(columnName));
   const entry: NewFile = { ...file, format, unknownFields };
   const added = await ports.ledger.register([entry]);

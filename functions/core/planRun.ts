@@ -1,7 +1,11 @@
-import type { LedgerFile, Ports } from '../ports.ts';
+import type { LedgerFile, Ports, PublishedLake } from '../ports.ts';
 import { manifestSchema, writeRunFile } from './runFiles.ts';
 import type { Manifest } from './runFiles.ts';
 import type { Settings } from './settings.ts';
+
+export type PlanPorts = Pick<Ports, 'ledger' | 'landing' | 'runFiles' | 'definition' | 'log' | 'now'> & {
+  lake: Pick<PublishedLake, 'publishedRun'>;
+};
 
 export interface Plan {
   status: 'RUN' | 'NOTHING_TO_DO';
@@ -19,7 +23,7 @@ export async function definitionChanged(ports: Pick<Ports, 'ledger' | 'definitio
 }
 
 /** The lock, the claim and the manifest of one run (state Plan). */
-export async function planRun(ports: Ports, settings: Settings, runId: string): Promise<Plan> {
+export async function planRun(ports: PlanPorts, settings: Settings, runId: string): Promise<Plan> {
   const nothing = (why: string): Plan => ({ status: 'NOTHING_TO_DO', runId, fence: '0', files: 0, why });
   const lock = await ports.ledger.takeLock(runId);
   if (lock === null) return nothing('another run holds the run lock');
@@ -60,7 +64,7 @@ export async function planRun(ports: Ports, settings: Settings, runId: string): 
 type Prepared = Manifest['files'][number];
 
 /** The files that can be read as they were registered. What vanished or was overwritten waits for a person, and the rest goes on. */
-async function prepare(ports: Ports, runId: string, pending: readonly LedgerFile[]): Promise<Prepared[]> {
+async function prepare(ports: PlanPorts, runId: string, pending: readonly LedgerFile[]): Promise<Prepared[]> {
   const outcomes = await Promise.all(pending.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file) })));
   const ready: Prepared[] = [];
   for (const { file, outcome } of outcomes) {

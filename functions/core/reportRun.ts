@@ -1,4 +1,4 @@
-import type { Ports } from '../ports.ts';
+import type { Ports, PublishedLake } from '../ports.ts';
 import { landingTotals } from './expectations.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
@@ -14,6 +14,10 @@ import {
 import type { Audits, LoadCounts, Report, StepMetrics } from './runFiles.ts';
 import { renderReport } from './renderReport.ts';
 
+export type ReportPorts = Pick<Ports, 'runFiles' | 'alerts' | 'log' | 'now'> & {
+  lake: Pick<PublishedLake, 'publishedRun' | 'counts'>;
+};
+
 /** What a run is reported with when it failed: the name and cause that the state machine caught. */
 export interface RunError {
   name: string;
@@ -24,7 +28,7 @@ export interface RunError {
  * Writes `report.json` and `report.md` and sends the alert (states Report and ReportFailure).
  * Totals of a published run are read from the published tables again and compared with what the gate saw.
  */
-export async function reportRun(ports: Ports, runId: string, error: RunError | null): Promise<Report> {
+export async function reportRun(ports: ReportPorts, runId: string, error: RunError | null): Promise<Report> {
   const manifest = await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema);
   const steps = await readStepMetrics(ports.runFiles, runId);
   const audits = await readRunFile(ports.runFiles, runId, 'metrics/audits.json', auditsSchema);
@@ -68,7 +72,7 @@ export async function reportRun(ports: Ports, runId: string, error: RunError | n
   return report;
 }
 
-async function publishedCounts(ports: Ports, audits: Audits) {
+async function publishedCounts(ports: ReportPorts, audits: Audits) {
   const counts = await ports.lake.counts();
   const expectations = PUBLISHED_TABLES.map((table) => {
     const [expected, found] = [audits.counts[table], counts[table]];
@@ -93,7 +97,7 @@ function sums({ files, loads, withheld, steps }: Report): Record<string, number>
 }
 
 /** Totals after an earlier run, from its report. */
-async function tablesOf(ports: Ports, runId: string | null): Promise<Report['tables']> {
+async function tablesOf(ports: ReportPorts, runId: string | null): Promise<Report['tables']> {
   if (runId === null) return null;
   return (await readRunFile(ports.runFiles, runId, 'report.json', reportSchema))?.tables ?? null;
 }

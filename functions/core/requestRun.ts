@@ -1,10 +1,12 @@
-import type { Ports } from '../ports.ts';
+import type { Executions, Ports } from '../ports.ts';
+
+export type RequestPorts = Pick<Ports, 'ledger' | 'newRunId' | 'log'> & { executions: Pick<Executions, 'start' | 'status'> };
 
 /**
  * Asks for a run. Free while one is going: the file stays pending and the end of that run starts one follow-up.
  * The name is planned before the start, so a crash in between is repaired by starting the same name again (docs/architecture.md, "Crashes").
  */
-export async function requestRun(ports: Pick<Ports, 'ledger' | 'executions' | 'newRunId' | 'log'>): Promise<string | null> {
+export async function requestRun(ports: RequestPorts): Promise<string | null> {
   const planned = await ports.ledger.lock();
   if (planned === null) {
     const lock = await ports.ledger.takeLock(ports.newRunId());

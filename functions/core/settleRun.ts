@@ -1,4 +1,4 @@
-import type { FileVerdict, LedgerFile, Ports } from '../ports.ts';
+import type { FileVerdict, LedgerFile, Ports, PublishedLake } from '../ports.ts';
 import { manifestSchema, readRunFile, readStepMetrics, validationSchema } from './runFiles.ts';
 import type { StepMetrics, Validation } from './runFiles.ts';
 
@@ -45,8 +45,10 @@ export function verdicts(
   });
 }
 
+type SettlePorts = Pick<Ports, 'ledger' | 'runFiles' | 'log'> & { lake: Pick<PublishedLake, 'publishedRun'> };
+
 /** Moves the claims of a run on, by what the lake shows and the gate judged. Doing it again changes nothing. */
-export async function settleRun(ports: Pick<Ports, 'ledger' | 'lake' | 'runFiles' | 'log'>, runId: string): Promise<Outcome> {
+export async function settleRun(ports: SettlePorts, runId: string): Promise<Outcome> {
   const shown = await ports.lake.publishedRun();
   const published = shown?.runId === runId;
   const steps = await readStepMetrics(ports.runFiles, runId);

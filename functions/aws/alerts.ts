@@ -1,0 +1,48 @@
+import { PublishCommand } from '@aws-sdk/client-sns';
+import type { SNSClient } from '@aws-sdk/client-sns';
+import type { Alerts } from '../ports.ts';
+
+/** A message of SNS holds 256 KB, attributes included. */
+const LONGEST_BYTES = 250_000;
+const LONGEST_SUBJECT = 100;
+
+/** Alerts as messages of one SNS topic; the attributes are there for filter policies. */
+export class TopicAlerts implements Alerts {
+  readonly #client: SNSClient;
+  readonly #topicArn: string;
+
+  constructor(client: SNSClient, topicArn: string) {
+    this.#client = client;
+    this.#topicArn = topicArn;
+  }
+
+  async send({ subject, text, attributes }: Parameters<Alerts['send']>[0]): Promise<void> {
+    await this.#client.send(
+      new PublishCommand({
+        TopicArn: this.#topicArn,
+        Subject: subjectOf(subject),
+        Message: bodyOf(text),
+        MessageAttributes: Object.fromEntries(
+          Object.entries(attributes).map(([name, value]) => [name, { DataType: 'String', StringValue: value }]),
+        ),
+      }),
+    );
+  }
+}
+
+/** SNS takes up to 100 printable ASCII characters that begin with none of the marks. */
+function subjectOf(subject: string): string {
+  return subject.replace(/[^\x20-\x7e]/g, '?').slice(0, LONGEST_SUBJECT);
+}
+
+/** The outcome stands first, so that a report which is too long loses its end. */
+function bodyOf(text: string): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= LONGEST_BYTES) return text;
+  const end = '\n\n… cut here; the whole report is runs/<run>/report.md in the lake bucket\n';
+  // A character that the cut went through becomes U+FFFD and goes.
+  return `${bytes
+    .subarray(0, LONGEST_BYTES - Buffer.byteLength(end))
+    .toString()
+    .replace(/\ufffd+$/, '')}${end}`;
+}

@@ -1,0 +1,67 @@
+import {
+  DescribeExecutionCommand,
+  ExecutionAlreadyExists,
+  ExecutionDoesNotExist,
+  StartExecutionCommand,
+} from '@aws-sdk/client-sfn';
+import type { ExecutionStatus, SFNClient } from '@aws-sdk/client-sfn';
+import type { Executions } from '../ports.ts';
+import type { JobRuns } from './jobRuns.ts';
+
+type Status = Awaited<ReturnType<Executions['status']>>;
+
+/** PENDING_REDRIVE has failed, and nobody works on it until a person says so. */
+const STATUS: Record<ExecutionStatus, Status> = {
+  RUNNING: 'RUNNING',
+  SUCCEEDED: 'SUCCEEDED',
+  FAILED: 'FAILED',
+  TIMED_OUT: 'FAILED',
+  PENDING_REDRIVE: 'FAILED',
+  ABORTED: 'ABORTED',
+};
+
+/** Starting and watching executions of the state machine; their name is the run id. */
+export class StateMachineExecutions implements Pick<Executions, 'start' | 'status'> {
+  readonly #client: SFNClient;
+  readonly #stateMachineArn: string;
+
+  constructor(client: SFNClient, stateMachineArn: string) {
+    this.#client = client;
+    this.#stateMachineArn = stateMachineArn;
+  }
+
+  async start(runId: string): Promise<void> {
+    try {
+      // The input is always the same, so that Step Functions takes a start that is repeated for the one that is there.
+      await this.#client.send(new StartExecutionCommand({ stateMachineArn: this.#stateMachineArn, name: runId, input: '{}' }));
+    } catch (error) {
+      if (!(error instanceof ExecutionAlreadyExists)) throw error;
+    }
+  }
+
+  async status(runId: string): Promise<Status> {
+    const executionArn = `${this.#stateMachineArn.replace(':stateMachine:', ':execution:')}:${runId}`;
+    try {
+      const { status } = await this.#client.send(new DescribeExecutionCommand({ executionArn }));
+      if (status === undefined) throw new Error(`${executionArn}: Step Functions told no status`);
+      return STATUS[status];
+    } catch (error) {
+      if (error instanceof ExecutionDoesNotExist) return 'NOT_STARTED';
+      throw error;
+    }
+  }
+}
+
+/** Executions with the jobs that one may leave running when it ends. */
+export class StoppableExecutions extends StateMachineExecutions implements Executions {
+  readonly #jobRuns: JobRuns;
+
+  constructor(client: SFNClient, stateMachineArn: string, jobRuns: JobRuns) {
+    super(client, stateMachineArn);
+    this.#jobRuns = jobRuns;
+  }
+
+  async stopJobs(runId: string): Promise<void> {
+    await this.#jobRuns.stop(runId);
+  }
+}

@@ -1,0 +1,104 @@
+import { setTimeout } from 'node:timers/promises';
+import {
+  BatchStopJobRunCommand,
+  ConcurrentRunsExceededException,
+  GetJobRunCommand,
+  GetJobRunsCommand,
+  StartJobRunCommand,
+} from '@aws-sdk/client-glue';
+import type { GlueClient, JobRun, JobRunState } from '@aws-sdk/client-glue';
+import { JOB_STEPS } from '../core/steps.ts';
+import type { JobStep } from '../core/steps.ts';
+import { inParallel } from './parallel.ts';
+
+const ENDED: ReadonlySet<JobRunState | undefined> = new Set(['SUCCEEDED', 'FAILED', 'STOPPED', 'TIMEOUT', 'ERROR', 'EXPIRED']);
+
+/** Job runs come with the newest first, and a job has one that works: what has not ended is among these. */
+const LATEST = 50;
+
+export interface JobRunsOptions {
+  /** How long to wait before looking again. */
+  pauseMs?: number;
+  /** How long to wait for an end; a Lambda lives for 15 minutes, and must still say what it waits for. */
+  patienceMs?: number;
+}
+
+interface JobRunName {
+  job: string;
+  id: string;
+}
+
+/** The runs of the Glue jobs, as far as they belong to one run of the pipeline. */
+export class JobRuns {
+  readonly #client: GlueClient;
+  readonly #prefix: string;
+  readonly #pauseMs: number;
+  readonly #patienceMs: number;
+
+  /** `prefix`: what the job of a step is called before the step's name. */
+  constructor(client: GlueClient, prefix: string, { pauseMs = 2_000, patienceMs = 13 * 60_000 }: JobRunsOptions = {}) {
+    this.#client = client;
+    this.#prefix = prefix;
+    this.#pauseMs = pauseMs;
+    this.#patienceMs = patienceMs;
+  }
+
+  /** Stops every job that works for this run; resolves when all have ended. */
+  async stop(runId: string): Promise<void> {
+    const working = (await inParallel(JOB_STEPS, (step) => this.#working(step, runId))).flat();
+    await inParallel(working, async ({ job, id }) => {
+      // A run that ended by itself meanwhile is named among the errors of the answer; what counts is that it ends.
+      await this.#client.send(new BatchStopJobRunCommand({ JobName: job, JobRunIds: [id] }));
+      await this.#ended({ job, id });
+    });
+  }
+
+  /**
+   * Runs the job of a step for this run to its end, or waits for the one that does so already.
+   * @throws Error when it does not succeed
+   */
+  async run(step: JobStep, runId: string, fence: number): Promise<void> {
+    const [going] = await this.#working(step, runId);
+    const {
+      JobRunState,
+      ErrorMessage = 'it left no message',
+      Id,
+    } = await this.#ended(going ?? (await this.#start(step, runId, fence)));
+    if (JobRunState !== 'SUCCEEDED')
+      throw new Error(`job ${this.#prefix}${step}, job run ${Id}, for ${runId} is ${JobRunState}: ${ErrorMessage}`);
+  }
+
+  async #start(step: JobStep, runId: string, fence: number): Promise<JobRunName> {
+    const job = `${this.#prefix}${step}`;
+    try {
+      const { JobRunId } = await this.#client.send(
+        new StartJobRunCommand({ JobName: job, Arguments: { '--run_id': runId, '--fence': String(fence) } }),
+      );
+      if (JobRunId === undefined) throw new Error(`${job}: Glue told no job run id`);
+      return { job, id: JobRunId };
+    } catch (error) {
+      if (!(error instanceof ConcurrentRunsExceededException)) throw error;
+      const [going] = await this.#working(step, runId); // somebody else was faster
+      if (going === undefined) throw error;
+      return going;
+    }
+  }
+
+  async #working(step: JobStep, runId: string): Promise<JobRunName[]> {
+    const job = `${this.#prefix}${step}`;
+    const { JobRuns = [] } = await this.#client.send(new GetJobRunsCommand({ JobName: job, MaxResults: LATEST }));
+    return JobRuns.flatMap(({ Id, Arguments, JobRunState }) =>
+      Id !== undefined && Arguments?.['--run_id'] === runId && !ENDED.has(JobRunState) ? [{ job, id: Id }] : [],
+    );
+  }
+
+  async #ended({ job, id }: JobRunName): Promise<JobRun> {
+    const deadline = Date.now() + this.#patienceMs;
+    for (;;) {
+      const { JobRun } = await this.#client.send(new GetJobRunCommand({ JobName: job, RunId: id }));
+      if (JobRun !== undefined && ENDED.has(JobRun.JobRunState)) return JobRun;
+      if (Date.now() >= deadline) throw new Error(`job ${job}, job run ${id}, has not ended yet; reconcile looks again`);
+      await setTimeout(this.#pauseMs);
+    }
+  }
+}

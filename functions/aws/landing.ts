@@ -1,0 +1,135 @@
+import {
+  CopyObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectVersionsCommand,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
+import type { ListObjectVersionsCommandOutput, S3Client } from '@aws-sdk/client-s3';
+import { isIgnoredKey, landingTableOf } from '../core/catalogFile.ts';
+import { LANDING_TABLES } from '../core/steps.ts';
+import type { FileVersion, Landing } from '../ports.ts';
+import { limited } from './parallel.ts';
+
+/** S3 copies up to 5 GB in one request. */
+const LARGEST_COPY = 5 * 1024 ** 3;
+
+type Prepared = Awaited<ReturnType<Landing['prepare']>>;
+
+/**
+ * What has landed: the objects below `<table>/` in a versioned bucket. Asking for objects needs s3:ListBucket besides s3:GetObject: without it S3
+ * refuses what is not there (403) instead of saying so (404).
+ */
+export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
+  protected readonly client: S3Client;
+  protected readonly bucket: string;
+
+  constructor(client: S3Client, bucket: string) {
+    this.client = client;
+    this.bucket = bucket;
+  }
+
+  /** Of the version that is named, and of the current one where none is. */
+  async head(key: string, bytes: number, version?: string): Promise<Uint8Array> {
+    const range = { Bucket: this.bucket, Key: key, VersionId: version, Range: `bytes=0-${bytes - 1}` };
+    try {
+      const { Body } = await this.client.send(new GetObjectCommand(range));
+      return (await Body?.transformToByteArray()) ?? new Uint8Array();
+    } catch (error) {
+      if (isRefused(error, 416)) return new Uint8Array(); // there is no first byte: the file is empty
+      throw error;
+    }
+  }
+
+  /** Every version of every key, the latest of a key first: what was overwritten before its event came is a file version too. */
+  async *list(): AsyncIterable<FileVersion[]> {
+    for (const table of LANDING_TABLES) {
+      for await (const page of this.#pages(`${table}/`)) yield page;
+    }
+  }
+
+  async *#pages(prefix: string): AsyncIterable<FileVersion[]> {
+    let from: { KeyMarker?: string | undefined; VersionIdMarker?: string | undefined } | null = {};
+    while (from !== null) {
+      const page: ListObjectVersionsCommandOutput = await this.client.send(
+        // Keys come encoded: XML, which the answer is, has no way to write some of the characters that a key may hold.
+        new ListObjectVersionsCommand({ Bucket: this.bucket, Prefix: prefix, EncodingType: 'url', ...from }),
+      );
+      const decode = page.EncodingType === 'url' ? decoded : (key: string) => key;
+      yield (page.Versions ?? []).flatMap(({ Key = '', VersionId, Size = 0 }) => {
+        const key = decode(Key);
+        const table = landingTableOf(key);
+        return table === null || isIgnoredKey(key) || VersionId === undefined
+          ? []
+          : [{ table, key, version: VersionId, size: Size }];
+      });
+      from =
+        page.IsTruncated === true && page.NextKeyMarker !== undefined
+          ? { KeyMarker: decode(page.NextKeyMarker), VersionIdMarker: page.NextVersionIdMarker }
+          : null;
+    }
+  }
+}
+
+/**
+ * The landing zone of runs. What was overwritten or deleted can still be read by its version id, so it is copied below the run in the lake bucket,
+ * `runs/<runId>/input/<version>/<key>`: jobs read objects by key, and two versions of one key may be claimed.
+ */
+export class BucketLanding extends LandedFiles implements Landing {
+  readonly #lakeBucket: string;
+  readonly #limit = limited();
+
+  constructor(client: S3Client, bucket: string, lakeBucket: string) {
+    super(client, bucket);
+    this.#lakeBucket = lakeBucket;
+  }
+
+  /** A plan prepares all its files at once; the requests take turns. */
+  async prepare(runId: string, file: FileVersion): Promise<Prepared> {
+    return this.#limit(async () => {
+      if ((await this.#currentVersion(file.key)) === file.version) return { ready: true, input: null };
+      return this.#copy(runId, file);
+    });
+  }
+
+  /** Null when the key was deleted, which hides its versions. */
+  async #currentVersion(key: string): Promise<string | null> {
+    try {
+      const { VersionId } = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }));
+      return VersionId ?? null;
+    } catch (error) {
+      if (isRefused(error, 404)) return null;
+      throw error;
+    }
+  }
+
+  async #copy(runId: string, { key, version, size }: FileVersion): Promise<Prepared> {
+    if (size > LARGEST_COPY) {
+      return {
+        ready: false,
+        why: 'the file was overwritten or deleted before it was read, and is too large to be copied (5 GB); put it back under another name',
+      };
+    }
+    const input = `runs/${runId}/input/${version}/${key}`;
+    const CopySource = `${this.bucket}/${encodeURIComponent(key)}?versionId=${encodeURIComponent(version)}`;
+    try {
+      await this.client.send(new CopyObjectCommand({ Bucket: this.#lakeBucket, Key: input, CopySource }));
+      return { ready: true, input };
+    } catch (error) {
+      if (!isRefused(error, 404)) throw error;
+      return {
+        ready: false,
+        why: 'this version of the file was deleted for good before it was read; put the file back, as a new file version',
+      };
+    }
+  }
+}
+
+function isRefused(error: unknown, status: number): boolean {
+  return error instanceof S3ServiceException && error.$metadata.httpStatusCode === status;
+}
+
+/** As S3 encodes keys in a listing: a blank is a plus sign. */
+function decoded(key: string): string {
+  return decodeURIComponent(key.replaceAll('+', ' '));
+}

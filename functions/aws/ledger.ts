@@ -1,0 +1,573 @@
+import {
+  BatchGetItemCommand,
+  BatchWriteItemCommand,
+  ConditionalCheckFailedException,
+  GetItemCommand,
+  paginateQuery,
+  paginateScan,
+  PutItemCommand,
+  TransactionCanceledException,
+  TransactionInProgressException,
+  TransactWriteItemsCommand,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb';
+import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
+import { LockLostError } from '../core/errors.ts';
+import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, NewFile, PublishedRun } from '../ports.ts';
+import {
+  FILE_PREFIX,
+  fileOf,
+  inByteOrder,
+  LOCK,
+  lockItem,
+  newFileItem,
+  permitOf,
+  permitPk,
+  pkOf,
+  positionOf,
+  PUBLISHED,
+  publishedItem,
+  queueOf,
+  SHARDS,
+  unknownFields,
+  WAITING_INDEX,
+  waitingItem,
+} from './ledgerItems.ts';
+import type { Item, Permit, Queue } from './ledgerItems.ts';
+import { chunked, inParallel, untilDone } from './parallel.ts';
+
+/** BatchGetItem takes 100 keys, BatchWriteItem 25 items, and a transaction 100 actions. */
+const BATCH_GET = 100;
+const BATCH_WRITE = 25;
+const TRANSACTION = 100;
+
+/** A transaction holds 4 MB. */
+const TRANSACTION_BYTES = 3_000_000;
+
+/** How long the index may lag behind what this process has written; it is milliseconds as a rule. */
+const INDEX_LAG_MS = 60_000;
+
+interface Waiting {
+  pk: string;
+  position: string;
+}
+
+/**
+ * The ledger in one DynamoDB table with the primary key `pk`:
+ *
+ * - `lock`: the run lock. `run_id` and `publishing` stand there while it is held; `fence` stays and grows. Jobs read it too.
+ * - `published`: what the lake showed last.
+ * - `file#<key>#<version>`: a file version. While it is pending or held it also has `queue` and `position`, and so stands in the index `waiting`.
+ * - `claim#<run>#<n>`: a permit, which names up to 99 file versions that a run may take.
+ *
+ * Every change of state is a write with a condition on the state before. Two things need more care:
+ *
+ * **An index lags.** What it tells is looked up in the table before it is believed, and what this process has just made pending counts
+ * even where the index does not know it yet; else the file that `catalog` has registered would not be there when it asks for a run.
+ *
+ * **A claim of 10,000 files is no single write.** Permits are written first, in transactions that check the lock. Then the files move, in
+ * parallel, each permit's files in one transaction that checks the permit. So the permits name every file version that the run can have claimed,
+ * wherever the process that claimed was killed, and reading them back does not depend on the index. To read a claim back (`claimed`) closes
+ * its permits: a Plan that goes on somewhere although its execution was aborted can take nothing that nobody would give back.
+ */
+export class DynamoLedger implements Ledger {
+  readonly #client: DynamoDBClient;
+  readonly #table: string;
+  readonly #now: () => Date;
+  /** File versions that this process made pending a moment ago, and until when that matters. */
+  readonly #fresh = new Map<string, Waiting & { until: number }>();
+
+  constructor(client: DynamoDBClient, table: string, now: () => Date) {
+    this.#client = client;
+    this.#table = table;
+    this.#now = now;
+  }
+
+  async register(files: readonly NewFile[]): Promise<number> {
+    const arrivedAt = this.#now().toISOString();
+    const added = await inParallel(files, async (file) => {
+      const known = await this.#add(newFileItem(file, arrivedAt));
+      if (known === null || known['state']?.S === 'pending') this.#remember(file);
+      return known === null;
+    });
+    return added.filter(Boolean).length;
+  }
+
+  async unknown(files: readonly FileVersion[]): Promise<FileVersion[]> {
+    // Reads that may be a moment old cost half. A file that is taken for unknown by mistake is registered again, which changes nothing.
+    const known = await this.#getAll(files.map(pkOf), { consistent: false, keysOnly: true });
+    return files.filter((file) => !known.has(pkOf(file)));
+  }
+
+  async pending(limit: number): Promise<LedgerFile[]> {
+    const waiting = this.#waiting('pending', limit);
+    const pending: LedgerFile[] = [];
+    for (let exhausted = false; !exhausted && pending.length < limit;) {
+      const candidates: string[] = [];
+      while (!exhausted && candidates.length < limit - pending.length) {
+        const next = await waiting.next();
+        if (next.done === true) exhausted = true;
+        else candidates.push(next.value.pk);
+      }
+      pending.push(...(await this.#files(candidates)).filter(({ state }) => state === 'pending'));
+    }
+    return pending;
+  }
+
+  /** Reads the whole table; for people who look, not for runs. */
+  async *files(): AsyncIterable<LedgerFile> {
+    const pages = paginateScan(
+      { client: this.#client },
+      {
+        TableName: this.#table,
+        ConsistentRead: true,
+        FilterExpression: 'begins_with(pk, :file)',
+        ExpressionAttributeValues: { ':file': { S: FILE_PREFIX } },
+      },
+    );
+    const files: LedgerFile[] = [];
+    for await (const { Items = [] } of pages) files.push(...Items.map(fileOf));
+    yield* inOrder(files);
+  }
+
+  async lock(): Promise<Lock | null> {
+    const item = await this.#get(LOCK);
+    if (item === undefined) return null;
+    const { run_id: runId, fence, publishing } = lockItem.parse(item);
+    return runId === undefined ? null : { runId, fence, publishing };
+  }
+
+  async takeLock(runId: string): Promise<Lock | null> {
+    await this.#change(LOCK, {
+      expression: 'SET run_id = :run, publishing = :no ADD fence :one REMOVE settled',
+      condition: 'attribute_not_exists(run_id)',
+      values: { ':run': { S: runId }, ':no': { BOOL: false }, ':one': { N: '1' } },
+    });
+    // Whoever holds it now; a request that was repeated because its answer was lost finds that it did take it.
+    const lock = await this.lock();
+    return lock?.runId === runId ? lock : null;
+  }
+
+  async freeLock(runId: string): Promise<boolean> {
+    return this.#change(LOCK, {
+      expression: 'REMOVE run_id, publishing, settled',
+      condition: 'run_id = :run',
+      values: { ':run': { S: runId } },
+    });
+  }
+
+  async markPublishing(runId: string, fence: number): Promise<void> {
+    const marked = await this.#change(LOCK, {
+      expression: 'SET publishing = :yes',
+      condition: 'run_id = :run AND fence = :fence',
+      values: { ':yes': { BOOL: true }, ':run': { S: runId }, ':fence': { N: String(fence) } },
+    });
+    if (!marked) throw lockLost(runId);
+  }
+
+  async claim(runId: string, fence: number, files: readonly FileVersion[]): Promise<void> {
+    const lock = await this.lock();
+    if (lock?.runId !== runId || lock.fence !== fence) throw lockLost(runId);
+    const permits = await this.#writePermits(runId, fence, files.map(pkOf));
+    await inParallel(permits, (permit) => this.#take(runId, permit));
+  }
+
+  /** Closes the claim: what it has not moved by now stays where it is. */
+  async claimed(runId: string): Promise<LedgerFile[]> {
+    const permits = await this.#permits(runId);
+    await inParallel(
+      permits.filter(({ closed }) => !closed),
+      ({ pk }) =>
+        this.#change(pk, {
+          expression: 'SET closed = :yes',
+          condition: 'attribute_exists(pk)',
+          values: { ':yes': { BOOL: true } },
+        }),
+    );
+    const files = await this.#files([...new Set(permits.flatMap((permit) => permit.files))]);
+    return inOrder(files.filter((file) => file.state === 'claimed' && file.runId === runId));
+  }
+
+  async settle(runId: string, verdicts: readonly FileVerdict[]): Promise<void> {
+    // From here on the run claims nothing more, even while it holds the lock.
+    await this.#change(LOCK, {
+      expression: 'SET settled = :yes',
+      condition: 'run_id = :run',
+      values: { ':yes': { BOOL: true }, ':run': { S: runId } },
+    });
+    await inParallel(verdicts, async (verdict) => {
+      const moved = await this.#settleFile(runId, verdict);
+      if (moved && verdict.state === 'pending') this.#remember(verdict);
+    });
+    const settled = new Set(verdicts.map(pkOf));
+    const permits = await this.#permits(runId);
+    if (permits.every(({ files }) => files.every((pk) => settled.has(pk)))) await this.#deleteAll(permits.map(({ pk }) => pk));
+  }
+
+  async hold(files: readonly FileVersion[], why: string): Promise<void> {
+    await inParallel(files, async (file) => {
+      const pk = pkOf(file);
+      await this.#change(pk, {
+        expression: 'SET #state = :held, why = :why, queue = :queue',
+        condition: '#state = :pending',
+        names: { '#state': 'state' },
+        values: {
+          ':held': { S: 'held' },
+          ':pending': { S: 'pending' },
+          ':why': { S: why },
+          ':queue': { S: queueOf('held', pk) },
+        },
+      });
+    });
+  }
+
+  async retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]> {
+    const pks: string[] = [];
+    for await (const { pk } of this.#waiting('held', Infinity)) pks.push(pk);
+    const chosen = (await this.#files(pks)).filter((file) =>
+      'runId' in which ? file.runId === which.runId : which.keys.includes(file.key),
+    );
+    const retried = await inParallel(chosen, async (file) => {
+      const pk = pkOf(file);
+      const moved = await this.#change(pk, {
+        expression: 'SET #state = :pending, attempts = :none, queue = :queue REMOVE why',
+        condition: '#state = :held',
+        names: { '#state': 'state' },
+        values: {
+          ':held': { S: 'held' },
+          ':pending': { S: 'pending' },
+          ':none': { N: '0' },
+          ':queue': { S: queueOf('pending', pk) },
+        },
+      });
+      if (moved) this.#remember(file);
+      return moved ? [file] : [];
+    });
+    return retried.flat();
+  }
+
+  async published(): Promise<PublishedRun | null> {
+    const item = await this.#get(PUBLISHED);
+    if (item === undefined) return null;
+    const { run_id: runId, definition } = publishedItem.parse(item);
+    return { runId, definition };
+  }
+
+  async setPublished({ runId, definition }: PublishedRun): Promise<void> {
+    const Item = { pk: { S: PUBLISHED }, run_id: { S: runId }, definition: { S: definition } };
+    await this.#client.send(new PutItemCommand({ TableName: this.#table, Item }));
+  }
+
+  // Files
+
+  /** Null when the item was not there; else the one that is, and stays. */
+  async #add(item: Item): Promise<Item | null> {
+    try {
+      await this.#client.send(
+        new PutItemCommand({
+          TableName: this.#table,
+          Item: item,
+          ConditionExpression: 'attribute_not_exists(pk)',
+          ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+        }),
+      );
+      return null;
+    } catch (error) {
+      if (error instanceof ConditionalCheckFailedException) return error.Item ?? {};
+      throw error;
+    }
+  }
+
+  async #files(pks: readonly string[]): Promise<LedgerFile[]> {
+    const items = await this.#getAll(pks, { consistent: true, keysOnly: false });
+    return pks.flatMap((pk) => {
+      const item = items.get(pk);
+      return item === undefined ? [] : [fileOf(item)];
+    });
+  }
+
+  async #settleFile(runId: string, verdict: FileVerdict): Promise<boolean> {
+    const pk = pkOf(verdict);
+    const { state, attempts, why, counts, unknownFields: fields } = verdict;
+    const waits: Queue | null = state === 'loaded' ? null : state;
+    const { expression, names, values } = assignments({
+      state: { S: state },
+      attempts: { N: String(attempts) },
+      why: why === null ? null : { S: why },
+      landed: counts === null ? null : { N: String(counts.landed) },
+      staged: counts === null ? null : { N: String(counts.staged) },
+      duplicate: counts === null ? null : { N: String(counts.duplicate) },
+      rejected: counts === null ? null : { N: String(counts.rejected) },
+      queue: waits === null ? null : { S: queueOf(waits, pk) },
+      position: waits === null ? null : { S: positionOf(verdict) },
+      ...(fields === null ? {} : { unknown_fields: unknownFields(fields) }),
+    });
+    return this.#change(pk, {
+      expression,
+      condition: '#state = :claimed AND run_id = :run',
+      names,
+      values: { ...values, ':claimed': { S: 'claimed' }, ':run': { S: runId } },
+    });
+  }
+
+  // The index
+
+  #remember(file: Pick<FileVersion, 'key' | 'version'>): void {
+    const now = this.#now().getTime();
+    for (const [pk, { until }] of this.#fresh) {
+      if (until > now) break; // they stand in the order in which they came
+      this.#fresh.delete(pk);
+    }
+    const pk = pkOf(file);
+    this.#fresh.delete(pk);
+    this.#fresh.set(pk, { pk, position: positionOf(file), until: now + INDEX_LAG_MS });
+  }
+
+  /** What waits in a queue, in the order of positions: 16 sorted shards merged, each read as far as it is asked for. */
+  async *#waiting(queue: Queue, limit: number): AsyncGenerator<Waiting> {
+    const pageSize = Math.min(Math.ceil(limit / SHARDS) + 8, 1000);
+    const shards: AsyncIterator<Waiting>[] = Array.from({ length: SHARDS }, (_, shard) =>
+      this.#shard(`${queue}#${shard}`, pageSize),
+    );
+    if (queue === 'pending') shards.push(freshOnes(this.#fresh));
+    const heads = await Promise.all(shards.map((shard) => shard.next()));
+    let last = '';
+    for (;;) {
+      let first: { at: number; waiting: Waiting } | null = null;
+      for (const [at, head] of heads.entries()) {
+        if (head.done !== true && (first === null || inByteOrder(head.value.position, first.waiting.position) < 0))
+          first = { at, waiting: head.value };
+      }
+      const shard = first === null ? undefined : shards[first.at];
+      if (first === null || shard === undefined) return;
+      if (first.waiting.pk !== last) yield first.waiting;
+      last = first.waiting.pk;
+      heads[first.at] = await shard.next();
+    }
+  }
+
+  async *#shard(name: string, pageSize: number): AsyncGenerator<Waiting> {
+    const pages = paginateQuery(
+      { client: this.#client, pageSize },
+      {
+        TableName: this.#table,
+        IndexName: WAITING_INDEX,
+        KeyConditionExpression: 'queue = :queue',
+        ExpressionAttributeValues: { ':queue': { S: name } },
+        ProjectionExpression: 'pk, #position',
+        ExpressionAttributeNames: { '#position': 'position' },
+      },
+    );
+    for await (const { Items = [] } of pages) for (const item of Items) yield waitingItem.parse(item);
+  }
+
+  // Permits
+
+  /** Writes down what the run may take. Permits are numbered without a gap, and one that is there is never changed. */
+  async #writePermits(runId: string, fence: number, pks: readonly string[]): Promise<Permit[]> {
+    const written: Permit[] = [];
+    const left = chunked(pks, TRANSACTION - 1);
+    while (left.length > 0) {
+      const from = (await this.#permits(runId)).length;
+      const group = left.splice(0, fitting(left)).map((files, at) => ({ pk: permitPk(runId, from + at), files, closed: false }));
+      const failed = await this.#transact([
+        {
+          ConditionCheck: {
+            TableName: this.#table,
+            Key: { pk: { S: LOCK } },
+            ConditionExpression: 'run_id = :run AND fence = :fence AND attribute_not_exists(settled)',
+            ExpressionAttributeValues: { ':run': { S: runId }, ':fence': { N: String(fence) } },
+          },
+        },
+        ...group.map(({ pk, files }) => ({
+          Put: {
+            TableName: this.#table,
+            Item: { pk: { S: pk }, files: { L: files.map((file) => ({ S: file })) } },
+            ConditionExpression: 'attribute_not_exists(pk)',
+          },
+        })),
+      ]);
+      if (failed.includes(0)) throw lockLost(runId);
+      // Another Plan of this run has just taken these numbers; both claims hold what they name.
+      if (failed.length > 0) left.unshift(...group.map(({ files }) => files));
+      else written.push(...group);
+    }
+    return written;
+  }
+
+  /** Moves the files of one permit, all or none. Those that this run has already may be among them. */
+  async #take(runId: string, permit: Permit): Promise<void> {
+    const failed = await this.#transact([
+      {
+        ConditionCheck: {
+          TableName: this.#table,
+          Key: { pk: { S: permit.pk } },
+          ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(closed)',
+        },
+      },
+      ...permit.files.map((pk) => ({
+        Update: {
+          TableName: this.#table,
+          Key: { pk: { S: pk } },
+          UpdateExpression: 'SET #state = :claimed, run_id = :run REMOVE queue, #position',
+          ConditionExpression: '#state = :pending OR (#state = :claimed AND run_id = :run)',
+          ExpressionAttributeNames: { '#state': 'state', '#position': 'position' },
+          ExpressionAttributeValues: { ':claimed': { S: 'claimed' }, ':pending': { S: 'pending' }, ':run': { S: runId } },
+        },
+      })),
+    ]);
+    const [first] = failed;
+    if (first === undefined) return;
+    if (first === 0) throw lockLost(runId);
+    const file = (permit.files[first - 1] ?? '').slice(FILE_PREFIX.length);
+    throw new LockLostError(`${file}: expected it to be pending, but another run has claimed it; start a new run`);
+  }
+
+  /** All permits of a run, in their order. */
+  async #permits(runId: string): Promise<Permit[]> {
+    const permits: Permit[] = [];
+    for (;;) {
+      const pks = Array.from({ length: permits.length === 0 ? 8 : BATCH_GET }, (_, at) => permitPk(runId, permits.length + at));
+      const items = await this.#getAll(pks, { consistent: true, keysOnly: false });
+      permits.push(
+        ...pks.flatMap((pk) => {
+          const item = items.get(pk);
+          return item === undefined ? [] : [permitOf(item)];
+        }),
+      );
+      if (items.size < pks.length) return permits;
+    }
+  }
+
+  // Requests
+
+  async #get(pk: string): Promise<Item | undefined> {
+    const { Item } = await this.#client.send(
+      new GetItemCommand({ TableName: this.#table, Key: { pk: { S: pk } }, ConsistentRead: true }),
+    );
+    return Item;
+  }
+
+  /** The items that are there, by primary key. What DynamoDB leaves unprocessed is asked for again. */
+  async #getAll(
+    pks: readonly string[],
+    { consistent, keysOnly }: { consistent: boolean; keysOnly: boolean },
+  ): Promise<Map<string, Item>> {
+    const found = new Map<string, Item>();
+    await inParallel(chunked([...new Set(pks)], BATCH_GET), async (batch) => {
+      const keys = batch.map((pk): Item => ({ pk: { S: pk } }));
+      await untilDone('reading the ledger', keys, async (Keys) => {
+        const request = { Keys: [...Keys], ConsistentRead: consistent, ...(keysOnly ? { ProjectionExpression: 'pk' } : {}) };
+        const { Responses, UnprocessedKeys } = await this.#client.send(
+          new BatchGetItemCommand({ RequestItems: { [this.#table]: request } }),
+        );
+        for (const item of Responses?.[this.#table] ?? []) found.set(item['pk']?.S ?? '', item);
+        return UnprocessedKeys?.[this.#table]?.Keys ?? [];
+      });
+    });
+    return found;
+  }
+
+  async #deleteAll(pks: readonly string[]): Promise<void> {
+    await inParallel(chunked(pks, BATCH_WRITE), async (batch) => {
+      const requests = batch.map((pk) => ({ DeleteRequest: { Key: { pk: { S: pk } } } }));
+      await untilDone('deleting from the ledger', requests, async (left) => {
+        const { UnprocessedItems } = await this.#client.send(
+          new BatchWriteItemCommand({ RequestItems: { [this.#table]: left.map(({ DeleteRequest }) => ({ DeleteRequest })) } }),
+        );
+        return (UnprocessedItems?.[this.#table] ?? []).flatMap(({ DeleteRequest }) => {
+          const pk = DeleteRequest?.Key?.['pk']?.S;
+          return pk === undefined ? [] : [{ DeleteRequest: { Key: { pk: { S: pk } } } }];
+        });
+      });
+    });
+  }
+
+  /** One conditional change; false when the condition did not hold. */
+  async #change(
+    pk: string,
+    {
+      expression,
+      condition,
+      names,
+      values,
+    }: { expression: string; condition: string; names?: Record<string, string>; values: Record<string, AttributeValue> },
+  ): Promise<boolean> {
+    try {
+      await this.#client.send(
+        new UpdateItemCommand({
+          TableName: this.#table,
+          Key: { pk: { S: pk } },
+          UpdateExpression: expression,
+          ConditionExpression: condition,
+          ExpressionAttributeNames: names,
+          ExpressionAttributeValues: values,
+        }),
+      );
+      return true;
+    } catch (error) {
+      if (error instanceof ConditionalCheckFailedException) return false;
+      throw error;
+    }
+  }
+
+  /** All or nothing. Returns which actions' conditions did not hold; a conflict with another writer, or throttling, is tried again. */
+  async #transact(actions: readonly TransactWriteItem[]): Promise<number[]> {
+    let failed: number[] = [];
+    await untilDone('a transaction on the ledger', [actions], async (left) => {
+      try {
+        await this.#client.send(new TransactWriteItemsCommand({ TransactItems: [...actions] }));
+        return [];
+      } catch (error) {
+        if (error instanceof TransactionInProgressException) return left;
+        if (!(error instanceof TransactionCanceledException)) throw error;
+        const codes = (error.CancellationReasons ?? []).map(({ Code }) => Code ?? 'None');
+        failed = codes.flatMap((code, at) => (code === 'ConditionalCheckFailed' ? [at] : []));
+        if (failed.length > 0) return [];
+        if (codes.some((code) => PASSING.has(code))) return left;
+        throw error;
+      }
+    });
+    return failed;
+  }
+}
+
+/** Why a transaction may be cancelled that will go through in a moment. */
+const PASSING: ReadonlySet<string> = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);
+
+/** How many of these permits fit into one transaction, the check of the lock besides; at least one. */
+function fitting(permits: readonly (readonly string[])[]): number {
+  let bytes = 0;
+  const over = permits.findIndex(
+    (files) => (bytes += files.reduce((sum, pk) => sum + Buffer.byteLength(pk) + 3, 100)) > TRANSACTION_BYTES,
+  );
+  return Math.max(Math.min(over === -1 ? permits.length : over, TRANSACTION - 1), 1);
+}
+
+/** `SET a = :a REMOVE b` for values and nulls. */
+function assignments(changes: Readonly<Record<string, AttributeValue | null>>) {
+  const set = Object.entries(changes).flatMap(([name, value]) => (value === null ? [] : [[name, value] as const]));
+  const removed = Object.entries(changes).flatMap(([name, value]) => (value === null ? [name] : []));
+  const clauses = [`SET ${set.map(([name]) => `#${name} = :${name}`).join(', ')}`];
+  if (removed.length > 0) clauses.push(`REMOVE ${removed.map((name) => `#${name}`).join(', ')}`);
+  return {
+    expression: clauses.join(' '),
+    names: Object.fromEntries(Object.keys(changes).map((name) => [`#${name}`, name])),
+    values: Object.fromEntries(set.map(([name, value]) => [`:${name}`, value])),
+  };
+}
+
+function inOrder(files: readonly LedgerFile[]): LedgerFile[] {
+  return files
+    .map((file) => ({ file, position: Buffer.from(positionOf(file)) }))
+    .sort((one, other) => Buffer.compare(one.position, other.position))
+    .map(({ file }) => file);
+}
+
+async function* freshOnes(fresh: ReadonlyMap<string, Waiting>): AsyncGenerator<Waiting> {
+  yield* [...fresh.values()].sort((one, other) => inByteOrder(one.position, other.position));
+}
+
+function lockLost(runId: string): LockLostError {
+  return new LockLostError(`${runId} does not hold the run lock (any more), so it must not write; start a new run`);
+}

@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto';
+import type { AttributeValue } from '@aws-sdk/client-dynamodb';
+import { z } from 'zod';
+import { LANDING_TABLES } from '../core/steps.ts';
+import type { FileVersion, LedgerFile, NewFile } from '../ports.ts';
+
+/** The items of the ledger table: how file versions, permits and the run lock are written down. ledger.ts says what happens to them. */
+
+export type Item = Record<string, AttributeValue>;
+
+const S = z.object({ S: z.string() }).transform(({ S: text }) => text);
+const N = z.object({ N: z.string() }).transform(({ N: digits }) => Number(digits));
+const BOOL = z.object({ BOOL: z.boolean() }).transform(({ BOOL: value }) => value);
+const list = z.object({ L: z.array(S) }).transform(({ L: texts }) => texts);
+
+export const LOCK = 'lock';
+export const PUBLISHED = 'published';
+export const FILE_PREFIX = 'file#';
+
+/** The index of what waits: `queue` (partition key) and `position` (sort key) stand on a file version while it is pending or held. */
+export const WAITING_INDEX = 'waiting';
+export const SHARDS = 16;
+export type Queue = 'pending' | 'held';
+
+/** DynamoDB takes partition keys of up to 2,048 bytes and sort keys of up to 1,024. */
+const LONGEST_PK = 2048;
+const LONGEST_POSITION = 1024;
+
+/** The primary key of a file version. Version ids hold no number sign, so the last one separates. */
+export function pkOf({ key, version }: Pick<FileVersion, 'key' | 'version'>): string {
+  const pk = `${FILE_PREFIX}${key}#${version}`;
+  return Buffer.byteLength(pk) <= LONGEST_PK ? pk : `${FILE_PREFIX}${hashOf(pk)}`;
+}
+
+/** One of 16 partitions of the index, told by the key's hash: one partition alone would throttle when 10,000 files arrive at once. */
+export function queueOf(queue: Queue, pk: string): string {
+  return `${queue}#${parseInt(hashOf(pk).slice(0, 8), 16) % SHARDS}`;
+}
+
+/** Sorts as table, key, version: keys begin with their table, and U+0000 comes before whatever a longer key goes on with. */
+export function positionOf({ key, version }: Pick<FileVersion, 'key' | 'version'>): string {
+  const position = `${key}\0${version}`;
+  const bytes = Buffer.from(position);
+  if (bytes.length <= LONGEST_POSITION) return position;
+  const hash = hashOf(position);
+  // Cut within a character, its bytes become U+FFFD, three bytes for each: hence the room.
+  return `${bytes
+    .subarray(0, LONGEST_POSITION - hash.length - 10)
+    .toString()
+    .replace(/\ufffd+$/, '')}\0${hash}`;
+}
+
+/** Those of two positions that DynamoDB sorts first: by their bytes, which JavaScript's own order of strings is not. */
+export function inByteOrder(one: string, other: string): number {
+  return Buffer.compare(Buffer.from(one), Buffer.from(other));
+}
+
+const fileItem = z
+  .object({
+    landing_table: S.pipe(z.enum(LANDING_TABLES)),
+    key: S,
+    version: S,
+    size: N,
+    state: S.pipe(z.enum(['pending', 'claimed', 'loaded', 'held'])),
+    run_id: S.nullable().default(null),
+    attempts: N,
+    why: S.nullable().default(null),
+    format: S.pipe(z.enum(['json', 'gzip', 'empty', 'unknown'])),
+    unknown_fields: list,
+    landed: N.optional(),
+    staged: N.optional(),
+    duplicate: N.optional(),
+    rejected: N.optional(),
+    arrived_at: S,
+  })
+  .transform(
+    ({ landing_table, run_id, unknown_fields, arrived_at, landed, staged, duplicate, rejected, ...same }): LedgerFile => ({
+      ...same,
+      table: landing_table,
+      runId: run_id,
+      unknownFields: unknown_fields,
+      arrivedAt: arrived_at,
+      counts:
+        landed === undefined || staged === undefined || duplicate === undefined || rejected === undefined
+          ? null
+          : { landed, staged, duplicate, rejected },
+    }),
+  );
+
+export function fileOf(item: Item): LedgerFile {
+  return fileItem.parse(item);
+}
+
+/** A file version that nobody knew. */
+export function newFileItem(file: NewFile, arrivedAt: string): Item {
+  const pk = pkOf(file);
+  return {
+    pk: { S: pk },
+    landing_table: { S: file.table },
+    key: { S: file.key },
+    version: { S: file.version },
+    size: { N: String(file.size) },
+    state: { S: 'pending' },
+    attempts: { N: '0' },
+    format: { S: file.format },
+    unknown_fields: unknownFields(file.unknownFields),
+    arrived_at: { S: arrivedAt },
+    queue: { S: queueOf('pending', pk) },
+    position: { S: positionOf(file) },
+  };
+}
+
+/** An item holds 400 KB: of a file with no end of made-up fields the first ones are kept. */
+const MOST_FIELD_BYTES = 64 * 1024;
+
+export function unknownFields(names: readonly string[]): AttributeValue {
+  let bytes = 0;
+  const kept = names.filter((name) => (bytes += Buffer.byteLength(name) + 3) <= MOST_FIELD_BYTES);
+  return { L: kept.map((name) => ({ S: name })) };
+}
+
+/** Which file versions a run may take, all of them written down before the first of them moves. */
+export interface Permit {
+  pk: string;
+  files: string[];
+  closed: boolean;
+}
+
+const permitItem = z.object({ pk: S, files: list, closed: BOOL.default(false) }).transform((permit): Permit => permit);
+
+export function permitPk(runId: string, number: number): string {
+  return `claim#${runId}#${number}`;
+}
+
+export function permitOf(item: Item): Permit {
+  return permitItem.parse(item);
+}
+
+export const lockItem = z.object({ run_id: S.optional(), fence: N, publishing: BOOL.default(false) });
+export const publishedItem = z.object({ run_id: S, definition: S });
+/** What the index is asked for. */
+export const waitingItem = z.object({ pk: S, position: S });
+
+function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}
