@@ -14,10 +14,10 @@ export async function logBacklog(
 ): Promise<void> {
   const pending = await ports.ledger.pending(LOOKED_AT);
   const manifest = running === null ? null : await readRunFile(ports.runFiles, running, 'manifest.json', manifestSchema);
-  const secondsSince = (time: string) => Math.round((ports.now().getTime() - Date.parse(time)) / 1000);
+  const minutesSince = (time: string) => Math.round((ports.now().getTime() - Date.parse(time)) / 60_000);
   ports.log('backlog', {
     pendingFiles: pending.length,
-    oldestPendingSeconds: Math.max(0, ...pending.map(({ arrivedAt }) => secondsSince(arrivedAt))),
-    runSeconds: manifest === null ? 0 : secondsSince(manifest.plannedAt),
+    oldestPendingMinutes: Math.max(0, ...pending.map(({ arrivedAt }) => minutesSince(arrivedAt))),
+    runMinutes: manifest === null ? 0 : minutesSince(manifest.plannedAt),
   });
 }

@@ -18,23 +18,23 @@ async function backlog(world: World, running: string | null, minutes = 0): Promi
 }
 
 test('where nothing waits everything is 0', async () => {
-  expect(await backlog(newWorld(), null)).toEqual({ event: 'backlog', pendingFiles: 0, oldestPendingSeconds: 0, runSeconds: 0 });
+  expect(await backlog(newWorld(), null)).toEqual({ event: 'backlog', pendingFiles: 0, oldestPendingMinutes: 0, runMinutes: 0 });
 });
 
 test('the oldest pending file counts', async () => {
   const world = newWorld();
   await world.register('step_trainer_landing/old');
   await world.register('accelerometer_landing/new');
-  expect(await backlog(world, null, 5)).toMatchObject({ pendingFiles: 2, oldestPendingSeconds: 301, runSeconds: 0 });
+  expect(await backlog(world, null, 5)).toMatchObject({ pendingFiles: 2, oldestPendingMinutes: 5, runMinutes: 0 });
 });
 
 test('a run counts from its plan, and what it has claimed waits no more', async () => {
   const world = newWorld();
   await world.register('customer_landing/a');
   const runId = (await requestRun(world.ports)) ?? '';
-  expect(await backlog(world, runId, 7)).toMatchObject({ pendingFiles: 1, runSeconds: 0 });
+  expect(await backlog(world, runId, 7)).toMatchObject({ pendingFiles: 1, runMinutes: 0 });
   await planRun(world.ports, settingsWith(), runId);
-  expect(await backlog(world, runId, 7)).toMatchObject({ pendingFiles: 0, oldestPendingSeconds: 0, runSeconds: 420 });
+  expect(await backlog(world, runId, 7)).toMatchObject({ pendingFiles: 0, oldestPendingMinutes: 0, runMinutes: 7 });
 });
 
 test('reconcile tells it on schedule, once', async () => {
