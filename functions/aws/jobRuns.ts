@@ -9,6 +9,7 @@ import {
 import type { GlueClient, JobRun, JobRunState } from '@aws-sdk/client-glue';
 import { JOB_STEPS } from '../core/steps.ts';
 import type { JobStep } from '../core/steps.ts';
+import type { Log } from '../ports.ts';
 import { inParallel } from './parallel.ts';
 
 const ENDED: ReadonlySet<JobRunState | undefined> = new Set(['SUCCEEDED', 'FAILED', 'STOPPED', 'TIMEOUT', 'ERROR', 'EXPIRED']);
@@ -21,6 +22,7 @@ export interface JobRunsOptions {
   pauseMs?: number;
   /** How long to wait for an end; a Lambda lives for 15 minutes, and must still say what it waits for. */
   patienceMs?: number;
+  log?: Log;
 }
 
 interface JobRunName {
@@ -34,22 +36,27 @@ export class JobRuns {
   readonly #prefix: string;
   readonly #pauseMs: number;
   readonly #patienceMs: number;
+  readonly #log: Log;
 
   /** `prefix`: what the job of a step is called before the step's name. */
-  constructor(client: GlueClient, prefix: string, { pauseMs = 2_000, patienceMs = 13 * 60_000 }: JobRunsOptions = {}) {
+  constructor(
+    client: GlueClient,
+    prefix: string,
+    { pauseMs = 2_000, patienceMs = 13 * 60_000, log = () => undefined }: JobRunsOptions = {},
+  ) {
     this.#client = client;
     this.#prefix = prefix;
     this.#pauseMs = pauseMs;
     this.#patienceMs = patienceMs;
+    this.#log = log;
   }
 
-  /** Stops every job that works for this run; resolves when all have ended. */
+  /** Stops every job that works for this run, and logs what each of the run's jobs took; resolves when all have ended. */
   async stop(runId: string): Promise<void> {
-    const working = (await inParallel(JOB_STEPS, (step) => this.#working(step, runId))).flat();
-    await inParallel(working, async ({ job, id }) => {
-      // A run that ended by itself meanwhile is named among the errors of the answer; what counts is that it ends.
-      await this.#client.send(new BatchStopJobRunCommand({ JobName: job, JobRunIds: [id] }));
-      await this.#ended({ job, id });
+    const found = (await inParallel(JOB_STEPS, (step) => this.#find(step, runId))).flat();
+    await inParallel(found, async ({ job, id, jobRun }) => {
+      const ended = ENDED.has(jobRun.JobRunState) ? jobRun : await this.#stopOne({ job, id });
+      this.#logEnded(runId, job, ended);
     });
   }
 
@@ -66,6 +73,12 @@ export class JobRuns {
     } = await this.#ended(going ?? (await this.#start(step, runId, fence)));
     if (JobRunState !== 'SUCCEEDED')
       throw new Error(`job ${this.#prefix}${step}, job run ${Id}, for ${runId} is ${JobRunState}: ${ErrorMessage}`);
+  }
+
+  async #stopOne({ job, id }: JobRunName): Promise<JobRun> {
+    // A run that ended by itself meanwhile is named among the errors of the answer; what counts is that it ends.
+    await this.#client.send(new BatchStopJobRunCommand({ JobName: job, JobRunIds: [id] }));
+    return this.#ended({ job, id });
   }
 
   async #start(step: JobStep, runId: string, fence: number): Promise<JobRunName> {
@@ -85,11 +98,21 @@ export class JobRuns {
   }
 
   async #working(step: JobStep, runId: string): Promise<JobRunName[]> {
+    return (await this.#find(step, runId)).filter(({ jobRun }) => !ENDED.has(jobRun.JobRunState));
+  }
+
+  async #find(step: JobStep, runId: string): Promise<(JobRunName & { jobRun: JobRun })[]> {
     const job = `${this.#prefix}${step}`;
     const { JobRuns = [] } = await this.#client.send(new GetJobRunsCommand({ JobName: job, MaxResults: LATEST }));
-    return JobRuns.flatMap(({ Id, Arguments, JobRunState }) =>
-      Id !== undefined && Arguments?.['--run_id'] === runId && !ENDED.has(JobRunState) ? [{ job, id: Id }] : [],
+    return JobRuns.flatMap((jobRun) =>
+      jobRun.Id !== undefined && jobRun.Arguments?.['--run_id'] === runId ? [{ job, id: jobRun.Id, jobRun }] : [],
     );
+  }
+
+  /** A job without auto scaling tells no DPU seconds, but keeps what it was given until it ends. */
+  #logEnded(runId: string, job: string, { JobRunState, ExecutionTime = 0, MaxCapacity = 0, DPUSeconds }: JobRun): void {
+    const dpuSeconds = DPUSeconds ?? ExecutionTime * MaxCapacity;
+    this.#log('job_ended', { runId, job, state: JobRunState, seconds: ExecutionTime, dpuSeconds });
   }
 
   async #ended({ job, id }: JobRunName): Promise<JobRun> {

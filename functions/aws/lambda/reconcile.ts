@@ -24,7 +24,7 @@ const now = () => new Date();
 const s3 = new S3Client(S3_CLIENT);
 const glue = new GlueClient(CLIENT);
 const runFiles = new BucketRunFiles(s3, LAKE_BUCKET);
-const jobRuns = new JobRuns(glue, JOB_PREFIX);
+const jobRuns = new JobRuns(glue, JOB_PREFIX, { log });
 
 export const handler = reconcile({
   ledger: new DynamoLedger(new DynamoDBClient(CLIENT), LEDGER_TABLE, now),
