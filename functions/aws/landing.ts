@@ -34,7 +34,7 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
     const range = { Bucket: this.bucket, Key: key, VersionId: version, Range: `bytes=0-${bytes - 1}` };
     try {
       const { Body } = await this.client.send(new GetObjectCommand(range));
-      return (await Body?.transformToByteArray()) ?? new Uint8Array();
+      return (await Body?.transformToByteArray())?.subarray(0, bytes) ?? new Uint8Array();
     } catch (error) {
       if (isRefused(error, 416)) return new Uint8Array(); // there is no first byte: the file is empty
       throw error;
@@ -113,7 +113,9 @@ export class BucketLanding extends LandedFiles implements Landing {
     const input = `runs/${runId}/input/${version}/${key}`;
     const CopySource = `${this.bucket}/${encodeURIComponent(key)}?versionId=${encodeURIComponent(version)}`;
     try {
-      await this.client.send(new CopyObjectCommand({ Bucket: this.#lakeBucket, Key: input, CopySource }));
+      // Tags stay behind: to copy them would need permissions of its own.
+      const copy = { Bucket: this.#lakeBucket, Key: input, CopySource, TaggingDirective: 'REPLACE' } as const;
+      await this.client.send(new CopyObjectCommand(copy));
       return { ready: true, input };
     } catch (error) {
       if (!isRefused(error, 404)) throw error;
