@@ -1,8 +1,8 @@
 import type { FileVerdict, FileVersion, Ledger, NewFile } from '../../functions/ports.ts';
 import { collected } from '../support/collected.ts';
 
-/** What every ledger must do. `open` gives a new, empty one. */
-export function ledgerContract(name: string, open: () => Promise<Ledger>): void {
+/** What every ledger must do. `open` gives a new, empty one; `many` is how many file versions one run claims. */
+export function ledgerContract(name: string, open: () => Promise<Ledger>, { many: size = 10_000 } = {}): void {
   describe(`ledger: ${name}`, () => {
     let ledger: Ledger;
     beforeEach(async () => {
@@ -167,10 +167,10 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>): void 
         expect(await ledger.claimed('run-1')).toEqual([]);
       });
 
-      test('may be ten thousand file versions', async () => {
-        const many = Array.from({ length: 10_000 }, (_, at) => file(String(at).padStart(5, '0')));
+      test('may be of thousands of file versions', async () => {
+        const many = Array.from({ length: size }, (_, at) => file(String(at).padStart(5, '0')));
         const { runId } = await claimed(ledger, many);
-        expect(await ledger.claimed(runId)).toHaveLength(10_000);
+        expect(await ledger.claimed(runId)).toHaveLength(size);
         expect(await ledger.pending(1)).toEqual([]);
         await ledger.settle(
           runId,

@@ -1,0 +1,30 @@
+import { collected } from '../../support/collected.ts';
+import { emulatorOfTests, newLanding } from './benches.ts';
+
+const emulator = emulatorOfTests();
+
+test('listing goes on from version to version: a page may end within the versions of one key', async () => {
+  const bench = await newLanding(emulator());
+  const keys = ['customer_landing/a b+c&é.json', 'customer_landing/d.json'];
+  for (const key of keys) {
+    for (let round = 0; round < 30; round += 1) {
+      await Promise.all(Array.from({ length: 20 }, (_, at) => bench.put(key, `content ${round} ${at}`)));
+    }
+  }
+  await bench.put('step_trainer_landing/e.json', 'last');
+  const pages = await collected(bench.landing.list());
+  const versions = pages.flat().map(({ key, version }) => `${key} ${version}`);
+  expect(pages.map((page) => page.length)).toEqual([1000, 200, 0, 1]);
+  expect(new Set(versions).size).toBe(1201);
+});
+
+test('a plan may prepare all its files at once', async () => {
+  const bench = await newLanding(emulator());
+  const keys = Array.from({ length: 300 }, (_, at) => `customer_landing/${at}.json`);
+  await Promise.all(keys.map((key) => bench.put(key, 'first')));
+  const files = (await collected(bench.landing.list())).flat();
+  await Promise.all(keys.slice(0, 100).map((key) => bench.put(key, 'second')));
+  const prepared = await Promise.all(files.map((file) => bench.landing.prepare('run-1', file)));
+  expect(prepared.filter((outcome) => outcome.ready && outcome.input === null)).toHaveLength(200);
+  expect(prepared.filter((outcome) => outcome.ready && outcome.input !== null)).toHaveLength(100);
+});
