@@ -13,9 +13,8 @@ const REFERENCE = fileURLToPath(new URL('../../../shared/data/stedi', import.met
 let stage: Stage;
 beforeAll(async () => {
   stage = await Stage.deploy();
-}, 300_000);
+});
 afterAll(async () => stage?.remove());
-jest.setTimeout(400_000);
 
 async function expectTablesAsLanded(): Promise<void> {
   expect(await stage.counts()).toEqual(stage.expectedCounts());

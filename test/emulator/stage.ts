@@ -1,9 +1,8 @@
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { DisableRuleCommand, EnableRuleCommand, EventBridgeClient, ListRulesCommand } from '@aws-sdk/client-eventbridge';
 import { GetJobRunCommand, GlueClient, StartJobRunCommand } from '@aws-sdk/client-glue';
 import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda';
@@ -27,13 +26,11 @@ import type { LedgerFile } from '../../functions/ports.ts';
 import { ReferenceLake } from '../reference/index.ts';
 import type { LandedFile } from '../reference/index.ts';
 import { collected } from '../support/collected.ts';
-import { startEmulator } from '../support/emulator.ts';
+import { ACCOUNT, REGION, startEmulator } from '../support/emulator.ts';
 import type { Emulator } from '../support/emulator.ts';
 import { until } from '../support/lake.ts';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-const ACCOUNT = '000000000000';
-const REGION = 'us-east-1';
 
 /** How a job goes wrong; glue/faults.py does it. */
 export type Fault = { kind: 'fail' } | { kind: 'wait'; until: string; deaf?: boolean } | { kind: 'crash'; afterTables: number };
@@ -68,7 +65,7 @@ export class Stage {
   private constructor(emulator: Emulator, folder: string) {
     this.#emulator = emulator;
     this.#folder = folder;
-    const client = { region: REGION, endpoint: emulator.endpoint, credentials: { accessKeyId: 'test', secretAccessKey: 'test' } };
+    const { client } = emulator;
     this.s3 = new S3Client({ ...client, forcePathStyle: true });
     this.sfn = new SFNClient(client);
     this.glue = new GlueClient(client);
@@ -79,13 +76,15 @@ export class Stage {
   }
 
   static async deploy({ rolesEnforced = false, freshJobs = false }: StageOptions = {}): Promise<Stage> {
-    const emulator = await startEmulator({ rolesEnforced, glueRunner: ['python', 'test/emulator/glue/run_job.py'], freshJobs });
+    const emulator = await startEmulator({
+      rolesEnforced,
+      freshJobs,
+      glueRunner: ['python', path.join(PROJECT, 'test/emulator/glue/run_job.py')],
+      environment: { STEDI_SPARK_JARS: path.join(PROJECT, '.cache/emulator/jars') },
+    });
     const stage = new Stage(emulator, emulator.glueFolder);
     try {
-      await promisify(execFile)('npx', ['serverless', 'deploy', '--stage', 'test', '--region', REGION, '--param', 'emulator=true'], {
-        cwd: PROJECT,
-        env: { ...process.env, ...emulator.environment, SLS_AWS_MONITORING_FREQUENCY: '200' },
-      });
+      await deploy(emulator);
       for (const status of ['SUCCEEDED', 'FAILED']) await stage.#subscribe(status);
     } catch (error) {
       await emulator.stop();
@@ -277,9 +276,8 @@ export class Stage {
   }
 
   async #subscribe(status: string): Promise<void> {
-    const client = { region: REGION, endpoint: this.#emulator.endpoint, credentials: { accessKeyId: 'test', secretAccessKey: 'test' } };
     const { QueueUrl = '' } = await this.#sqs.send(new CreateQueueCommand({ QueueName: `alerts-${status}` }));
-    await new SNSClient(client).send(
+    await new SNSClient(this.#emulator.client).send(
       new SubscribeCommand({
         TopicArn: `arn:aws:sns:${REGION}:${ACCOUNT}:stedi-test-alerts`,
         Protocol: 'sqs',
@@ -294,6 +292,19 @@ export class Stage {
     const waiting = (await this.files()).filter(({ state }) => state !== 'loaded').map(({ key, state, why }) => `${key} ${state} ${why ?? ''}`);
     return JSON.stringify({ executions: await this.executions(), lock: await this.ledger.lock(), waiting }, null, 2);
   }
+}
+
+async function deploy(emulator: Emulator): Promise<void> {
+  // The emulator knows no saved queries of Athena; a parameter of the template leaves them out.
+  const words = ['serverless', 'deploy', '--stage', 'test', '--region', REGION, '--param', 'savedQueries=no'];
+  const environment = { ...process.env, ...emulator.environment, SLS_AWS_MONITORING_FREQUENCY: '200' };
+  const { code, output } = await new Promise<{ code: number | null; output: string }>((resolve) => {
+    const child = spawn('npx', words, { cwd: PROJECT, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)));
+    child.on('close', (code) => resolve({ code, output }));
+  });
+  if (code !== 0) throw new Error(`npx ${words.join(' ')} ended with ${code}:\n${output}`);
 }
 
 const notification = z.object({

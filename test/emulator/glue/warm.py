@@ -104,6 +104,15 @@ def serve(place: Path, parent: int, lake: str) -> None:
                 code = run_job(spark, request["script"], request["arguments"], stream)
                 done.set()
                 answer(stream, {"code": code})
+            _hang_up(connection)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Closing alone would not end the connection while a thread still reads from it."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the client was faster
 
 
 def _cancel_when_gone(spark: Any, connection: socket.socket, done: threading.Event) -> None:  # noqa: ANN401
