@@ -1,0 +1,76 @@
+import fc from 'fast-check';
+import { fileOf, inByteOrder, newFileItem, pkOf, positionOf, queueOf, unknownFields } from '../../functions/aws/ledgerItems.ts';
+
+const text = (longest: number) =>
+  fc.string({ unit: 'binary', minLength: 1, maxLength: longest }).map((each) => each.replaceAll('\0', ''));
+const version = fc.stringMatching(/^[A-Za-z0-9._-]{1,40}$/);
+
+test('positions sort as key and then version, by their bytes', () => {
+  const byKey = (one: [string, string], other: [string, string]) =>
+    Buffer.compare(Buffer.from(one[0]), Buffer.from(other[0])) || Buffer.compare(Buffer.from(one[1]), Buffer.from(other[1]));
+  fc.assert(
+    fc.property(fc.array(fc.tuple(text(20), version), { minLength: 2, maxLength: 20 }), (files) => {
+      const sorted = [...files].sort(byKey);
+      const positions = files.map(([key, id]) => positionOf({ key, version: id })).sort(inByteOrder);
+      expect(positions).toEqual(sorted.map(([key, id]) => positionOf({ key, version: id })));
+    }),
+  );
+});
+
+test('keys and positions are never longer than DynamoDB takes, and different files have different ones', () => {
+  fc.assert(
+    fc.property(text(700), text(700), fc.stringMatching(/^[a-z]{1,1024}$/), (one, other, id) => {
+      fc.pre(one !== other);
+      for (const name of [pkOf, positionOf]) {
+        const [first, second] = [name({ key: one, version: id }), name({ key: other, version: id })];
+        expect(first).not.toBe(second);
+        expect(Buffer.byteLength(first)).toBeLessThanOrEqual(name === pkOf ? 2048 : 1024);
+      }
+    }),
+  );
+});
+
+test('a position that is too long is cut between characters', () => {
+  for (let length = 960; length < 1030; length += 1) {
+    const position = positionOf({ key: `${'a'.repeat(length)}${'日😀'.repeat(30)}`, version: 'v' });
+    expect(Buffer.byteLength(position)).toBeLessThanOrEqual(1024);
+    expect(position.includes('\ufffd')).toBe(false);
+  }
+});
+
+test('a queue has 16 parts of about the same size', () => {
+  const sizes = new Map<string, number>();
+  for (let at = 0; at < 3_200; at += 1) {
+    const queue = queueOf('pending', pkOf({ key: `customer_landing/2026-01-01-${at}.json`, version: `v${at}` }));
+    sizes.set(queue, (sizes.get(queue) ?? 0) + 1);
+  }
+  expect([...sizes.keys()].sort()).toEqual(Array.from({ length: 16 }, (_, shard) => `pending#${shard}`).sort());
+  expect(Math.min(...sizes.values())).toBeGreaterThan(140);
+});
+
+test('a new file comes back from its item as it was', () => {
+  const file = {
+    table: 'customer_landing',
+    key: 'customer_landing/a#b.json',
+    version: 'v1',
+    size: 5_000_000_000,
+    format: 'gzip',
+    unknownFields: ['Größe', 'a"b'],
+  } as const;
+  expect(fileOf(newFileItem({ ...file, unknownFields: [...file.unknownFields] }, '2026-01-02T03:04:05.000Z'))).toEqual({
+    ...file,
+    state: 'pending',
+    runId: null,
+    attempts: 0,
+    why: null,
+    counts: null,
+    arrivedAt: '2026-01-02T03:04:05.000Z',
+  });
+});
+
+test('of fields without end the first ones are kept', () => {
+  const { L = [] } = unknownFields(Array.from({ length: 50_000 }, (_, at) => `f${at}`));
+  expect(L.length).toBeGreaterThan(5_000);
+  expect(L.length).toBeLessThan(20_000);
+  expect(L[0]).toEqual({ S: 'f0' });
+});
