@@ -35,14 +35,15 @@ class Branches:
         self._namespace = namespace
         self.run_id = run_id
         self.name = branch_of(run_id)
+        self._loader = spark._jvm.org.apache.iceberg.spark.Spark3Util
 
     def begin(self, files: RunFiles) -> None:
         """Starts the run: remembers where every `main` is, clears what dead runs left, and makes the branches."""
         if files.read("branches.json") is None:
-            main = {table: self._heads(table).get(MAIN) for table in PUBLISHED_TABLES}
+            main = {table: self._head(table, MAIN) for table in PUBLISHED_TABLES}
             files.write("branches.json", {"runId": self.run_id, "main": main})
         for table in PUBLISHED_TABLES:
-            for branch in self._heads(table):
+            for branch in list(self._iceberg(table).refs()):
                 # The lock is ours, so whoever made these has ended without publishing.
                 if branch.startswith(_PREFIX) and branch != self.name:
                     self._drop(table, branch)
@@ -50,15 +51,15 @@ class Branches:
 
     def ensure(self, table: str) -> None:
         """Makes the table's branch where there is none. One that a write makes by itself would start its totals at zero."""
-        if self.name not in self._heads(table):
+        if self._head(table, self.name) is None:
             self._spark.sql(f"ALTER TABLE {self._full(table)} CREATE BRANCH IF NOT EXISTS `{self.name}`")
 
     def reset(self, table: str) -> None:
         """Puts the run's version of a table back to the published one, so that a retry counts the same."""
-        heads = self._heads(table)
-        if heads.get(self.name) == heads.get(MAIN, -1):
+        main = self._head(table, MAIN)
+        if main is not None and main == self._head(table, self.name):
             return
-        if MAIN in heads:
+        if main is not None:
             self._spark.sql(f"ALTER TABLE {self._full(table)} CREATE OR REPLACE BRANCH `{self.name}`")
         else:
             self._drop(table, self.name)
@@ -78,12 +79,11 @@ class Branches:
 
     def published_rows(self, table: str) -> int:
         """How many rows the published version has, by its metadata."""
-        return int(self._summary(table, MAIN)["total-records"]) if MAIN in self._heads(table) else 0
+        return int(self._summary(table, MAIN).get("total-records", "0"))
 
     def is_untouched(self, table: str) -> bool:
         """Whether the run's version is the published one still."""
-        heads = self._heads(table)
-        return heads.get(self.name) == heads.get(MAIN)
+        return self._head(table, self.name) == self._head(table, MAIN)
 
     def append(self, rows: DataFrame, table: str, **options: str) -> None:
         """Adds rows to the run's version."""
@@ -152,8 +152,7 @@ class Branches:
             )
 
     def _is_done(self, table: str, started: int | None) -> bool:
-        heads = self._heads(table)
-        main, own = heads.get(MAIN), heads.get(self.name)
+        main, own = self._head(table, MAIN), self._head(table, self.name)
         if own is None:
             raise LakeUnusableError(f"{table} has no branch {self.name}: its step did not run; start a new run")
         if main == own or self._carries_run(table):
@@ -164,18 +163,20 @@ class Branches:
         return False
 
     def _carries_run(self, table: str) -> bool:
-        return MAIN in self._heads(table) and self._summary(table, MAIN).get(RUN_PROPERTY) == self.run_id
+        return self._summary(table, MAIN).get(RUN_PROPERTY) == self.run_id
 
-    def _heads(self, table: str) -> dict[str, int]:
-        """The snapshot of each branch, read from the table's metadata; the same as its metadata table `refs`, without a Spark job."""
-        refs = self._iceberg(table).refs()
-        return {name: refs[name].snapshotId() for name in refs if refs[name].isBranch()}
+    def _head(self, table: str, branch: str) -> int | None:
+        """The snapshot of a branch, read from the table's metadata, without a Spark job; None where there is no such branch."""
+        snapshot = self._iceberg(table).snapshot(branch)
+        return None if snapshot is None else snapshot.snapshotId()
 
     def _summary(self, table: str, branch: str) -> dict[str, str]:
-        return dict(self._iceberg(table).snapshot(branch).summary())
+        """What the snapshot of a branch says of itself; empty where there is no such branch."""
+        snapshot = self._iceberg(table).snapshot(branch)
+        return {} if snapshot is None else dict(snapshot.summary())
 
     def _iceberg(self, table: str) -> Any:  # noqa: ANN401 - Iceberg's own table object
-        found = self._spark._jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(self._spark._jsparkSession, self._full(table))
+        found = self._loader.loadIcebergTable(self._spark._jsparkSession, self._full(table))
         found.refresh()
         return found
 

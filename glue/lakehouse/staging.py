@@ -1,52 +1,36 @@
 """Stages a landing table: every valid record that ever landed, typed, once; with loads and rejects.
 
-Clean lines go through Spark's own functions (shapes.py says which are), all others through records.py. The driver holds a few
-numbers for each file, and nothing else of the data.
+The driver holds a few numbers for each file, and nothing else of the data.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
-from pyspark.sql import types as T  # noqa: N812
 
-from lakehouse import landing, storage
+from lakehouse import landing, parsing
 from lakehouse.contracts import LandingContract, landing_contract, table_contract
 from lakehouse.errors import LandingChangedError
 from lakehouse.landing import LandingFile
-from lakehouse.records import LONGEST_LINE, judge_line
-from lakehouse.shapes import Shape, common_shapes, shape_of
+from lakehouse.lines import Lines
+from lakehouse.rejects import Rejects
 
 if TYPE_CHECKING:
-    from pyspark import RDD
-    from pyspark.sql import Column, SparkSession
+    from pyspark.sql import SparkSession
 
     from lakehouse.branches import Branches
     from lakehouse.run_files import ManifestFile, RunFiles
 
-_TYPE: dict[str, T.DataType] = {
-    "text": T.StringType(),
-    "email": T.StringType(),
-    "integer": T.LongType(),
-    "time": T.LongType(),
-    "consent": T.LongType(),
-    "double": T.DoubleType(),
-}
 # Records of one day go to one task until they are more than this.
 _BYTES_PER_BUCKET = 512 * 1024 * 1024
-# Files that Spark's own reader does not read go to one task until they are more than this; opening one counts as so many bytes.
-_BYTES_PER_PACK = 32 * 1024 * 1024
-_BYTES_PER_FILE = 256 * 1024
+# A gzip file is read by one task, three times: above this it is what the job waits for.
+_SLOW_GZIP_BYTES = 64 * 1024 * 1024
 _DAY_MS = 86_400_000
 
 
@@ -86,6 +70,7 @@ class StageContext:
     run_files: RunFiles
     landing: str
     lake: str
+    log: Callable[[str, dict[str, Any]], None]
 
 
 def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) -> dict[str, Any]:
@@ -102,6 +87,7 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
     loads = []
     if fresh:
         looked = landing.look(fresh, contract, context.landing, context.lake)
+        _report_slow(context, table, looked)
         loads = _Staging(context, contract, looked, rows_before).run()
         landing.check_unchanged(fresh, context.landing, context.lake)
     return {
@@ -111,6 +97,13 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
         "rowsBefore": rows_before,
         "files": [load.as_metrics() for load in [*held.values(), *loads]],
     }
+
+
+def _report_slow(context: StageContext, table: str, files: list[LandingFile]) -> None:
+    for file in files:
+        if file.gzip and file.size >= _SLOW_GZIP_BYTES:
+            advice = "a gzip file is read by one task; land it in parts, or uncompressed"
+            context.log("slow_file", {"landingTable": table, "key": file.key, "bytes": file.size, "advice": advice})
 
 
 def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]) -> dict[tuple[str, str], Load]:
@@ -135,8 +128,7 @@ class _Staging:
         self._spark = context.spark
         self._contract = contract
         self._files = files
-        self._shapes = common_shapes((file.names for file in files), contract)
-        self._shape_of = [self._own_shape(file) for file in files]
+        self._lines = Lines(context.spark, contract, files)
         self._loads = [Load(file.key, file.version) for file in files]
         self._dirty: list[LandingFile] = []
         self._judged: DataFrame | None = None
@@ -146,9 +138,9 @@ class _Staging:
         self._reject_broken_gzip()
         self._count_clean()
         try:
-            valid = self._clean_records()
+            valid = parsing.clean_records(self._spark, self._contract, self._lines, self._with_clean_lines(), self._dirty)
             if self._dirty:
-                valid = valid.unionByName(self._judged_records(self._judge()))
+                valid = valid.unionByName(parsing.judged_records(self._judge()))
             self._stage(valid)
             self._keep_rejects()
             self._keep_loads()
@@ -157,72 +149,22 @@ class _Staging:
                 self._judged.unpersist()
         return self._loads
 
-    # Lines
-
-    def _own_shape(self, file: LandingFile) -> int:
-        shape = None if file.names is None else shape_of(file.names, self._contract)
-        return self._shapes.index(shape) if shape in self._shapes else 0
+    # What the lines are
 
     def _reject_broken_gzip(self) -> None:
-        packed = [(file, 0) for file in self._files if file.gzip]
-        if not packed:
-            return
-        for number in self._packed(packed, _broken_files).collect():
+        for number in self._lines.broken_gzip(self._files):
             load = self._loads[number]
             load.landed = load.rejected = 1
             load.reasons = {"broken_gzip": 1}
 
     def _readable(self) -> list[LandingFile]:
-        return [file for file in self._files if "broken_gzip" not in self._loads[file.number].reasons]
+        return [file for file in self._files if not self._is_broken(file)]
 
-    def _lines(self, files: list[LandingFile]) -> DataFrame:
-        """Lines of files: `file`, `shape`, `block` and `row` (for line numbers), `value` (text, not checked), `bytes`."""
-        native = [file for file in files if file.native]
-        other = [file for file in files if not file.native]
-        lines = [self._native_lines(native)] if native else []
-        if other:
-            lines.append(self._other_lines(other))
-        return lines[0] if len(lines) == 1 else lines[0].unionByName(lines[1])
+    def _is_broken(self, file: LandingFile) -> bool:
+        return "broken_gzip" in self._loads[file.number].reasons
 
-    def _native_lines(self, files: list[LandingFile]) -> DataFrame:
-        """Spark's own text reader splits large files and packs small ones. A lone carriage return is no line end."""
-        reader = self._spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
-        numbers = F.broadcast(
-            self._spark.createDataFrame(
-                [(file.place, file.number, self._shape_of[file.number]) for file in files], "place STRING, file INT, shape INT"
-            )
-        )
-        lines = reader.text([file.place for file in files]).select(
-            F.regexp_replace("_metadata.file_path", "^file:/+", "/").alias("place"),
-            F.col("_metadata.file_block_start").alias("block"),
-            F.monotonically_increasing_id().alias("row"),
-            "value",
-        )
-        return lines.join(numbers, "place").select("file", "shape", "block", "row", "value")
-
-    def _other_lines(self, files: list[LandingFile]) -> DataFrame:
-        shapes = [(file, self._shape_of[file.number]) for file in files]
-        rows = self._packed(shapes, _lines_of_files)
-        lines = self._spark.createDataFrame(rows, "file INT, shape INT, row BIGINT, value BINARY", verifySchema=False)
-        return lines.select("file", "shape", F.lit(-1).cast("bigint").alias("block"), "row", F.col("value").cast("string").alias("value"))
-
-    def _packed(self, files: list[tuple[LandingFile, int]], work: Callable[[Iterable[tuple[LandingFile, int]]], Iterator[Any]]) -> RDD[Any]:
-        """Work on files in Spark's Python workers, many small files in one task."""
-        packs: list[list[tuple[LandingFile, int]]] = [[]]
-        size = 0
-        for file, shape in files:
-            if size > _BYTES_PER_PACK:
-                packs.append([])
-                size = 0
-            packs[-1].append((file, shape))
-            size += file.size + _BYTES_PER_FILE
-        return self._spark.sparkContext.parallelize(packs, len(packs)).flatMap(work)
-
-    def _is_clean(self) -> Column:
-        clean = F.lit(False)
-        for number, shape in enumerate(self._shapes):
-            clean = F.when(F.col("shape") == number, F.col("value").rlike(shape.pattern)).otherwise(clean)
-        return clean
+    def _with_clean_lines(self) -> list[LandingFile]:
+        return [file for file in self._readable() if self._loads[file.number].landed > 0]
 
     def _count_clean(self) -> None:
         """Counts the clean lines of each file, and finds the files that have others."""
@@ -230,11 +172,11 @@ class _Staging:
         if not readable:
             return
         counted = (
-            self._lines(readable)
+            self._lines.of(readable)
             .groupBy("file")
             .agg(
                 F.count(F.lit(1)).alias("lines"),
-                F.count_if(self._is_clean()).alias("clean"),
+                F.count_if(self._lines.is_clean()).alias("clean"),
                 F.sum(F.octet_length("value") + 1).alias("bytes"),
             )
             .collect()
@@ -250,54 +192,15 @@ class _Staging:
             load = self._loads[file.number]
             load.landed = clean
             if clean > 0:
-                load.unknown_fields = list(self._shape(file).unknown_fields)
+                load.unknown_fields = list(self._lines.shape(file).unknown_fields)
             if lines > clean:
                 self._dirty.append(file)
 
-    def _shape(self, file: LandingFile) -> Shape:
-        return self._shapes[self._shape_of[file.number]]
-
-    # Records
-
-    def _clean_records(self) -> DataFrame:
-        """Clean lines as typed records with the number of their file."""
-        readable = [file for file in self._readable() if self._loads[file.number].landed > 0]
-        records: DataFrame | None = None
-        for number, shape in enumerate(self._shapes):
-            files = [file for file in readable if self._shape_of[file.number] == number]
-            if not files:
-                continue
-            found = self._records_of(files, shape)
-            records = found if records is None else records.unionByName(found)
-        return self._none() if records is None else records
-
-    def _records_of(self, files: list[LandingFile], shape: Shape) -> DataFrame:
-        rules = {column.name: column.rule for column in self._contract.columns}
-        schema = T.StructType([T.StructField(name, _TYPE[rules[column]]) for column, name in shape.spelling])
-        record = F.from_json("value", schema, {"mode": "PERMISSIVE"})
-        spelling = dict(shape.spelling)
-        values = [_clean_value(rules[name], F.col("record")[spelling[name]]).alias(name) for name in spelling]
-        lines = self._lines(files).where(F.col("value").rlike(shape.pattern))
-        return lines.select("file", record.alias("record")).select(*values, "file")
-
-    def _none(self) -> DataFrame:
-        fields = [T.StructField(column.name, _TYPE[column.rule]) for column in self._contract.columns]
-        return self._spark.createDataFrame([], T.StructType([*fields, T.StructField("file", T.IntegerType())]))
-
     def _judge(self) -> DataFrame:
-        """Every value of the lines that are not clean: a record, or a rejected one with its reason. Kept, for it is asked several times."""
-        lines = self._lines(self._dirty)
-        outcome = _judge_udf(self._contract)
-        limited = F.when(F.octet_length("value") <= LONGEST_LINE, F.col("value").cast("binary"))
-        judged = (
-            lines.where(~self._is_clean())
-            .select("file", "block", "row", F.explode(outcome(limited)).alias("outcome"))
-            .select("file", "block", "row", "outcome.*")
-            .persist(StorageLevel.MEMORY_AND_DISK)
-        )
-        self._judged = judged
-        self._count_judged(judged)
-        return judged
+        """What becomes of the lines that are not clean. Kept, for it is asked several times."""
+        self._judged = parsing.judged_values(self._contract, self._lines, self._dirty).persist(StorageLevel.MEMORY_AND_DISK)
+        self._count_judged(self._judged)
+        return self._judged
 
     def _count_judged(self, judged: DataFrame) -> None:
         names = F.array_distinct(F.flatten(F.collect_set("unknown_fields"))).alias("names")
@@ -309,10 +212,7 @@ class _Staging:
                 load.reasons[row["reason"]] = row["values"]
             load.unknown_fields += sorted(set(row["names"]) - set(load.unknown_fields))
 
-    def _judged_records(self, judged: DataFrame) -> DataFrame:
-        return judged.where(F.col("reason").isNull()).select("values.*", "file")
-
-    # Staging
+    # What is staged
 
     def _stage(self, valid: DataFrame) -> None:
         """Keeps each record once: that of the first file, unless it is staged already."""
@@ -378,73 +278,17 @@ class _Staging:
     # What is kept of a load
 
     def _keep_rejects(self) -> None:
-        broken = [self._rejected_file(file) for file in self._files if "broken_gzip" in self._loads[file.number].reasons]
-        columns = [column.name for column in table_contract("rejected").columns]
-        rejects = self._spark.createDataFrame(broken, self._spark.table("rejected").schema) if broken else None
-        if self._judged is not None and any(set(load.reasons) - {"broken_gzip"} for load in self._loads):
-            found = self._rejected_values(self._judged).select(*columns)
-            rejects = found if rejects is None else rejects.unionByName(found)
-        if rejects is None:
+        rejects = Rejects(self._spark, self._contract, self._context.run_files)
+        found = []
+        broken = [file for file in self._files if self._is_broken(file)]
+        if broken:
+            found.append(rejects.of_files(broken))
+        if self._judged is not None and any(self._loads[file.number].rejected > 0 for file in self._dirty):
+            found.append(rejects.of_values(self._judged, self._lines, self._dirty))
+        if not found:
             return
-        self._context.branches.append(rejects, "rejected")
-        self._write_rejects()
-
-    def _rejected_file(self, file: LandingFile) -> tuple[Any, ...]:
-        run_id = self._context.run_files.run_id
-        return (self._contract.table, file.key, file.version, 1, 1, "broken_gzip", None, "utf-8", "", run_id)
-
-    def _rejected_values(self, judged: DataFrame) -> DataFrame:
-        rejected = judged.where(F.col("reason").isNotNull())
-        blocks = F.broadcast(self._blocks())
-        files = F.broadcast(
-            self._spark.createDataFrame(
-                [(file.number, file.key, file.version) for file in self._files], "number INT, key STRING, version STRING"
-            )
-        )
-        here = (rejected["file"] == blocks["in_file"]) & (rejected["block"] == blocks["in_block"])
-        return (
-            rejected.join(blocks, here, "left")
-            .join(files, rejected["file"] == files["number"])
-            .select(
-                F.lit(self._contract.table).alias("landing_table"),
-                F.col("key").alias("file"),
-                "version",
-                F.when(F.col("block") == -1, F.col("row")).otherwise(F.col("row") + F.col("offset")).alias("line"),
-                F.col("position").cast("bigint").alias("position"),
-                "reason",
-                "field",
-                "encoding",
-                "record",
-                F.lit(self._context.run_files.run_id).alias("run_id"),
-            )
-        )
-
-    def _blocks(self) -> DataFrame:
-        """What turns a row of a block into a line number: rows are numbered through a block, and blocks follow each other.
-
-        The plan is the one that read the rejects; another one would number rows differently.
-        """
-        schema = "in_file INT, in_block BIGINT, offset BIGINT"
-        files = [file for file in self._dirty if file.native]
-        if not files:
-            return self._spark.createDataFrame([], schema)
-        blocks = self._native_lines(files).groupBy("file", "block").agg(F.min("row").alias("first"), F.count(F.lit(1)).alias("lines"))
-        before: dict[int, int] = defaultdict(int)
-        offsets = []
-        for row in sorted(blocks.collect(), key=lambda row: (row["file"], row["block"])):
-            offsets.append((row["file"], row["block"], before[row["file"]] - row["first"] + 1))
-            before[row["file"]] += row["lines"]
-        return self._spark.createDataFrame(offsets, schema)
-
-    def _write_rejects(self) -> None:
-        """Leaves the rejects of the run as JSON lines, as on one machine: they tell what happened where the run is not published."""
-        run_files = self._context.run_files
-        own = (F.col("run_id") == run_files.run_id) & (F.col("landing_table") == self._contract.table)
-        rows = self._spark.table("rejected").where(own).toLocalIterator()
-        lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in rows)
-        name = f"{self._contract.table}.ndjson"
-        scratch = os.path.join(tempfile.gettempdir(), f"{run_files.run_id}-{os.getpid()}-{name}")
-        storage.write_lines(storage.join(run_files.folder, "rejects", name), lines, scratch)
+        self._context.branches.append(found[0] if len(found) == 1 else found[0].unionByName(found[1]), "rejected")
+        rejects.leave()
 
     def _keep_loads(self) -> None:
         run_id = self._context.run_files.run_id
@@ -453,53 +297,3 @@ class _Staging:
             for load in self._loads
         ]
         self._context.branches.append(self._spark.createDataFrame(rows, self._spark.table("loads").schema).coalesce(1), "loads")
-
-
-def _clean_value(rule: str, field: Column) -> Column:
-    """From a field of a clean line to the column's value."""
-    match rule:
-        case "email":
-            return F.lower(field)  # in a clean line it is ASCII, where lower() is A–Z to a–z
-        case "consent":
-            return F.when(field != 0, field)
-        case "double":
-            return field + F.lit(0.0)  # -0 becomes 0
-        case _:
-            return field
-
-
-def _judge_udf(contract: LandingContract) -> Any:  # noqa: ANN401 - a Spark user-defined function
-    values = T.StructType([T.StructField(column.name, _TYPE[column.rule]) for column in contract.columns])
-    outcome = T.StructType(
-        [
-            T.StructField("position", T.IntegerType()),
-            T.StructField("reason", T.StringType()),
-            T.StructField("field", T.StringType()),
-            T.StructField("encoding", T.StringType()),
-            T.StructField("record", T.StringType()),
-            T.StructField("values", values),
-            T.StructField("unknown_fields", T.ArrayType(T.StringType())),
-        ]
-    )
-
-    def judge(line: bytearray | None) -> list[tuple[Any, ...]]:
-        if line is None:
-            return [(1, "line_too_long", None, "utf-8", "", None, [])]
-        return [
-            (found.position, found.reason, found.field, found.encoding, found.record, found.values or None, list(found.unknown_fields))
-            for found in judge_line(bytes(line), contract)
-        ]
-
-    return F.udf(judge, T.ArrayType(outcome))
-
-
-def _broken_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[int]:
-    for file, _ in files:
-        if not landing.is_whole_gzip(file.place):
-            yield file.number
-
-
-def _lines_of_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[tuple[int, int, int, bytearray]]:
-    for file, shape in files:
-        for line, text in landing.lines_of(file):
-            yield file.number, shape, line, bytearray(text)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lakehouse import counts, lock, models, staging
+from lakehouse import counts, lock, models, staging, upkeep
 from lakehouse.branches import Branches
 from lakehouse.contracts import LAST_TABLE, MODEL_TABLES, landing_contract, table_contract
 from lakehouse.run_files import Manifest, RunFiles
@@ -47,7 +47,7 @@ def run(spark: SparkSession, job: Job, log: Callable[[str, dict[str, Any]], None
     branches = Branches(spark, job.namespace, job.run_id)
     files = RunFiles(job.lake, job.run_id)
     if job.step == PUBLISH:
-        _publish(job, branches, files, log)
+        _publish(spark, job, branches, files, log)
         return
     branches.enter()
     try:
@@ -65,7 +65,7 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
         branches.begin(files)
     _put_back(spark, branches, job, contract.stages)
 
-    staged = _stage(spark, job, branches, files, manifest, contract.stages)
+    staged = _stage(staging.StageContext(spark, branches, files, job.landing, job.lake, log), manifest, contract.stages)
     if staged is not None:
         log("table_staged", {"landingTable": contract.stages, "files": len(staged["files"]), "rows": staged["rows"]})
     models.create_views(spark, manifest)
@@ -107,16 +107,11 @@ def _put_back(spark: SparkSession, branches: Branches, job: Job, landing_table: 
             spark.sql(f"DELETE FROM {table} WHERE {own}")
 
 
-def _stage(
-    spark: SparkSession, job: Job, branches: Branches, files: RunFiles, manifest: Manifest, landing_table: str | None
-) -> dict[str, Any] | None:
-    if landing_table is None:
-        return None
-    context = staging.StageContext(spark, branches, files, job.landing, job.lake)
-    return staging.stage(context, landing_table, manifest.files)
+def _stage(context: staging.StageContext, manifest: Manifest, landing_table: str | None) -> dict[str, Any] | None:
+    return None if landing_table is None else staging.stage(context, landing_table, manifest.files)
 
 
-def _publish(job: Job, branches: Branches, files: RunFiles, log: Callable[[str, dict[str, Any]], None]) -> None:
+def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, log: Callable[[str, dict[str, Any]], None]) -> None:
     moved = branches.publish(
         files,
         mark=lambda: job.lock.mark_publishing(job.run_id, job.fence),
@@ -125,7 +120,11 @@ def _publish(job: Job, branches: Branches, files: RunFiles, log: Callable[[str, 
     log("run_published", {"tables": len(moved)})
     branches.clean_up()
     people = files.read(f"metrics/{MODEL_TABLES[0]}.json")
-    branches.expire(datetime.now(UTC), job.snapshots_kept, forget=people is not None and people["rowsExcepted"] > 0)
+    now = datetime.now(UTC)
+    branches.expire(now, job.snapshots_kept, forget=people is not None and people["rowsExcepted"] > 0)
+    orphans = upkeep.remove_orphans(spark, job.namespace, job.lake, now)
+    if orphans is not None:
+        log("orphans_removed", {"files": orphans})
 
 
 def _still_held(job: Job) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def spark(warehouse: Path) -> Iterator[SparkSession]:
     found.stop()
 
 
-@pytest.fixture
+@contextmanager
 def as_in_a_job(spark: SparkSession) -> Iterator[None]:
     """Lets Spark compile and adapt its plans, as it does in a job."""
     for name, value in AS_IN_A_JOB.items():

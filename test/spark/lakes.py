@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ class Lake:
     claimed: set[tuple[str, str]] = field(default_factory=set)
     previous: str | None = None
     landing_folder: Path | None = None
+    # What the jobs have logged.
+    logged: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     @property
     def landing(self) -> Path:
@@ -83,7 +86,7 @@ class Lake:
 
     def step(self, step: str, run_id: str, **changed: Any) -> None:  # noqa: ANN401
         """Runs one job."""
-        steps.run(self.spark, replace(self.job(step, run_id), **changed), lambda event, fields: None)
+        steps.run(self.spark, replace(self.job(step, run_id), **changed), lambda event, fields: self.logged.append((event, fields)))
 
     def build(self, run_id: str) -> None:
         """All jobs before Publish."""
@@ -105,6 +108,11 @@ class Lake:
         path = self.folder / "runs" / run_id / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value))
+
+    def refresh(self) -> None:
+        """Lets the session's catalog forget what it knows of tables that were changed without it."""
+        for table in PUBLISHED_TABLES:
+            self.spark.sql(f"refresh table {self.full(table)}")
 
     def full(self, table: str) -> str:
         return f"lake.{self.namespace}.{table}"
@@ -138,6 +146,26 @@ def _value(kind: str, value: Any) -> Any:  # noqa: ANN401
             return int(value)
         case _:
             return str(value)
+
+
+class Snapshot:
+    """A copy of a lake's folders: a test may do what it likes to the lake, and the next one finds it as it was."""
+
+    def __init__(self, lake: Lake, place: Path) -> None:
+        self._lake = lake
+        self._place = place
+        warehouse = Path(str(lake.spark.conf.get("spark.sql.catalog.lake.warehouse"))) / lake.namespace
+        self._folders = {"lake": lake.folder, "tables": warehouse}
+        for name, folder in self._folders.items():
+            shutil.copytree(folder, place / name)
+
+    def restore(self) -> Lake:
+        """The lake as it was."""
+        for name, folder in self._folders.items():
+            shutil.rmtree(folder)
+            shutil.copytree(self._place / name, folder)
+        self._lake.refresh()
+        return replace(self._lake, claimed=set(self._lake.claimed), logged=[])
 
 
 def new_lake(spark: SparkSession, folder: Path, **options: Any) -> Lake:  # noqa: ANN401

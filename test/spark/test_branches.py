@@ -12,8 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+import job
 import pytest
-from lakehouse import landing, lock, models, steps, tables
+from lakehouse import landing, lock, models, session, steps, tables, upkeep
 from lakehouse.branches import Branches, branch_of
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
@@ -21,7 +22,7 @@ from lakehouse.errors import LakeUnusableError, LandingChangedError, LockLostErr
 from lakehouse.run_files import RunFiles
 from pyspark.sql import SparkSession
 
-from lakes import Lake, new_lake
+from lakes import Lake, Snapshot, new_lake
 from people import AT, DAY, customer, lines, walk
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -32,12 +33,34 @@ def land(lake: Lake, files: dict[str, str]) -> None:
         lake.land(key, content)
 
 
-@pytest.fixture
-def walked(lake: Lake) -> Lake:
-    """A lake in which two people have walked, published by run-1."""
+@pytest.fixture(scope="module")
+def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    folder = tmp_path_factory.mktemp("walked")
+    lake = new_lake(spark, folder / "lake")
     land(lake, walk("ann@x.org", "ben@x.org"))
+    land(lake, walk("eve@x.org", at=AT + 5 * DAY))
     lake.run()
-    return lake
+    return Snapshot(lake, folder / "copy")
+
+
+@pytest.fixture(scope="module")
+def waiting(published: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    lake = published.restore()
+    land(lake, walk("cem@x.org", at=AT + DAY))
+    lake.build(lake.plan())
+    return Snapshot(lake, tmp_path_factory.mktemp("built") / "copy")
+
+
+@pytest.fixture
+def walked(published: Snapshot) -> Lake:
+    """A lake in which three people have walked, one of them alone on her day; published by run-1."""
+    return published.restore()
+
+
+@pytest.fixture
+def built(waiting: Snapshot) -> Lake:
+    """The same lake, and run-2, with one person more, is built and not published."""
+    return waiting.restore()
 
 
 def branches_of(lake: Lake, table: str) -> set[str]:
@@ -65,7 +88,7 @@ def test_a_reader_sees_a_run_when_it_is_published_and_not_before(walked: Lake) -
         assert walked.dump() == before
     walked.step(steps.PUBLISH, run_id)
     counts = walked.counts()
-    assert {table: counts[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 3)
+    assert {table: counts[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
     # The gate counts rows on the branch; the report reads the totals from the metadata of main.
     assert totals(walked) == counts == walked.read(run_id, "metrics/audits.json")["counts"]
     for table in PUBLISHED_TABLES:
@@ -100,15 +123,12 @@ def test_a_run_that_fails_leaves_main_as_it_was_and_the_next_run_is_right(walked
     monkeypatch.undo()
     assert walked.dump() == before
     walked.run(claim)
-    assert {table: walked.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 3)
+    assert {table: walked.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
     assert branch_of(run_id) not in branches_of(walked, "accelerometer_staging")
 
 
-def test_publish_that_breaks_off_is_repeated_to_the_same_end(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    land(walked, walk("cem@x.org", at=AT + DAY))
-    run_id = walked.plan()
-    walked.build(run_id)
-    before, real = walked.dump(), lock.check
+def test_publish_that_breaks_off_is_repeated_to_the_same_end(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id, before, real = "run-2", built.dump(), lock.check
     for crash in (0, 1, 4, 3):  # so many more tables are published before it breaks off again
         calls: list[int] = []
 
@@ -120,37 +140,34 @@ def test_publish_that_breaks_off_is_repeated_to_the_same_end(walked: Lake, monke
 
         monkeypatch.setattr(lock, "check", check)
         with pytest.raises(KeyboardInterrupt):
-            walked.step(steps.PUBLISH, run_id)
+            built.step(steps.PUBLISH, run_id)
         monkeypatch.undo()
-        assert lock.FileLock(str(walked.folder)).read() == lock.Held(run_id, 2, True)
-        assert walked.counts()["machine_learning_curated"] == 2
-    own = Branches(walked.spark, walked.namespace, run_id)
+        assert lock.FileLock(str(built.folder)).read() == lock.Held(run_id, 2, True)
+        assert built.counts()["machine_learning_curated"] == 3
+    own = Branches(built.spark, built.namespace, run_id)
     assert [table for table in PUBLISHED_TABLES if not own._carries_run(table)] == ["rejected", "machine_learning_curated"]
-    assert walked.dump(["machine_learning_curated"])["machine_learning_curated"] == before["machine_learning_curated"]
-    walked.step(steps.PUBLISH, run_id)
-    assert {table: walked.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 3)
-    walked.step(steps.PUBLISH, run_id)  # and once more, which changes nothing
-    assert totals(walked) == walked.counts()
+    assert built.dump(["machine_learning_curated"])["machine_learning_curated"] == before["machine_learning_curated"]
+    built.step(steps.PUBLISH, run_id)
+    assert {table: built.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
+    built.step(steps.PUBLISH, run_id)  # and once more, which changes nothing
+    assert totals(built) == built.counts()
+    built.previous = run_id
+    land(built, walk("dan@x.org", at=AT + 2 * DAY))
+    built.run()
+    assert {table: built.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 5)
 
 
-def test_a_job_that_outlived_its_run_can_not_write_or_publish(walked: Lake) -> None:
-    before = walked.dump()
-    land(walked, walk("cem@x.org", at=AT + DAY))
-    claim = walked.pending()
-    old = walked.plan(claim)
-    walked.build(old)
-    walked.take_lock("run-9", 9)
+def test_a_job_that_outlived_its_run_can_not_write_or_publish(built: Lake) -> None:
+    before = built.dump()
+    built.take_lock("run-9", 9)
     for step in (*MODEL_TABLES, steps.PUBLISH):
-        with pytest.raises(LockLostError, match=f"{old} .fence 2. does not hold the run lock: it is with run-9 .fence 9."):
-            walked.step(step, old, fence=2)
-    assert walked.dump() == before
+        with pytest.raises(LockLostError, match=r"run-2 .fence 2. does not hold the run lock: it is with run-9 .fence 9."):
+            built.step(step, "run-2", fence=2)
+    assert built.dump() == before
 
 
-def test_the_lock_is_asked_for_before_each_table_is_published(walked: Lake) -> None:
-    land(walked, walk("cem@x.org", at=AT + DAY))
-    run_id = walked.plan()
-    walked.build(run_id)
-    own = Branches(walked.spark, walked.namespace, run_id)
+def test_the_lock_is_asked_for_before_each_table_is_published(built: Lake) -> None:
+    own = Branches(built.spark, built.namespace, "run-2")
     left = [1, 1, 1]
 
     def check() -> None:
@@ -159,27 +176,22 @@ def test_the_lock_is_asked_for_before_each_table_is_published(walked: Lake) -> N
         left.pop()
 
     with pytest.raises(LockLostError):
-        own.publish(RunFiles(str(walked.folder), run_id), mark=lambda: None, check=check)
+        own.publish(RunFiles(str(built.folder), "run-2"), mark=lambda: None, check=check)
     assert [table for table in PUBLISHED_TABLES if own._carries_run(table)] == list(PUBLISHED_TABLES[:3])
 
 
-def test_publish_refuses_a_main_that_is_not_where_the_run_started(walked: Lake) -> None:
-    land(walked, walk("cem@x.org", at=AT + DAY))
-    run_id = walked.plan()
-    walked.build(run_id)
-    walked.spark.sql(f"insert into {walked.full('customers_curated')} select * from {walked.full('customers_curated')}")
-    before = walked.dump()
+def test_publish_refuses_a_main_that_is_not_where_the_run_started(built: Lake) -> None:
+    built.spark.sql(f"insert into {built.full('customers_curated')} select * from {built.full('customers_curated')}")
+    before = built.dump()
     with pytest.raises(LakeUnusableError, match="customers_curated was changed since run-2 started"):
-        walked.step(steps.PUBLISH, run_id)
-    assert walked.dump() == before
-    held = lock.FileLock(str(walked.folder)).read()
+        built.step(steps.PUBLISH, "run-2")
+    assert built.dump() == before
+    held = lock.FileLock(str(built.folder)).read()
     assert held is not None
     assert not held.publishing
 
 
 def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(walked: Lake) -> None:
-    land(walked, walk("eve@x.org", at=AT + 5 * DAY))
-    walked.run()
     walked.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "dynamic")  # must not matter
     walked.land("customer_landing/withdrawn.json", lines(customer("eve@x.org", shares=None, updated=AT)))
     run_id = walked.run()
@@ -196,8 +208,32 @@ def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(walk
         assert {path.name for path in folder.rglob("*.parquet")} == live
 
 
+def test_orphans_are_removed_from_time_to_time(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only files that no snapshot knows, and only old ones; a job that is killed leaves such."""
+    tables_ = Path(str(walked.spark.conf.get("spark.sql.catalog.lake.warehouse"))) / walked.namespace
+    state = walked.folder / "warehouse/upkeep.json"
+    first = json.loads(state.read_text())["orphansRemovedAt"]
+    orphan, young = (tables_ / "accelerometer_trusted/data/reading_date=2022-06-18" / name for name in ("orphan.parquet", "young.parquet"))
+    for path in (orphan, young):
+        path.write_bytes(b"left")
+    for path in tables_.rglob("*"):  # all of the lake is old, but for one file
+        if path != young:
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+    before = walked.dump()
+    walked.step(steps.PUBLISH, "run-1")
+    assert orphan.exists()
+    assert json.loads(state.read_text())["orphansRemovedAt"] == first
+    state.write_text(json.dumps({"orphansRemovedAt": "2022-01-01T00:00:00+00:00"}))
+    monkeypatch.setattr(upkeep, "PUBLISHED_TABLES", ("accelerometer_trusted", "loads"))  # each table takes its time
+    walked.step(steps.PUBLISH, "run-1")
+    assert ("orphans_removed", {"files": 1}) in walked.logged
+    assert (orphan.exists(), young.exists()) == (False, True)
+    assert json.loads(state.read_text())["orphansRemovedAt"] > first
+    assert walked.dump() == before
+
+
 def test_everybody_withdraws(walked: Lake) -> None:
-    gone = [customer(email, shares=None, updated=AT) for email in ("ann@x.org", "ben@x.org")]
+    gone = [customer(email, shares=None, updated=AT) for email in ("ann@x.org", "ben@x.org", "eve@x.org")]
     walked.land("customer_landing/withdrawn.json", lines(*gone))
     run_id = walked.run()
     assert {table: walked.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 0)
@@ -255,8 +291,8 @@ def test_a_file_version_that_the_lake_holds_is_not_read_again(walked: Lake) -> N
     before = walked.dump()
     run_id = walked.run(claim)
     assert walked.dump() == before
-    [load] = walked.read(run_id, "metrics/customer_trusted.json")["staging"]["files"]
-    assert (load["landed"], load["staged"], load["duplicate"]) == (2, 2, 0)
+    loads = walked.read(run_id, "metrics/customer_trusted.json")["staging"]["files"]
+    assert sorted((load["landed"], load["staged"], load["duplicate"]) for load in loads) == [(1, 1, 0), (2, 2, 0)]
 
 
 def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,20 +360,21 @@ def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> N
     land(shared, walk("cem@x.org", at=AT + DAY))
     run_id = shared.plan()
     shared.step("customer_trusted", run_id)
-    job = start_job(shared, "accelerometer_trusted", run_id)
+    killed = start_job(shared, "accelerometer_trusted", run_id)
     warehouse = Path(shared.spark.conf.get("spark.sql.catalog.lake.warehouse")) / shared.namespace
     written = len(list((warehouse / "accelerometer_staging/metadata").glob("*.json")))
     until = time.monotonic() + 120
     while len(list((warehouse / "accelerometer_staging/metadata").glob("*.json"))) == written and time.monotonic() < until:
-        assert job.poll() is None, job.stdout.read() if job.stdout else ""
+        assert killed.poll() is None, killed.stdout.read() if killed.stdout else ""
         time.sleep(0.02)
-    os.killpg(job.pid, signal.SIGKILL)
-    job.wait()
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
     assert shared.dump() == before
     again = start_job(shared, "accelerometer_trusted", run_id)
     output, _ = again.communicate(timeout=240)
     assert again.returncode == 0, output
-    assert [json.loads(line)["event"] for line in output.splitlines() if line.startswith("{")] == ["table_staged", "table_built"]
+    assert [json.loads(line)["event"] for line in output.splitlines()[-2:]] == ["table_staged", "table_built"]
+    shared.refresh()
     for step in MODEL_TABLES[2:]:
         shared.step(step, run_id)
     shared.step(steps.PUBLISH, run_id)
@@ -345,14 +382,14 @@ def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> N
     assert totals(shared) == shared.counts()
 
 
-def test_a_job_that_fails_ends_with_its_reason(shared: Lake) -> None:
-    shared.plan([])
-    shared.take_lock("run-8", 8)
-    job = start_job(shared, "customer_trusted", "run-1")
-    output, _ = job.communicate(timeout=120)
-    assert job.returncode == 1
+def test_a_job_that_fails_ends_with_its_reason(walked: Lake, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(session, "start", lambda lake: walked.spark)
+    monkeypatch.setattr(type(walked.spark), "stop", lambda _: None)
+    arguments = {"step": "customer_trusted", "run_id": "run-8", "fence": "8", "lake": str(walked.folder), "landing": str(walked.landing)}
+    assert job.main([f"--{name}={value}" for name, value in arguments.items()]) == 1
     assert (
-        output.splitlines()[-1] == "LockLostError: run-1 (fence 1) does not hold the run lock: it is with run-8 (fence 8); start a new run"
+        capfd.readouterr().err.splitlines()[-1]
+        == "LockLostError: run-8 (fence 8) does not hold the run lock: it is with run-1 (fence 1); start a new run"
     )
 
 

@@ -82,7 +82,8 @@ class Bench:
             for table in TABLES:
                 branches.ensure(table)
                 branches.reset(table)
-            context = StageContext(self.spark, branches, RunFiles(str(self.folder), run_id), str(self.folder), str(self.folder))
+            run_files = RunFiles(str(self.folder), run_id)
+            context = StageContext(self.spark, branches, run_files, str(self.folder), str(self.folder), lambda event, fields: None)
             for table in sorted({file.table for file in claim}):
                 stage(context, table, claim)
             return {table: [row.asDict() for row in self.spark.table(table).collect()] for table in TABLES}

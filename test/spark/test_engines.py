@@ -13,6 +13,7 @@ import pytest
 from lakehouse.contracts import MODEL_TABLES
 
 import duckdb
+from conftest import as_in_a_job
 from lakes import Lake
 from people import AT, DAY, customer, lines, motion, reading
 
@@ -50,11 +51,11 @@ def comparable(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-@pytest.mark.usefixtures("as_in_a_job")
 def test_reference_data_under_each_policy(lake: Lake, reference_data: Path) -> None:
     for table in ("customer", "accelerometer", "step_trainer"):
         shutil.copytree(reference_data / table / "landing", lake.landing / f"{table}_landing")
-    run_both(lake)
+    with as_in_a_job(lake.spark):
+        run_both(lake)
     counts = lake.counts()
     assert [counts[table] for table in MODEL_TABLES] == [482, 40_981, 482, 14_460, 40_981]
     assert lake.read("run-1", "metrics/audits.json")["identity"] == {"sameTime": 43_681, "samePerson": 40_981, "otherPerson": 2_700}
@@ -68,40 +69,58 @@ def test_reference_data_under_each_policy(lake: Lake, reference_data: Path) -> N
 
 
 @pytest.mark.parametrize("policies", [PERSON_AND_TIME, SAME_TIME, SINCE_CONSENT], ids=["person-and-time", "time", "consent-date"])
-def test_generated_data(make_lake: Callable[..., Lake], seed: int, policies: dict[str, str]) -> None:
+def test_three_runs_with_withdrawals_and_agreements(make_lake: Callable[..., Lake], seed: int, policies: dict[str, str]) -> None:
+    """People come, agree, withdraw, change devices and send what was there before; each run changes both lakes alike.
+
+    Generated data come along: clean in the first run, and once with every defect in the second.
+    """
     lake = make_lake(policies=policies)
-    duckdb.generate(lake.landing, customers=60, seed=seed, dirty=False)
-    run_both(lake)
-
-
-def test_dirty_data(lake: Lake, seed: int) -> None:
-    expected = duckdb.generate(lake.landing, customers=200, seed=seed, dirty=True)
-    run_both(lake)
-    loads = lake.read("run-1", "metrics/audits.json")["loads"]
-    assert {table: load["landed"] for table, load in loads.items()} == expected["records"]
-    assert {table: load["rejected"] for table, load in loads.items()} == expected["rejected"]
-    assert {table: load["duplicate"] for table, load in loads.items()} == expected["duplicates"]
-
-
-def test_three_runs_with_withdrawals_and_agreements(lake: Lake, seed: int) -> None:
-    """People come, agree, withdraw, change devices and send what was there before; each run changes both lakes alike."""
+    duckdb.generate(lake.landing, customers=40, seed=seed, dirty=False)
     draw = random.Random(seed)
+    land_a_round(lake, draw, 0)
+    run_both(lake)
+    expected = land_dirty(lake, seed + 1) if policies == PERSON_AND_TIME else None
+    land_a_round(lake, draw, 1)
+    run_both(lake)
+    if expected is not None:
+        assert dirty_loads(lake) == {name: expected[name] for name in ("records", "rejected", "duplicates")}
+    land_a_round(lake, draw, 2)
+    run_both(lake)
+
+
+def land_dirty(lake: Lake, seed: int) -> dict[str, Any]:
+    """Generated files with every defect; returns what the generator says of them."""
+    expected = duckdb.generate(lake.folder / "dirty", customers=100, seed=seed, dirty=True)
+    for path in (path for path in (lake.folder / "dirty").rglob("*") if path.is_file()):
+        lake.land(f"{path.parent.name}/dirty-{path.name}", path.read_bytes())
+    return expected
+
+
+def land_a_round(lake: Lake, draw: random.Random, number: int) -> None:
+    """What 25 of 40 people say of themselves, and what some of them and some of their devices send."""
     people = [f"p{number}@x.org" for number in range(40)]
-    for round_ in range(3):
-        records = [
-            customer(
-                email,
-                shares=draw.choice([None, AT - DAY, AT, AT + DAY]),
-                serial=draw.choice([None, None, None, "shared-1", "shared-2", f"device-{draw.randrange(50)}"]),
-                updated=AT + draw.randrange(3) * DAY,
-            )
-            for email in draw.sample(people, 25)
-        ]
-        lake.land(f"customer_landing/{round_}.json", lines(*records))
-        times = [AT + draw.randrange(-3, 4) * DAY + draw.randrange(5) for _ in range(60)]
-        lake.land(
-            f"accelerometer_landing/{round_}.json", lines(*(motion(draw.choice(people), at, draw.choice([0.5, -1.0])) for at in times))
+    records = [
+        customer(
+            email,
+            shares=draw.choice([None, AT - DAY, AT, AT + DAY]),
+            serial=draw.choice([None, None, None, "shared-1", "shared-2", f"device-{draw.randrange(50)}"]),
+            updated=AT + draw.randrange(3) * DAY,
         )
-        devices = [f"device-of-{email}" for email in people] + ["shared-1", "shared-2", *(f"device-{number}" for number in range(50))]
-        lake.land(f"step_trainer_landing/{round_}.json", lines(*(reading(draw.choice(devices), at, draw.randrange(3)) for at in times)))
-        run_both(lake)
+        for email in draw.sample(people, 25)
+    ]
+    lake.land(f"customer_landing/round-{number}.json", lines(*records))
+    times = [AT + draw.randrange(-3, 4) * DAY + draw.randrange(5) for _ in range(60)]
+    motions = [motion(draw.choice(people), at, draw.choice([0.5, -1.0])) for at in times]
+    lake.land(f"accelerometer_landing/round-{number}.json", lines(*motions))
+    devices = [f"device-of-{email}" for email in people] + ["shared-1", "shared-2", *(f"device-{number}" for number in range(50))]
+    lake.land(f"step_trainer_landing/round-{number}.json", lines(*(reading(draw.choice(devices), at, draw.randrange(3)) for at in times)))
+
+
+def dirty_loads(lake: Lake) -> dict[str, dict[str, int]]:
+    """What became of the generated dirty files, as the generator counts it."""
+    found: dict[str, dict[str, int]] = {"records": {}, "rejected": {}, "duplicates": {}}
+    for row in lake.rows("loads"):
+        if "/dirty-" in row["file"]:
+            for name, column in (("records", "landed"), ("rejected", "rejected"), ("duplicates", "duplicate")):
+                found[name][row["landing_table"]] = found[name].get(row["landing_table"], 0) + row[column]
+    return found

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import random
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lakehouse import landing, shapes
+from lakehouse import landing, shapes, staging
 from lakehouse.bundle import bundle
-from lakehouse.contracts import landing_contract
+from lakehouse.contracts import MODEL_TABLES, landing_contract
 from lakehouse.run_files import ManifestFile
 from pyspark.sql import SparkSession
 
@@ -78,6 +81,25 @@ def test_how_a_file_is_read(tmp_path: Path) -> None:
     assert {name for name, found in native.items() if found} == {"a.json", "a", "a=1.json"}
 
 
+def test_names_that_spark_reads_natively_are_read(lake: Lake) -> None:
+    for name in ("a+b.json", "date=2022~1/a.b-c_d.json", "UPPER"):
+        lake.land(f"customer_landing/{name}", lines(customer(f"{name.lower().replace('/', '-')}@x.org")))
+    run_id = lake.plan()
+    lake.step("customer_trusted", run_id)
+    assert lake.read(run_id, "metrics/customer_trusted.json")["rows"] == 3
+
+
+def test_a_large_gzip_file_is_reported_as_slow(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_SLOW_GZIP_BYTES", 200)
+    lake.land("customer_landing/large.json", gzip.compress(lines(*(customer(f"{random.random()}@x.org") for _ in range(99))).encode()))
+    lake.land("customer_landing/small.json", gzip.compress(lines(customer("ann@x.org")).encode(), mtime=0))
+    lake.land("customer_landing/plain.json", lines(*(customer(f"{number}@x.org") for number in range(99))))
+    lake.step("customer_trusted", lake.plan())
+    [slow] = [fields for event, fields in lake.logged if event == "slow_file"]
+    assert (slow["landingTable"], slow["key"]) == ("customer_landing", "customer_landing/large.json")
+    assert "land it in parts" in slow["advice"]
+
+
 def test_fields_in_another_order_and_unknown_ones_are_clean_all_the_same() -> None:
     contract = landing_contract("accelerometer_landing")
     shape = shapes.shape_of(("Z", "y", "x", "firmware", "timeStamp", "USER"), contract)
@@ -103,6 +125,34 @@ def test_the_bundle(tmp_path: Path) -> None:
     assert bundle(copy) == (name, content)
     (copy / "models/customer_trusted.sql").write_text("select 1")
     assert bundle(copy)[0] != name
+
+
+def test_what_the_driver_is_sent_does_not_grow_with_the_data(make_lake: Callable[..., Lake]) -> None:
+    """All that tasks return to the driver, over a run's first two jobs: the same for fifty times as many readings."""
+
+    def sent(readings: int) -> int:
+        lake = make_lake()
+        lake.land("customer_landing/file.json", lines(customer("ann@x.org")))
+        day = "".join(lines(motion("ann@x.org", AT + number)) for number in range(readings))
+        lake.land("accelerometer_landing/file.json", day + "oops\n" + day[: len(day) // 2])
+        run_id = lake.plan()
+        before = result_bytes(lake.spark)
+        for step in MODEL_TABLES[:2]:
+            lake.step(step, run_id)
+        [load] = lake.read(run_id, "metrics/accelerometer_trusted.json")["staging"]["files"]
+        assert load["staged"] == readings
+        return result_bytes(lake.spark) - before
+
+    small, large = sent(1_000), sent(50_000)
+    assert large < 1.25 * small, f"{small} bytes for 1,000 readings, {large} for 50,000"
+
+
+def result_bytes(spark: SparkSession) -> int:
+    """Bytes of the results of all tasks that have ended."""
+    gateway = spark._sc._gateway
+    none = spark._jvm.java.util.ArrayList()
+    stages = spark._jsc.sc().statusStore().stageList(none, False, False, gateway.new_array(gateway.jvm.double, 0), none)
+    return sum(stages.apply(at).resultSize() for at in range(stages.size()))
 
 
 @pytest.mark.skipif("STEDI_SPARK_LARGE" not in os.environ, reason="STEDI_SPARK_LARGE is not set: 1 GB takes minutes")

@@ -1,0 +1,108 @@
+"""From claimed files to lines: a DataFrame with the file, a place in it, and the text of each line.
+
+Spark's own text reader does what it can do; gzip files and names that it would take for something else are read in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
+from lakehouse import landing
+from lakehouse.landing import LandingFile
+from lakehouse.shapes import Shape, common_shapes, shape_of
+
+if TYPE_CHECKING:
+    from pyspark import RDD
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+    from lakehouse.contracts import LandingContract
+
+# Files that Spark's own reader does not read go to one task until they are more than this; opening one counts as so many bytes.
+_BYTES_PER_PACK = 32 * 1024 * 1024
+_BYTES_PER_FILE = 256 * 1024
+
+
+class Lines:
+    """The lines of one landing table's files, and which of them are clean."""
+
+    def __init__(self, spark: SparkSession, contract: LandingContract, files: list[LandingFile]) -> None:
+        self._spark = spark
+        self.shapes = common_shapes((file.names for file in files), contract)
+        self._number_of = {file.number: self._own_shape(file, contract) for file in files}
+
+    def _own_shape(self, file: LandingFile, contract: LandingContract) -> int:
+        shape = None if file.names is None else shape_of(file.names, contract)
+        return self.shapes.index(shape) if shape in self.shapes else 0
+
+    def shape(self, file: LandingFile) -> Shape:
+        """The shape that a file's clean lines have."""
+        return self.shapes[self._number_of[file.number]]
+
+    def is_clean(self) -> Column:
+        """Whether a line has the shape of its file."""
+        clean = F.lit(False)
+        for number, shape in enumerate(self.shapes):
+            clean = F.when(F.col("shape") == number, F.col("value").rlike(shape.pattern)).otherwise(clean)
+        return clean
+
+    def of(self, files: list[LandingFile]) -> DataFrame:
+        """Lines of files: `file`, `shape`, `block` and `row` (for line numbers), `value` (text, not checked)."""
+        native = [file for file in files if file.native]
+        other = [file for file in files if not file.native]
+        lines = [self.native(native)] if native else []
+        if other:
+            lines.append(self._other(other))
+        return lines[0] if len(lines) == 1 else lines[0].unionByName(lines[1])
+
+    def native(self, files: list[LandingFile]) -> DataFrame:
+        """Spark's own text reader splits large files and packs small ones. A lone carriage return is no line end."""
+        reader = self._spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
+        numbers = F.broadcast(
+            self._spark.createDataFrame(
+                [(file.place, file.number, self._number_of[file.number]) for file in files], "place STRING, file INT, shape INT"
+            )
+        )
+        lines = reader.text([file.place for file in files]).select(
+            F.regexp_replace("_metadata.file_path", "^file:/+", "/").alias("place"),
+            F.col("_metadata.file_block_start").alias("block"),
+            F.monotonically_increasing_id().alias("row"),
+            "value",
+        )
+        return lines.join(numbers, "place").select("file", "shape", "block", "row", "value")
+
+    def broken_gzip(self, files: list[LandingFile]) -> list[int]:
+        """The numbers of those gzip files that can't be decompressed to their end."""
+        packed = [(file, 0) for file in files if file.gzip]
+        return self._packed(packed, _broken_files).collect() if packed else []
+
+    def _other(self, files: list[LandingFile]) -> DataFrame:
+        rows = self._packed([(file, self._number_of[file.number]) for file in files], _lines_of_files)
+        lines = self._spark.createDataFrame(rows, "file INT, shape INT, row BIGINT, value BINARY", verifySchema=False)
+        return lines.select("file", "shape", F.lit(-1).cast("bigint").alias("block"), "row", F.col("value").cast("string").alias("value"))
+
+    def _packed(self, files: list[tuple[LandingFile, int]], work: Callable[[Iterable[tuple[LandingFile, int]]], Iterator[Any]]) -> RDD[Any]:
+        """Work on files in Spark's Python workers, many small files in one task."""
+        packs: list[list[tuple[LandingFile, int]]] = [[]]
+        size = 0
+        for file, shape in files:
+            if size > _BYTES_PER_PACK:
+                packs.append([])
+                size = 0
+            packs[-1].append((file, shape))
+            size += file.size + _BYTES_PER_FILE
+        return self._spark.sparkContext.parallelize(packs, len(packs)).flatMap(work)
+
+
+def _broken_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[int]:
+    for file, _ in files:
+        if not landing.is_whole_gzip(file.place):
+            yield file.number
+
+
+def _lines_of_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[tuple[int, int, int, bytearray]]:
+    for file, shape in files:
+        for line, text in landing.lines_of(file):
+            yield file.number, shape, line, bytearray(text)

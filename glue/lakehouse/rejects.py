@@ -1,0 +1,84 @@
+"""What is kept of records that broke their contract: rows of `rejected`, with the line each stood on, and JSON lines of the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
+from lakehouse import storage
+from lakehouse.contracts import table_contract
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lakehouse.contracts import LandingContract
+    from lakehouse.landing import LandingFile
+    from lakehouse.lines import Lines
+    from lakehouse.run_files import RunFiles
+
+
+class Rejects:
+    """The rejects of one landing table's files in one run."""
+
+    def __init__(self, spark: SparkSession, contract: LandingContract, run_files: RunFiles) -> None:
+        self._spark = spark
+        self._contract = contract
+        self._run_files = run_files
+
+    def of_files(self, broken: list[LandingFile]) -> DataFrame:
+        """Files that can't be read at all: one reject each."""
+        rows = [
+            (self._contract.table, file.key, file.version, 1, 1, "broken_gzip", None, "utf-8", "", self._run_files.run_id)
+            for file in broken
+        ]
+        return self._spark.createDataFrame(rows, self._spark.table("rejected").schema)
+
+    def of_values(self, judged: DataFrame, lines: Lines, files: list[LandingFile]) -> DataFrame:
+        """The rejected ones of the judged values of these files."""
+        rejected = judged.where(F.col("reason").isNotNull())
+        blocks = F.broadcast(self._blocks(lines, [file for file in files if file.native]))
+        keys = F.broadcast(
+            self._spark.createDataFrame([(file.number, file.key, file.version) for file in files], "number INT, key STRING, version STRING")
+        )
+        here = (rejected["file"] == blocks["in_file"]) & (rejected["block"] == blocks["in_block"])
+        found = rejected.join(blocks, here, "left").join(keys, rejected["file"] == keys["number"])
+        return found.select(
+            F.lit(self._contract.table).alias("landing_table"),
+            F.col("key").alias("file"),
+            "version",
+            F.when(F.col("block") == -1, F.col("row")).otherwise(F.col("row") + F.col("offset")).alias("line"),
+            F.col("position").cast("bigint").alias("position"),
+            "reason",
+            "field",
+            "encoding",
+            "record",
+            F.lit(self._run_files.run_id).alias("run_id"),
+        ).select(*[column.name for column in table_contract("rejected").columns])
+
+    def _blocks(self, lines: Lines, native: list[LandingFile]) -> DataFrame:
+        """What turns a row of a block into a line number: rows are numbered through a block, and blocks follow each other.
+
+        The files are those that were judged: another plan would number rows differently.
+        """
+        offsets = []
+        if native:
+            blocks = lines.native(native).groupBy("file", "block").agg(F.min("row").alias("first"), F.count(F.lit(1)).alias("lines"))
+            before: dict[int, int] = defaultdict(int)
+            for row in sorted(blocks.collect(), key=lambda row: (row["file"], row["block"])):
+                offsets.append((row["file"], row["block"], before[row["file"]] - row["first"] + 1))
+                before[row["file"]] += row["lines"]
+        return self._spark.createDataFrame(offsets, "in_file INT, in_block BIGINT, offset BIGINT")
+
+    def leave(self) -> None:
+        """Leaves the rejects of the run as JSON lines, as on one machine: they tell what happened where the run is not published."""
+        own = (F.col("run_id") == self._run_files.run_id) & (F.col("landing_table") == self._contract.table)
+        rows = self._spark.table("rejected").where(own).toLocalIterator()
+        lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in rows)
+        name = f"{self._contract.table}.ndjson"
+        scratch = os.path.join(tempfile.gettempdir(), f"{self._run_files.run_id}-{os.getpid()}-{name}")
+        storage.write_lines(storage.join(self._run_files.folder, "rejects", name), lines, scratch)

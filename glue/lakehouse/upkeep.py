@@ -1,0 +1,45 @@
+"""Orphans: files below a table that no snapshot knows, left by jobs that were killed while they wrote.
+
+From time to time `publish` removes them.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from lakehouse import storage
+from lakehouse.contracts import PUBLISHED_TABLES
+from lakehouse.session import CATALOG
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Listing every file of the lake is worth its price once in a while.
+EVERY = timedelta(days=7)
+# No job lives as long as this, so nobody will commit a file that is older and unknown.
+AGE = timedelta(days=3)
+
+
+def remove_orphans(spark: SparkSession, namespace: str, lake: str, now: datetime) -> int | None:
+    """Removes orphans if the last time is long ago; returns how many, or None when it is not time yet.
+
+    The date of the last time stands in `<lake>/warehouse/upkeep.json`. A lake without one is new and has nothing to remove.
+    """
+    place = storage.join(lake, "warehouse", "upkeep.json")
+    text = storage.read_text(place)
+    last = None if text is None else datetime.fromisoformat(json.loads(text)["orphansRemovedAt"])
+    if last is not None and now - last < EVERY:
+        return None
+    removed = None if last is None else sum(_remove(spark, namespace, table, now - AGE) for table in PUBLISHED_TABLES)
+    storage.write_text(place, json.dumps({"orphansRemovedAt": now.isoformat()}) + "\n")
+    return removed
+
+
+def _remove(spark: SparkSession, namespace: str, table: str, before: datetime) -> int:
+    until = f"{before.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return spark.sql(
+        f"CALL {CATALOG}.system.remove_orphan_files(table => '{namespace}.{table}', older_than => TIMESTAMP '{until}', "
+        "prefix_listing => true)"
+    ).count()
