@@ -1,0 +1,218 @@
+import { JOB_STEPS, LANDING_TABLES, stateOf } from '../../functions/core/steps.ts';
+import { parseSettings } from '../../functions/core/settings.ts';
+import { definitionHash } from '../../local/sources.ts';
+import { projectSettings } from './service.ts';
+import { stateMachineOf, tasksOf } from './stateMachine.ts';
+import { list, object, Template, text, texts } from './template.ts';
+
+const template = new Template('default');
+const machine = stateMachineOf(template);
+const tasks = tasksOf(machine);
+const jobs = new Map(template.ofType('AWS::Glue::Job').map(([, properties]) => [text(properties['Name'] ?? ''), properties]));
+
+describe('a step is one word everywhere', () => {
+  test.each(JOB_STEPS)('%s: state, job and argument', (step) => {
+    const name = `stedi-dev-${step}`;
+    expect(tasks.find(({ state }) => state === stateOf(step))?.JobName).toBe(name);
+    expect(object(jobs.get(name)?.['DefaultArguments'])['--step']).toBe(step);
+    expect(template.properties(`${stateOf(step)}Job`)['Name']).toBe(name);
+  });
+
+  test('there is no job without a state', () => {
+    expect([...jobs.keys()].sort()).toEqual(JOB_STEPS.map((step) => `stedi-dev-${step}`).sort());
+  });
+
+  test.each([
+    ['Plan', 'plan'],
+    ['Validate', 'validate'],
+    ['Report', 'report'],
+    ['ReportFailure', 'report'],
+  ])('%s calls %s', (state, name) => {
+    expect(tasks.find((task) => task.state === state)?.FunctionName).toBe(
+      `arn:aws:lambda:us-east-1:123456789012:function:stedi-dev-${name}`,
+    );
+  });
+});
+
+describe('nothing is waited for longer than it may take', () => {
+  test.each(tasks.filter(({ JobName }) => JobName !== undefined))(
+    '$state outlasts its job',
+    ({ JobName = '', TimeoutSeconds = 0 }) => {
+      expect(TimeoutSeconds).toBeGreaterThan(Number(jobs.get(JobName)?.['Timeout']) * 60);
+    },
+  );
+
+  test.each(tasks.filter(({ FunctionName }) => FunctionName !== undefined))(
+    '$state outlasts its function',
+    ({ FunctionName = '', TimeoutSeconds = 0 }) => {
+      const [, properties] =
+        template
+          .ofType('AWS::Lambda::Function')
+          .find(([, each]) => FunctionName.endsWith(`:${text(each['FunctionName'] ?? '')}`)) ?? [];
+      expect(TimeoutSeconds).toBeGreaterThanOrEqual(Number(properties?.['Timeout']));
+    },
+  );
+
+  test('the machine has an end', () => {
+    expect(machine.TimeoutSeconds).toBeLessThanOrEqual(86_400);
+    expect(machine.States['Settle']?.Seconds).toBe(parseSettings(projectSettings(), 'settings.json').settleSeconds);
+  });
+
+  test('a message stays hidden for six times the timeout of its function', () => {
+    const timeout = Number(template.properties('CatalogLambdaFunction')['Timeout']);
+    expect(Number(template.properties('FilesQueue')['VisibilityTimeout'])).toBeGreaterThanOrEqual(6 * timeout);
+  });
+});
+
+describe('jobs', () => {
+  test.each([...jobs])('%s runs once at a time, on Glue 5.1, and is never tried again by itself', (_, properties) => {
+    expect(properties).toMatchObject({
+      GlueVersion: '5.1',
+      WorkerType: 'G.1X',
+      MaxRetries: 0,
+      ExecutionProperty: { MaxConcurrentRuns: 1 },
+      Command: { Name: 'glueetl', PythonVersion: '3' },
+    });
+    expect(properties['DefaultArguments']).toMatchObject({
+      '--lake': 's3://stedi-dev-lake-123456789012-us-east-1',
+      '--landing': 's3://stedi-dev-landing-123456789012-us-east-1',
+      '--ledger': 'stedi-dev-ledger',
+      '--database': 'stedi_dev',
+      '--snapshot_days': '7',
+      '--datalake-formats': 'iceberg',
+      '--enable-auto-scaling': 'true',
+      '--enable-metrics': 'true',
+      '--enable-continuous-cloudwatch-log': 'true',
+    });
+    expect(Object.values(object(properties['DefaultArguments'])).filter((value) => typeof value !== 'string')).toEqual([]);
+  });
+});
+
+describe('events', () => {
+  const rules = template.ofType('AWS::Events::Rule');
+
+  test('files of the landing tables, and no others, go to the queue', () => {
+    const detail = object(object(template.properties('LandedRule')['EventPattern'])['detail']);
+    expect(detail['bucket']).toEqual({ name: ['stedi-dev-landing-123456789012-us-east-1'] });
+    expect(detail['object']).toEqual({ key: LANDING_TABLES.map((table) => ({ prefix: `${table}/` })) });
+  });
+
+  test('every end of an execution of this machine, and the clock, wake reconcile', () => {
+    expect(object(template.properties('ExecutionEndedRule')['EventPattern'])['detail']).toEqual({
+      stateMachineArn: ['arn:aws:states:us-east-1:123456789012:stateMachine:stedi-dev-pipeline'],
+      status: ['SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED'],
+    });
+    expect(template.properties('ScheduleRule')['ScheduleExpression']).toBe('rate(15 minutes)');
+    const permitted = template.ofType('AWS::Lambda::Permission').map(([, { SourceArn }]) => SourceArn);
+    const waking = rules
+      .filter(([id]) => id !== 'LandedRule')
+      .map(([, { Name }]) => `arn:aws:events:us-east-1:123456789012:rule/${text(Name ?? '')}`);
+    expect(permitted.sort()).toEqual(waking.sort());
+  });
+
+  test.each(rules)('%s leaves what it cannot deliver in a queue that takes it', (_, { Name, Targets }) => {
+    for (const target of list(Targets)) {
+      const queue = object(object(target)['DeadLetterConfig'])['Arn'];
+      const rule = `arn:aws:events:us-east-1:123456789012:rule/${text(Name ?? '')}`;
+      const policies = template.ofType('AWS::SQS::QueuePolicy').map(([, { PolicyDocument }]) => JSON.stringify(PolicyDocument));
+      expect(policies.some((policy) => policy.includes(`"Resource":"${text(queue ?? '')}"`) && policy.includes(rule))).toBe(true);
+    }
+  });
+
+  test('the queue gives up after three tries, in batches whose messages fail alone', () => {
+    expect(template.properties('FilesQueue')['RedrivePolicy']).toMatchObject({ maxReceiveCount: 3 });
+    const [[, mapping] = []] = template.ofType('AWS::Lambda::EventSourceMapping');
+    expect(mapping).toMatchObject({
+      FunctionResponseTypes: ['ReportBatchItemFailures'],
+      ScalingConfig: { MaximumConcurrency: 5 },
+      BatchSize: 50,
+    });
+  });
+
+  test('reconcile leaves what it cannot do in a queue', () => {
+    const [[, config] = []] = template.ofType('AWS::Lambda::EventInvokeConfig');
+    expect(object(object(config?.['DestinationConfig'])['OnFailure'])['Destination']).toBe(
+      'arn:aws:sqs:us-east-1:123456789012:stedi-dev-reconcile-dead-letters',
+    );
+  });
+});
+
+describe('alarms', () => {
+  const alarms = template.ofType('AWS::CloudWatch::Alarm');
+
+  test.each(alarms)('%s tells the topic', (_, { AlarmActions, AlarmDescription }) => {
+    expect(AlarmActions).toEqual(['arn:aws:sns:us-east-1:123456789012:stedi-dev-alerts']);
+    expect(text(AlarmDescription ?? '').length).toBeGreaterThan(20);
+  });
+
+  test('every dead letter queue has one', () => {
+    const queues = template
+      .ofType('AWS::SQS::Queue')
+      .flatMap(([id, { QueueName }]) => (id.endsWith('DeadLetters') ? [text(QueueName ?? '')] : []));
+    const watched = alarms
+      .filter(([, { MetricName }]) => MetricName === 'ApproximateNumberOfMessagesVisible')
+      .flatMap(([, { Dimensions }]) => list(Dimensions).map((each) => object(each)['Value']));
+    expect(watched.sort()).toEqual(queues.sort());
+    expect(queues).toHaveLength(3);
+  });
+
+  test('every function and the ledger are watched for throttles', () => {
+    const [, throttles] = alarms.find(([id]) => id === 'ThrottlesAlarm') ?? [];
+    const watched = JSON.stringify(throttles?.['Metrics']);
+    for (const [, { FunctionName }] of template.ofType('AWS::Lambda::Function'))
+      expect(watched).toContain(`"${text(FunctionName ?? '')}"`);
+    expect(watched).toContain('"stedi-dev-ledger"');
+    expect(watched).toContain(':stateMachine:stedi-dev-pipeline"');
+  });
+
+  test('what they and the dashboard show of this pipeline is measured', () => {
+    const measured = template
+      .ofType('AWS::Logs::MetricFilter')
+      .flatMap(([, { MetricTransformations }]) =>
+        list(MetricTransformations).map((each) => text(object(each)['MetricName'] ?? '')),
+      );
+    const alarmed = alarms
+      .filter(([, { Namespace }]) => Namespace === 'stedi-dev')
+      .map(([, { MetricName }]) => text(MetricName ?? ''));
+    const shown = [...text(template.properties('Dashboard')['DashboardBody'] ?? '').matchAll(/\["stedi-dev", "(\w+)"/g)].map(
+      ([, name = '']) => name,
+    );
+    expect([...new Set([...alarmed, ...shown])].sort()).toEqual([...new Set(measured)].sort());
+  });
+
+  test('the dashboard is JSON, and shows every alarm', () => {
+    const body: unknown = JSON.parse(text(template.properties('Dashboard')['DashboardBody'] ?? ''));
+    for (const [id] of alarms) expect(JSON.stringify(body)).toContain(`"${id}.Arn"`);
+  });
+
+  test('reports go by e-mail where the settings name an address', () => {
+    expect(template.ofType('AWS::SNS::Subscription')).toEqual([]);
+    const [[, subscription] = []] = new Template('vpc').ofType('AWS::SNS::Subscription');
+    expect(subscription).toMatchObject({ Protocol: 'email', Endpoint: 'alerts@example.org' });
+  });
+});
+
+describe('functions', () => {
+  test('know what tables are built from by the hash that one machine uses', () => {
+    const expected = definitionHash(parseSettings(projectSettings(), 'settings.json'));
+    for (const id of ['PlanLambdaFunction', 'ReconcileLambdaFunction'])
+      expect(object(object(template.properties(id)['Environment'])['Variables'])['DEFINITION']).toBe(expected);
+  });
+
+  test('are traced, and told the names of resources that there are', () => {
+    for (const [, { TracingConfig, Environment }] of template.ofType('AWS::Lambda::Function')) {
+      expect(TracingConfig).toEqual({ Mode: 'Active' });
+      for (const value of texts(Object.values(object(object(Environment)['Variables']))))
+        expect(value).not.toMatch(/undefined|\$\{/);
+    }
+  });
+});
+
+test('saved queries can be left out, and nothing else goes with them', () => {
+  const conditional = Object.entries(template.all).filter(([, { Condition }]) => Condition === 'SavesQueries');
+  expect(conditional.map(([, { Type }]) => Type)).toEqual([
+    'AWS::Athena::NamedQuery',
+    'AWS::Athena::NamedQuery',
+    'AWS::Athena::NamedQuery',
+  ]);
+});

@@ -1,0 +1,135 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { unzipSync } from 'fflate';
+import { assetOf, bundle } from '../../plugins/assets.ts';
+import Lakehouse from '../../plugins/lakehouse.ts';
+import { packageService, PROJECT, serviceWith } from './service.ts';
+import { object, Template, text } from './template.ts';
+
+const folders: string[] = [];
+afterAll(() => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
+function newFolder(): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'stedi-package-'));
+  folders.push(folder);
+  return folder;
+}
+
+function python(script: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync('python3', ['-c', script, ...args], {
+    cwd: path.join(PROJECT, 'glue'),
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(stderr);
+  return stdout.trim();
+}
+
+class FrameworkError extends Error {}
+
+/** What the plugin says of settings and of a stage. */
+async function refusal(settings: string, stage = 'dev'): Promise<string> {
+  const provider = {
+    getStage: () => stage,
+    getAwsSdkV3Config: async () => ({}),
+    getServerlessDeploymentBucketName: async () => '',
+  };
+  const framework = {
+    serviceDir: serviceWith(settings, newFolder()),
+    classes: { Error: FrameworkError },
+    service: { provider: {} },
+    getProvider: () => provider,
+  };
+  try {
+    await new Lakehouse(framework, {}, { log: { notice: () => undefined } }).hooks['initialize']?.();
+    return 'taken';
+  } catch (error) {
+    if (error instanceof FrameworkError) return error.message; // the only ones that are shown without a stack
+    throw error;
+  }
+}
+
+describe('before anything is packaged', () => {
+  test.each([
+    ['an unknown setting', '{ "mlJion": "time" }', /settings\.json.*unknown setting mlJion; known are mlJoin/],
+    ['a setting out of its range', '{ "aws": { "jobTimeoutMinutes": 600 } }', /aws\.jobTimeoutMinutes: .*found 600/],
+    ['settings that are no JSON', '{', /settings\.json can't be read/],
+  ])('%s is refused with what to do', async (_, settings, message) => {
+    expect(await refusal(settings)).toMatch(message);
+  });
+
+  test.each(['my-stage', 'my_stage', 'Prod', '1st', 'astagewhosenameistoolong'])('--stage %s is refused', async (stage) => {
+    expect(await refusal('{}', stage)).toMatch(`--stage ${stage}: expected a small letter`);
+  });
+
+  test.each(['dev', 'prod', 'e2e', 'astagewith16char'])('--stage %s is taken', async (stage) => {
+    expect(await refusal('{}', stage)).toBe('taken');
+  });
+
+  test('a user sees the reason and no stack', () => {
+    const { code, output } = packageService(serviceWith('{ "mlJion": "time" }', newFolder()));
+    expect(code).toBe(1);
+    expect(output).toMatch(/Error:\n.*unknown setting mlJion; known are mlJoin/);
+    expect(output).not.toMatch(/^\s+at /m);
+  });
+});
+
+describe('the bundle of the jobs', () => {
+  test('is byte for byte what Python makes', () => {
+    const folder = newFolder();
+    const made = python('import sys; from lakehouse.bundle import main; main(sys.argv[1])', folder);
+    const { name, content } = assetOf(PROJECT, 'lakehouse');
+    expect(path.basename(made)).toBe(name);
+    expect(readFileSync(made).equals(content)).toBe(true);
+  });
+
+  test('holds the modules and what they read, and is the same each time', () => {
+    const names = Object.keys(unzipSync(bundle(path.join(PROJECT, 'glue'))));
+    for (const one of [
+      'lakehouse/steps.py',
+      'tables/loads.json',
+      'models/customer_trusted.sql',
+      'audits/loaded_once.sql',
+      'counts/loads.sql',
+    ])
+      expect(names).toContain(one);
+    expect(names.filter((name) => /ddl|__pycache__|job\.py/.test(name))).toEqual([]);
+    expect(assetOf(PROJECT, 'lakehouse')).toEqual(assetOf(PROJECT, 'lakehouse'));
+  });
+
+  test('has another name when a model changes', () => {
+    const folder = newFolder();
+    cpSync(path.join(PROJECT, 'glue'), path.join(folder, 'glue'), { recursive: true });
+    expect(assetOf(folder, 'lakehouse').name).toBe(assetOf(PROJECT, 'lakehouse').name);
+    writeFileSync(path.join(folder, 'glue/models/customer_trusted.sql'), 'select 1');
+    expect(assetOf(folder, 'lakehouse').name).not.toBe(assetOf(PROJECT, 'lakehouse').name);
+  });
+});
+
+describe('jobs', () => {
+  const jobs = new Template('default').ofType('AWS::Glue::Job').map(([, properties]) => properties);
+
+  test('find the script and the bundle where they are uploaded', () => {
+    for (const { Command, DefaultArguments } of jobs) {
+      const place = 's3://ServerlessDeploymentBucket/serverless/stedi/dev/assets';
+      expect(object(Command)['ScriptLocation']).toBe(`${place}/${assetOf(PROJECT, 'glue/job.py').name}`);
+      expect(object(DefaultArguments)['--extra-py-files']).toBe(`${place}/${assetOf(PROJECT, 'lakehouse').name}`);
+    }
+  });
+
+  test('start with the settings that session.py wants', () => {
+    // Spark is not needed to ask for them, so what the module imports of it is made up.
+    const script = `
+import sys, types
+pyspark, sql = types.ModuleType("pyspark"), types.ModuleType("pyspark.sql")
+sql.SparkSession = object
+sys.modules.update({"pyspark": pyspark, "pyspark.sql": sql})
+from lakehouse import session
+print(session.glue_conf_argument(sys.argv[1]))`;
+    for (const { DefaultArguments } of jobs) {
+      const { '--conf': conf, '--lake': lake } = object(DefaultArguments);
+      expect(conf).toBe(python(script, text(lake ?? '')));
+    }
+  });
+});
