@@ -101,6 +101,11 @@ export class Stage {
     return this.#emulator.environment;
   }
 
+  /** What an SDK client of the account's owner needs. */
+  get client(): Emulator['client'] {
+    return this.#emulator.client;
+  }
+
   bucketOf(what: 'landing' | 'lake'): string {
     return `stedi-test-${what}-${ACCOUNT}-${REGION}`;
   }
@@ -296,7 +301,7 @@ export class Stage {
 
 async function deploy(emulator: Emulator): Promise<void> {
   // The emulator knows no saved queries of Athena; a parameter of the template leaves them out.
-  const words = ['serverless', 'deploy', '--stage', 'test', '--region', REGION, '--param', 'savedQueries=no'];
+  const words = ['serverless', 'deploy', '--stage', 'test', '--region', REGION, '--param', 'emulator=yes'];
   const environment = { ...process.env, ...emulator.environment, SLS_AWS_MONITORING_FREQUENCY: '200' };
   const { code, output } = await new Promise<{ code: number | null; output: string }>((resolve) => {
     const child = spawn('npx', words, { cwd: PROJECT, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
