@@ -1,19 +1,14 @@
 import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { landingContractOf } from '../../functions/core/contracts.ts';
-import { table } from '../../functions/core/renderReport.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
 import { countOf, literal, rowsOf, whole } from '../duckdb/session.ts';
 import type { LocalHome } from '../home.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-
-interface Check {
-  name: string;
-  ok: boolean;
-  found: string;
-}
+import { checksText } from '../views/checks.ts';
+import type { Check } from '../views/checks.ts';
 
 /** Is this lake healthy: conservation over all runs, audits, ledger against tables, nothing half done. Exit code 1 when it is not. */
 export async function check({ options, output }: CommandContext): Promise<number> {
@@ -25,16 +20,7 @@ export async function check({ options, output }: CommandContext): Promise<number
   ]);
   const ok = checks.every((each) => each.ok);
   output.result({ ok, checks }, () =>
-    [
-      table(
-        ['check', 'ok', 'found'],
-        checks.map(({ name, ok: good, found }) => [name, good ? 'yes' : 'NO', found]),
-        ['l', 'l', 'l'],
-      ),
-      ok
-        ? 'This lake is healthy'
-        : 'This lake needs a look; "stedi run" repairs what a killed process left, "stedi rebuild" compares all tables with landing',
-    ].join('\n\n'),
+    checksText(checks, '"stedi run" repairs what a killed process left, "stedi rebuild" compares all tables with landing'),
   );
   return ok ? 0 : 1;
 }

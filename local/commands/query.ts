@@ -4,7 +4,6 @@ import { DuckDBTypeId } from '@duckdb/node-api';
 import type { Json } from '@duckdb/node-api';
 import { landingContractOf } from '../../functions/core/contracts.ts';
 import { messageOf, UsageError } from '../../functions/core/errors.ts';
-import { table } from '../../functions/core/renderReport.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
 import { openSession } from '../duckdb/session.ts';
@@ -13,6 +12,7 @@ import { lakePaths } from '../home.ts';
 import { FolderLanding } from '../landing.ts';
 import { requireLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
+import { rowsText } from '../views/rows.ts';
 
 /** Read-only SQL over all tables; the landing tables read the files in landing as they are. */
 export async function query({ options, output }: CommandContext, sql: string): Promise<number> {
@@ -33,15 +33,7 @@ export async function query({ options, output }: CommandContext, sql: string): P
     const rows = result
       .getRowsJson()
       .map((row) => Object.fromEntries(names.map((name, at) => [name, whole[at] ? asNumber(row[at]) : (row[at] ?? null)])));
-    output.result(rows, () =>
-      rows.length === 0
-        ? 'No rows'
-        : table(
-            names,
-            rows.map((row) => names.map((name) => shown(row[name]))),
-            aligned(names, rows),
-          ),
-    );
+    output.result(rows, () => rowsText(names, rows));
     return 0;
   } finally {
     session.close();
@@ -72,13 +64,4 @@ const WHOLE: ReadonlySet<DuckDBTypeId> = new Set([
 function asNumber(value: Json | undefined): Json {
   const number = Number(value);
   return value !== null && Number.isSafeInteger(number) ? number : (value ?? null);
-}
-
-function shown(value: Json | undefined): string {
-  if (value === null || value === undefined) return '';
-  return typeof value === 'string' ? value : JSON.stringify(value);
-}
-
-function aligned(names: readonly string[], rows: readonly Record<string, Json>[]): ('l' | 'r')[] {
-  return names.map((name) => (rows.every((row) => typeof row[name] === 'number' || row[name] === null) ? 'r' : 'l'));
 }

@@ -1,0 +1,41 @@
+import { UsageError } from '../../functions/core/errors.ts';
+import { figure, table } from '../../functions/core/renderReport.ts';
+import type { LedgerFile } from '../../functions/ports.ts';
+
+const STATES = ['pending', 'claimed', 'loaded', 'held'];
+
+/** The file versions of a ledger that are in this state, or all. */
+export async function filesIn(files: AsyncIterable<LedgerFile>, state: string | undefined): Promise<LedgerFile[]> {
+  const found: LedgerFile[] = [];
+  for await (const file of files) if (state === undefined || file.state === state) found.push(file);
+  return found;
+}
+
+/** @throws UsageError for a state that there is not */
+export function checkState(state: string | undefined): void {
+  if (state !== undefined && !STATES.includes(state))
+    throw new UsageError(`--state ${state}: expected one of ${STATES.join(', ')}`);
+}
+
+/** File versions as a table, and what to do where some are held. */
+export function filesText(list: readonly LedgerFile[], state: string | undefined): string {
+  if (list.length === 0) return `No file${state === undefined ? '' : ` is ${state}`}`;
+  return [
+    table(
+      ['file', 'state', 'run', 'landed', 'staged', 'duplicate', 'rejected', 'note'],
+      list.map(({ key, state: is, runId, counts, why, unknownFields }) => [
+        key,
+        is,
+        runId ?? '',
+        ...[counts?.landed, counts?.staged, counts?.duplicate, counts?.rejected].map((count) =>
+          count === undefined ? '' : figure(count),
+        ),
+        why ?? (unknownFields.length > 0 ? `unknown fields: ${unknownFields.join(', ')}` : ''),
+      ]),
+      ['l', 'l', 'l', 'r', 'r', 'r', 'r', 'l'],
+    ),
+    ...(list.some((file) => file.state === 'held')
+      ? ['Held files wait for a person: see "stedi rejects", mend or change a setting, then "stedi retry FILE"']
+      : []),
+  ].join('\n\n');
+}

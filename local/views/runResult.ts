@@ -1,0 +1,82 @@
+import { identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
+import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
+import type { Expectation, Report } from '../../functions/core/runFiles.ts';
+import type { Policies } from '../../functions/core/settings.ts';
+
+/** What `run --json` prints. */
+export interface RunResult {
+  status: 'SUCCEEDED' | 'FAILED' | 'NOTHING_TO_DO';
+  runs: string[];
+  tables: Record<string, number>;
+  identity: { sameTime: number; samePerson: number; otherPerson: number };
+  withheld: { accelerometer: Record<string, number>; step_trainer: Record<string, number> };
+  held: { file: string; why: string }[];
+  expectations: Expectation[];
+  seconds: number;
+}
+
+export type Totals = Pick<RunResult, 'tables' | 'identity' | 'withheld'>;
+
+/** What a lake shows that never published. */
+export function noTotals(): Totals {
+  return {
+    tables: Object.fromEntries([...LANDING_TABLES, ...PUBLISHED_TABLES].map((table) => [table, 0])),
+    identity: { sameTime: 0, samePerson: 0, otherPerson: 0 },
+    withheld: { accelerometer: {}, step_trainer: {} },
+  };
+}
+
+/** What the lake showed after a run; null when the run published nothing. */
+export function totalsOf({ tables, identity, withheld }: Report): Totals | null {
+  return tables === null || identity === null || withheld === null ? null : { tables, identity, withheld };
+}
+
+/** The exit code of `run`: 1 when a run failed, anything is held, or an expectation was not met. */
+export function exitCodeOf({ status, held, expectations }: RunResult): number {
+  return status === 'FAILED' || held.length > 0 || expectations.some(({ ok }) => !ok) ? 1 : 0;
+}
+
+/** Whether there was nothing to run and there is nothing to show. */
+export function isEmpty(result: RunResult): boolean {
+  return (
+    result.status === 'NOTHING_TO_DO' && result.held.length === 0 && Object.values(result.tables).every((rows) => rows === 0)
+  );
+}
+
+/** What runs came to: outcome first, then the tables, and what needs a person. `places` says where to look further. */
+export function resultText(
+  result: RunResult,
+  report: Report | null,
+  error: string | null,
+  mlJoin: Policies['mlJoin'],
+  places: readonly string[],
+): string {
+  const parts = [outcome(result, report, error)];
+  if (Object.values(result.tables).some((rows) => rows > 0)) {
+    parts.push(rowCountTable(result.tables, report?.tablesBefore ?? null), identitySentence(result.identity, mlJoin));
+  }
+  if (result.held.length > 0)
+    parts.push(`Held, waiting for a person:\n${result.held.map(({ file, why }) => `  ${file}: ${why}`).join('\n')}`);
+  const failed = result.expectations.filter(({ ok }) => !ok);
+  if (failed.length > 0) {
+    parts.push(
+      `Not met:\n${failed.map(({ name, expected, found, look }) => `  ${name}: expected ${expected}, found ${found}${look === undefined ? '' : `; look at ${look}`}`).join('\n')}`,
+    );
+  }
+  parts.push(places.join('\n'));
+  return parts.join('\n\n');
+}
+
+export function droppedText(dropped: readonly { added: boolean }[]): string {
+  const added = dropped.filter((file) => file.added).length;
+  const there = dropped.length - added;
+  return `Dropped ${added} ${added === 1 ? 'file' : 'files'} into landing${there > 0 ? `; ${there} stood there already, with the same content` : ''}`;
+}
+
+function outcome({ status, runs, seconds, held }: RunResult, report: Report | null, error: string | null): string {
+  if (status === 'NOTHING_TO_DO') return 'Nothing new: no file is pending, and no setting, model or contract has changed.';
+  const took = `${runs.length === 1 ? 'one run' : `${runs.length} runs`}, ${seconds.toFixed(2)} s`;
+  if (status === 'SUCCEEDED') return `SUCCEEDED: all tables published${held.length > 0 ? ', but files are held' : ''} (${took}).`;
+  const cause = error === null ? '' : `\n${error}`;
+  return `FAILED: ${report?.tables == null ? 'nothing was published; the tables are as they were' : 'see the report'} (${took}).${cause}`;
+}

@@ -1,0 +1,97 @@
+import { UsageError } from '../../functions/core/errors.ts';
+import { figure, table } from '../../functions/core/renderReport.ts';
+import { manifestSchema, readRunFile, readStepMetrics, reportSchema } from '../../functions/core/runFiles.ts';
+import type { RunFiles } from '../../functions/ports.ts';
+
+/** One execution, as its home remembers it. */
+export interface Execution {
+  runId: string;
+  status: 'RUNNING' | 'SUCCEEDED' | 'FAILED' | 'ABORTED';
+  error: string | null;
+  startedAt: string;
+  endedAt: string | null;
+}
+
+export interface RunOverview extends Execution {
+  seconds: number | null;
+  /** Null when it found nothing to do. */
+  files: number | null;
+  /** Rows of machine_learning_curated after it. */
+  rows: number | null;
+}
+
+/** An execution with what its run came to. */
+export async function overviewOf(runFiles: RunFiles, execution: Execution): Promise<RunOverview> {
+  const { runId, startedAt, endedAt } = execution;
+  const [manifest, report] = await Promise.all([
+    readRunFile(runFiles, runId, 'manifest.json', manifestSchema),
+    readRunFile(runFiles, runId, 'report.json', reportSchema),
+  ]);
+  return {
+    ...execution,
+    seconds: endedAt === null ? null : (Date.parse(endedAt) - Date.parse(startedAt)) / 1000,
+    // A run without a manifest or a report found nothing to do.
+    files: manifest?.files.length ?? (report === null ? null : 0),
+    rows: report?.tables?.['machine_learning_curated'] ?? null,
+  };
+}
+
+/** Runs as a table. */
+export function runsText(shown: readonly RunOverview[]): string {
+  if (shown.length === 0) return 'No run yet; "stedi run" starts one';
+  return table(
+    ['run', 'started', 'status', 'files', 'machine learning rows', 'seconds'],
+    shown.map(({ runId, startedAt, status, files, rows, seconds }) => [
+      runId,
+      startedAt.replace('T', ' ').slice(0, 19),
+      status,
+      figure(files ?? 0),
+      rows === null ? '' : figure(rows),
+      seconds === null ? '' : seconds.toFixed(2),
+    ]),
+    ['l', 'l', 'l', 'r', 'r', 'r'],
+  );
+}
+
+/** The run that somebody means: `last`, its name, or how its name begins. @throws UsageError when that is none, or several */
+export function chosenRun(runIds: readonly string[], wanted: string): string {
+  const matches = wanted === 'last' ? runIds.slice(0, 1) : runIds.filter((id) => id === wanted || id.startsWith(wanted));
+  const [runId, ...more] = matches;
+  if (runId === undefined || more.length > 0) {
+    throw new UsageError(
+      `${wanted} names ${more.length > 0 ? `${matches.length} runs` : 'no run'}; "stedi runs" lists them, "stedi show last" shows the latest`,
+    );
+  }
+  return runId;
+}
+
+/** Everything that a run left, as a value and as text. */
+export async function runDetails(runFiles: RunFiles, run: RunOverview) {
+  const { runId } = run;
+  const manifest = await readRunFile(runFiles, runId, 'manifest.json', manifestSchema);
+  const report = await readRunFile(runFiles, runId, 'report.json', reportSchema);
+  const steps = await readStepMetrics(runFiles, runId);
+  const text =
+    (await runFiles.read(runId, 'report.md')) ??
+    `${runId} ${run.status}: it left no report${run.error === null ? '' : `\n${run.error}`}\n`;
+  const files = manifest?.files ?? [];
+  const sections = [text.trimEnd()];
+  if (report !== null) {
+    sections.push(
+      `## Expectations\n\n${table(
+        ['expectation', 'met', 'expected', 'found'],
+        report.expectations.map(({ name, ok, expected, found }) => [name, ok ? 'yes' : 'NO', String(expected), String(found)]),
+        ['l', 'l', 'r', 'r'],
+      )}`,
+    );
+  }
+  if (files.length > 0) {
+    sections.push(
+      `## Files\n\n${table(
+        ['file', 'bytes'],
+        files.map(({ key, size }) => [key, figure(size)]),
+      )}`,
+    );
+  }
+  return { value: { ...run, manifest, report, steps }, text: sections.join('\n\n') };
+}
