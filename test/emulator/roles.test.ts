@@ -1,4 +1,10 @@
-import { AttachUserPolicyCommand, CreateAccessKeyCommand, CreateUserCommand, IAMClient, ListRolesCommand } from '@aws-sdk/client-iam';
+import {
+  AttachUserPolicyCommand,
+  CreateAccessKeyCommand,
+  CreateUserCommand,
+  IAMClient,
+  ListRolesCommand,
+} from '@aws-sdk/client-iam';
 import { GlueClient, StartJobRunCommand } from '@aws-sdk/client-glue';
 import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
@@ -27,7 +33,11 @@ async function keysOf(role: string): Promise<Keys> {
   const { Credentials } = await new STSClient(stage.client).send(
     new AssumeRoleCommand({ RoleArn: found?.Arn, RoleSessionName: 'test' }),
   );
-  if (Credentials?.AccessKeyId === undefined || Credentials.SecretAccessKey === undefined || Credentials.SessionToken === undefined)
+  if (
+    Credentials?.AccessKeyId === undefined ||
+    Credentials.SecretAccessKey === undefined ||
+    Credentials.SessionToken === undefined
+  )
     throw new Error(`no credentials for ${role}`);
   return {
     accessKeyId: Credentials.AccessKeyId,
@@ -40,7 +50,15 @@ function s3Of(credentials: Keys): S3Client {
   return new S3Client({ ...stage.client, credentials, forcePathStyle: true });
 }
 
-const DENIED = { name: expect.stringMatching(/AccessDenied/) };
+const DENIED = /AccessDenied/;
+
+/** The name of the error that a call ends with. */
+async function refusal(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => 'allowed',
+    (error: unknown) => (error instanceof Error ? error.name : String(error)),
+  );
+}
 
 test('the roles suffice for a whole run, with a withdrawal, from the drop to the alert', async () => {
   await stage.putAll(
@@ -65,13 +83,13 @@ test('the roles bind: what a function or a job has no business with is denied', 
   const run = { Bucket: stage.bucketOf('lake'), Key: 'runs/none/manifest.json' };
   const catalog = s3Of(await keysOf('CatalogRole'));
   await catalog.send(new GetObjectCommand(landed));
-  await expect(catalog.send(new PutObjectCommand({ ...run, Body: '{}' }))).rejects.toMatchObject(DENIED);
+  expect(await refusal(catalog.send(new PutObjectCommand({ ...run, Body: '{}' })))).toMatch(DENIED);
   const jobs = s3Of(await keysOf('JobsRole'));
   await jobs.send(new GetObjectCommand(landed));
-  await expect(jobs.send(new DeleteObjectCommand(landed))).rejects.toMatchObject(DENIED);
-  await expect(jobs.send(new PutObjectCommand({ ...landed, Body: '{}' }))).rejects.toMatchObject(DENIED);
+  expect(await refusal(jobs.send(new DeleteObjectCommand(landed)))).toMatch(DENIED);
+  expect(await refusal(jobs.send(new PutObjectCommand({ ...landed, Body: '{}' })))).toMatch(DENIED);
   const glue = new GlueClient({ ...stage.client, credentials: await keysOf('ReportRole') });
-  await expect(glue.send(new StartJobRunCommand({ JobName: 'stedi-test-publish' }))).rejects.toMatchObject(DENIED);
+  expect(await refusal(glue.send(new StartJobRunCommand({ JobName: 'stedi-test-publish' })))).toMatch(DENIED);
 });
 
 test('a producer can put files into the landing prefixes, and nothing else', async () => {
@@ -84,11 +102,11 @@ test('a producer can put files into the landing prefixes, and nothing else', asy
   const producer = s3Of({ accessKeyId: AccessKey?.AccessKeyId ?? '', secretAccessKey: AccessKey?.SecretAccessKey ?? '' });
   const Bucket = stage.bucketOf('landing');
   await producer.send(new PutObjectCommand({ Bucket, Key: 'step_trainer_landing/empty.json', Body: '' }));
-  await expect(producer.send(new PutObjectCommand({ Bucket, Key: 'elsewhere/a.json', Body: '' }))).rejects.toMatchObject(DENIED);
-  await expect(
-    producer.send(new GetObjectCommand({ Bucket, Key: 'customer_landing/people.json' })),
-  ).rejects.toMatchObject(DENIED);
-  await expect(
-    producer.send(new PutObjectCommand({ Bucket: stage.bucketOf('lake'), Key: 'customer_landing/a.json', Body: '' })),
-  ).rejects.toMatchObject(DENIED);
+  expect(await refusal(producer.send(new PutObjectCommand({ Bucket, Key: 'elsewhere/a.json', Body: '' })))).toMatch(DENIED);
+  expect(await refusal(producer.send(new GetObjectCommand({ Bucket, Key: 'customer_landing/people.json' })))).toMatch(DENIED);
+  expect(
+    await refusal(
+      producer.send(new PutObjectCommand({ Bucket: stage.bucketOf('lake'), Key: 'customer_landing/a.json', Body: '' })),
+    ),
+  ).toMatch(DENIED);
 });

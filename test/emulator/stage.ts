@@ -136,7 +136,9 @@ export class Stage {
     const QueueUrl = this.#queues.get(status);
     const deadline = Date.now() + seconds * 1000;
     while (Date.now() < deadline) {
-      const { Messages } = await this.#sqs.send(new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 2, MaxNumberOfMessages: 1 }));
+      const { Messages } = await this.#sqs.send(
+        new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 2, MaxNumberOfMessages: 1 }),
+      );
       const [message] = Messages ?? [];
       if (message === undefined) continue;
       await this.#sqs.send(new DeleteMessageCommand({ QueueUrl, ReceiptHandle: message.ReceiptHandle }));
@@ -166,22 +168,30 @@ export class Stage {
   }
 
   async executions(): Promise<{ name: string; arn: string; status: string }[]> {
-    const { executions = [] } = await this.sfn.send(new ListExecutionsCommand({ stateMachineArn: this.#stateMachine, maxResults: 1000 }));
+    const { executions = [] } = await this.sfn.send(
+      new ListExecutionsCommand({ stateMachineArn: this.#stateMachine, maxResults: 1000 }),
+    );
     return executions.map(({ name = '', executionArn = '', status = '' }) => ({ name, arn: executionArn, status }));
   }
 
   async startByHand(name: string): Promise<string> {
     const { executionArn = '' } = await this.sfn.send(new StartExecutionCommand({ stateMachineArn: this.#stateMachine, name }));
     let status = 'RUNNING';
-    await until(`${name} to end`, async () => {
-      status = (await this.sfn.send(new DescribeExecutionCommand({ executionArn }))).status ?? '';
-      return status !== 'RUNNING';
-    }, 180);
+    await until(
+      `${name} to end`,
+      async () => {
+        status = (await this.sfn.send(new DescribeExecutionCommand({ executionArn }))).status ?? '';
+        return status !== 'RUNNING';
+      },
+      180,
+    );
     return status;
   }
 
   async abort(runId: string): Promise<void> {
-    await this.sfn.send(new StopExecutionCommand({ executionArn: this.#stateMachine.replace(':stateMachine:', ':execution:') + `:${runId}` }));
+    await this.sfn.send(
+      new StopExecutionCommand({ executionArn: this.#stateMachine.replace(':stateMachine:', ':execution:') + `:${runId}` }),
+    );
   }
 
   /** Plans a fault for the next job of a step. */
@@ -196,7 +206,8 @@ export class Stage {
     const file = path.join(this.#folder, `${name}.open`);
     return {
       file,
-      reached: async () => until(`a job to wait for ${name}`, async () => existsSync(path.join(this.#folder, `${name}.waiting`)), 120),
+      reached: async () =>
+        until(`a job to wait for ${name}`, async () => existsSync(path.join(this.#folder, `${name}.waiting`)), 120),
       open: () => writeFileSync(file, ''),
     };
   }
@@ -208,20 +219,28 @@ export class Stage {
   /** Starts the job of a step with the arguments that a run gave it; returns how it ended. */
   async runJobAgain(step: JobStep, runId: string, fence: string): Promise<{ state: string; message: string }> {
     const JobName = `stedi-test-${step}`;
-    const { JobRunId } = await this.glue.send(new StartJobRunCommand({ JobName, Arguments: { '--run_id': runId, '--fence': fence } }));
+    const { JobRunId } = await this.glue.send(
+      new StartJobRunCommand({ JobName, Arguments: { '--run_id': runId, '--fence': fence } }),
+    );
     let found = { state: 'RUNNING', message: '' };
-    await until(`${JobName} to end`, async () => {
-      const { JobRun } = await this.glue.send(new GetJobRunCommand({ JobName, RunId: JobRunId }));
-      found = { state: JobRun?.JobRunState ?? '', message: JobRun?.ErrorMessage ?? '' };
-      return !['STARTING', 'RUNNING', 'STOPPING', 'WAITING'].includes(found.state);
-    }, 120);
+    await until(
+      `${JobName} to end`,
+      async () => {
+        const { JobRun } = await this.glue.send(new GetJobRunCommand({ JobName, RunId: JobRunId }));
+        found = { state: JobRun?.JobRunState ?? '', message: JobRun?.ErrorMessage ?? '' };
+        return !['STARTING', 'RUNNING', 'STOPPING', 'WAITING'].includes(found.state);
+      },
+      120,
+    );
     return found;
   }
 
   /** Calls `reconcile` as the schedule does. */
   async reconcile(): Promise<void> {
     const Payload = JSON.stringify({ source: 'aws.events', 'detail-type': 'Scheduled Event', detail: {} });
-    const { FunctionError, Payload: answer } = await this.#lambda.send(new InvokeCommand({ FunctionName: 'stedi-test-reconcile', Payload }));
+    const { FunctionError, Payload: answer } = await this.#lambda.send(
+      new InvokeCommand({ FunctionName: 'stedi-test-reconcile', Payload }),
+    );
     if (FunctionError !== undefined) throw new Error(`reconcile: ${Buffer.from(answer ?? []).toString()}`);
   }
 
@@ -245,7 +264,9 @@ export class Stage {
       connection.on('data', (part) => (text += String(part)));
       connection.on('end', () => resolve(text)).on('error', reject);
     });
-    const found = z.union([z.object({ rows: z.array(z.record(z.string(), z.unknown())) }), z.object({ error: z.string() })]).parse(JSON.parse(answer));
+    const found = z
+      .union([z.object({ rows: z.array(z.record(z.string(), z.unknown())) }), z.object({ error: z.string() })])
+      .parse(JSON.parse(answer));
     if ('error' in found) throw new Error(`${sql}: ${found.error}`);
     return found.rows;
   }
@@ -294,7 +315,9 @@ export class Stage {
   }
 
   async #situation(): Promise<string> {
-    const waiting = (await this.files()).filter(({ state }) => state !== 'loaded').map(({ key, state, why }) => `${key} ${state} ${why ?? ''}`);
+    const waiting = (await this.files())
+      .filter(({ state }) => state !== 'loaded')
+      .map(({ key, state, why }) => `${key} ${state} ${why ?? ''}`);
     return JSON.stringify({ executions: await this.executions(), lock: await this.ledger.lock(), waiting }, null, 2);
   }
 }

@@ -1,7 +1,8 @@
 """One Spark session for many jobs, and for questions about the tables they left: `warm.py SOCKET PARENT LAKE`.
 
-A request is a line of JSON: {"script": …, "arguments": […]} runs a job and answers {"line": …} for each line of its output and {"code": n} at the end;
-{"sql": …} answers {"rows": […]}, read as any reader does: on `main`. A client that goes away cancels what Spark is doing for it.
+A request is a line of JSON. {"script": …, "arguments": […]} runs a job; it is answered by {"line": …} for each line of its output and
+{"code": n} at the end. {"sql": …} is answered by {"rows": […]}, read as any reader does: on `main`. A client that goes away cancels what
+Spark is doing for it.
 The process ends with PARENT, which is the emulator.
 """
 
@@ -15,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,11 +54,9 @@ class _Lines(io.TextIOBase):
 
 def answer(stream: Any, value: dict[str, Any]) -> None:  # noqa: ANN401
     """One line of JSON; nobody may be left to read it."""
-    try:
+    with suppress(OSError):
         stream.write(json.dumps(value, default=str) + "\n")
         stream.flush()
-    except OSError:
-        pass
 
 
 def run_job(spark: Any, script: str, arguments: list[str], stream: Any) -> int:  # noqa: ANN401
@@ -109,10 +108,8 @@ def serve(place: Path, parent: int, lake: str) -> None:
 
 def _hang_up(connection: socket.socket) -> None:
     """Closing alone would not end the connection while a thread still reads from it."""
-    try:
+    with suppress(OSError):  # the client may be faster
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # the client was faster
 
 
 def _cancel_when_gone(spark: Any, connection: socket.socket, done: threading.Event) -> None:  # noqa: ANN401
