@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 def create_views(spark: SparkSession, manifest: Manifest) -> None:
     """What models, audits and counts read besides the tables: the policies as a table of one row, and `current_customer`."""
-    spark.createDataFrame([(manifest.ml_join, manifest.consent_from)], "ml_join STRING, consent_from STRING").coalesce(
-        1
-    ).createOrReplaceTempView("policy")
+    from pyspark.sql.functions import lit
+
+    # Made of literals, so that Spark sees while it plans which parts of a model a policy leaves empty.
+    policy = spark.sql("select 1").select(lit(manifest.ml_join).alias("ml_join"), lit(manifest.consent_from).alias("consent_from"))
+    policy.createOrReplaceTempView("policy")
     spark.sql(sql_files("models")["current_customer"]).createOrReplaceTempView("current_customer")
 
 
