@@ -27,6 +27,9 @@ export class LandingChangedError extends NamedError {}
 /** The lake can't be read or written: full disk, missing permission, damaged file. */
 export class LakeUnusableError extends NamedError {}
 
+/** A deployed stage does not exist, can't be reached, or does not let these credentials in. */
+export class StageError extends NamedError {}
+
 /** The text of anything thrown. */
 export function messageOf(error: unknown): string {
   // DuckDB's errors come from another realm under jest, so `instanceof Error` would miss them.

@@ -98,7 +98,10 @@ function headline(report: Report): string {
     const met = report.expectations.length;
     return `# SUCCEEDED: ${report.files === 0 ? 'tables built anew' : `${figure(report.files)} ${report.files === 1 ? 'file' : 'files'} loaded`}, all tables published, ${met} expectations met`;
   }
-  const published = report.tables === null ? 'nothing was published; the tables are as they were' : 'the tables were published';
+  const nothing = report.publishing
+    ? 'some tables may be published already; the rest follows by itself, and another report'
+    : 'nothing was published; the tables are as they were';
+  const published = report.tables === null ? nothing : 'the tables were published';
   return `# FAILED: ${published}\n\n${report.error === null ? '' : `${report.error.name}: ${report.error.cause}`}`.trimEnd();
 }
 

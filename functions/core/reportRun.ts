@@ -1,4 +1,4 @@
-import type { Ports, PublishedLake } from '../ports.ts';
+import type { Ledger, Ports, PublishedLake } from '../ports.ts';
 import { landingTotals } from './expectations.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
@@ -15,6 +15,7 @@ import type { Audits, LoadCounts, Report, StepMetrics } from './runFiles.ts';
 import { renderReport } from './renderReport.ts';
 
 export type ReportPorts = Pick<Ports, 'runFiles' | 'alerts' | 'log' | 'now'> & {
+  ledger: Pick<Ledger, 'lock'>;
   lake: Pick<PublishedLake, 'publishedRun' | 'counts'>;
 };
 
@@ -34,12 +35,14 @@ export async function reportRun(ports: ReportPorts, runId: string, error: RunErr
   const audits = await readRunFile(ports.runFiles, runId, 'metrics/audits.json', auditsSchema);
   const validation = await readRunFile(ports.runFiles, runId, 'validation.json', validationSchema);
   const isPublished = (await ports.lake.publishedRun())?.runId === runId;
+  const lock = await ports.ledger.lock();
   const published = isPublished && audits !== null ? await publishedCounts(ports, audits) : null;
   const changed = published?.expectations.find((expectation) => !expectation.ok);
 
   const report: Report = {
     runId,
     status: error === null && changed === undefined ? 'SUCCEEDED' : 'FAILED',
+    publishing: !isPublished && lock?.runId === runId && lock.publishing,
     error:
       error ??
       (changed === undefined

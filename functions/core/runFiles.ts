@@ -117,6 +117,8 @@ export type Validation = z.infer<typeof validationSchema>;
 export const reportSchema = z.strictObject({
   runId: z.string(),
   status: z.enum(['SUCCEEDED', 'FAILED']),
+  /** Publish had begun and has not come to its end yet: some tables may show this run already, and reconcile carries it on. */
+  publishing: z.boolean(),
   error: z.strictObject({ name: z.string(), cause: z.string() }).nullable(),
   reason: z.enum(['files', 'definition']).nullable(),
   policies: policiesSchema.nullable(),

@@ -4,6 +4,7 @@ import type { Report } from '../../functions/core/runFiles.ts';
 const SUCCEEDED: Report = {
   runId: 'run-2',
   status: 'SUCCEEDED',
+  publishing: false,
   error: null,
   reason: 'files',
   policies: { mlJoin: 'person-and-time', consentFrom: 'any-time' },
@@ -56,6 +57,7 @@ const SUCCEEDED: Report = {
 const FAILED: Report = {
   runId: 'run-3',
   status: 'FAILED',
+  publishing: false,
   error: {
     name: 'GateFailedError',
     cause: '1 of 41 expectations not met. reject_ratio:customer_landing: expected at most 5%, found 60% (6 of 10)',

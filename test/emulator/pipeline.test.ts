@@ -194,6 +194,8 @@ test('jobs of an old run that are started again, as a redriven execution would, 
 test('a crash after the second table of publish is carried to its end', async () => {
   stage.planFault('publish', { kind: 'crash', afterTables: 2 });
   await stage.putAll({ 'accelerometer_landing/crash.json': lines(motion('second@example.test', 1_700_000_500_000)) });
+  expect((await stage.alert('FAILED')).text).toContain('some tables may be published already');
+  await stage.alert('SUCCEEDED');
   await stage.untilIdle();
   await expectTablesAsLanded();
   const branches = await stage.rows(`select name from lake.stedi_test.machine_learning_curated.refs where type = 'BRANCH'`);
