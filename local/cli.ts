@@ -1,14 +1,16 @@
 import { Command, CommanderError, Option } from 'commander';
-import { LakeBusyError, LakeUnusableError, messageOf, UsageError } from '../functions/core/errors.ts';
+import { LakeBusyError, LakeUnusableError, messageOf, StageError, UsageError } from '../functions/core/errors.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
 import { createOutput } from './output.ts';
 
-/** `stedi`: the pipeline on one machine. Exit codes: 0 good, 1 the run or a check failed, 2 used wrongly. */
+/** `stedi`: the pipeline on one machine, and what is asked of a deployed stage. Exit codes: 0 good, 1 the run or a check failed, 2 used wrongly. */
 const program = new Command('stedi')
   .description(
     'Drop customer, step trainer and accelerometer files; get tables that hold only people who share their data for research',
   )
   .option('--lake <dir>', 'the lake’s folder', 'lake')
+  .option('--stage <name>', 'a stage on AWS instead of a lake on this machine')
+  .option('--region <region>', 'the stage’s region (default: AWS_REGION, else us-east-1)')
   .option('--json', 'print one JSON value to standard output, everything else to standard error', false)
   .option('--settings <file>', 'the settings file (default: settings.json of the project)')
   .option('--set <key=value>', 'a setting for this call; can be repeated', (value: string, all: string[]) => [...all, value], [])
@@ -28,15 +30,37 @@ Examples:
   stedi run --set mlJoin=time                   run under another policy
   stedi query "select count(*) from customer_trusted"
   stedi rejects --export mended                 rejected records, to mend and drop again
+  stedi run ~/Downloads/stedi --stage dev       the same on AWS
 Exit codes: 0 good, 1 the run or a check failed or a file is held, 2 used wrongly`,
   );
 
 type Action = (context: CommandContext) => Promise<number>;
 
-/** Runs an action with the options that every command takes, and keeps its exit code. */
-async function act(action: Action): Promise<void> {
+/** Runs an action with the options that every command takes, and keeps its exit code. `onStage` does the same with --stage. */
+async function act(action: Action, onStage?: Action): Promise<void> {
   const options = program.opts<CommonOptions>();
-  process.exitCode = await action({ options, output: createOutput(options.json) });
+  const context = { options, output: createOutput(options.json) };
+  process.exitCode = await (isForStage(options) ? forStage(onStage) : action)(context);
+}
+
+/** @throws UsageError for options that don't go together */
+function isForStage(options: CommonOptions): boolean {
+  if (options.stage === undefined) {
+    if (options.region !== undefined) throw new UsageError('--region names the region of a stage: expected --stage too');
+    return false;
+  }
+  if (program.getOptionValueSource('lake') === 'cli')
+    throw new UsageError('--lake is a lake on this machine, --stage one on AWS: expected one of them');
+  if (options.settings !== undefined || options.set.length > 0)
+    throw new UsageError('a stage runs under the settings it was deployed with: change settings.json and deploy');
+  return true;
+}
+
+function forStage(onStage: Action | undefined): Action {
+  if (onStage !== undefined) return onStage;
+  throw new UsageError(
+    'this command works on one machine only; with --stage there are drop, run, runs, show, files, rejects, retry, check and query',
+  );
 }
 
 function command(usage: string, description: string, examples: readonly string[]): Command {
@@ -56,13 +80,21 @@ command('run [source...]', 'put the files of the sources into landing, and run u
   'run ~/Downloads/stedi            all files below a folder; customer, accelerometer or step_trainer in a path tells the table',
   'run --set consentFrom=consent-date --json',
   'run --expect published           fail unless the counts are those of the published reference',
-]).action((sources: string[]) => act(async (context) => (await import('./commands/run.ts')).run(context, sources)));
+]).action((sources: string[]) =>
+  act(
+    async (context) => (await import('./commands/run.ts')).run(context, sources),
+    async (context) => (await import('./stage/run.ts')).run(context, sources),
+  ),
+);
 
 command('drop <table> <file...>', 'put files into one landing folder', [
   'drop customer_landing new-customers.json',
   'drop accelerometer_landing *.json.gz',
 ]).action((table: string, files: string[]) =>
-  act(async (context) => (await import('./commands/drop.ts')).drop(context, table, files)),
+  act(
+    async (context) => (await import('./commands/drop.ts')).drop(context, table, files),
+    async (context) => (await import('./stage/drop.ts')).drop(context, table, files),
+  ),
 );
 
 command('watch', 'stay and process what arrives in the landing folders, until Ctrl-C', [
@@ -71,17 +103,30 @@ command('watch', 'stay and process what arrives in the landing folders, until Ct
 ]).action(() => act(async (context) => (await import('./commands/watch.ts')).watch(context)));
 
 command('runs', 'history: all runs, the latest first', ['runs', 'runs --json']).action(() =>
-  act(async (context) => (await import('./commands/history.ts')).runs(context)),
+  act(
+    async (context) => (await import('./commands/history.ts')).runs(context),
+    async (context) => (await import('./stage/history.ts')).runs(context),
+  ),
 );
 
 command('show <run>', 'one run: its files, steps, counts, expectations and timings', [
   'show last',
   'show run-20261121-101500-a1b2c3 --json',
-]).action((run: string) => act(async (context) => (await import('./commands/history.ts')).show(context, run)));
+]).action((run: string) =>
+  act(
+    async (context) => (await import('./commands/history.ts')).show(context, run),
+    async (context) => (await import('./stage/history.ts')).show(context, run),
+  ),
+);
 
 command('files', 'the ledger: every file version with its state, run, records and rejects', ['files', 'files --state held'])
   .option('--state <state>', 'only pending, claimed, loaded or held files')
-  .action(({ state }: { state?: string }) => act(async (context) => (await import('./commands/files.ts')).files(context, state)));
+  .action(({ state }: { state?: string }) =>
+    act(
+      async (context) => (await import('./commands/files.ts')).files(context, state),
+      async (context) => (await import('./stage/files.ts')).files(context, state),
+    ),
+  );
 
 command('rejects', 'rejected records with file, line and reason, those of failed runs too', [
   'rejects',
@@ -91,7 +136,10 @@ command('rejects', 'rejected records with file, line and reason, those of failed
   .option('--run <run>', 'only those of one run')
   .option('--export <dir>', 'write them back out, one file for each landing file, to be mended and dropped again')
   .action(({ run, export: folder }: { run?: string; export?: string }) =>
-    act(async (context) => (await import('./commands/rejects.ts')).rejects(context, run, folder)),
+    act(
+      async (context) => (await import('./commands/rejects.ts')).rejects(context, run, folder),
+      async (context) => (await import('./stage/rejects.ts')).rejects(context, run, folder),
+    ),
   );
 
 command('retry [file...]', 'held files go back to pending', [
@@ -100,7 +148,10 @@ command('retry [file...]', 'held files go back to pending', [
 ])
   .option('--run <run>', 'all files that this run left held')
   .action((files: string[], { run }: { run?: string }) =>
-    act(async (context) => (await import('./commands/retry.ts')).retry(context, files, run)),
+    act(
+      async (context) => (await import('./commands/retry.ts')).retry(context, files, run),
+      async (context) => (await import('./stage/retry.ts')).retry(context, files, run),
+    ),
   );
 
 command('rebuild', 'build every table anew from landing and compare with what is there', ['rebuild', 'rebuild --replace'])
@@ -112,7 +163,12 @@ command('rebuild', 'build every table anew from landing and compare with what is
 command('query <sql>', 'read-only SQL over all tables', [
   'query "select reason, count(*) from rejected group by 1"',
   'query "select * from machine_learning_curated limit 5" --json',
-]).action((sql: string) => act(async (context) => (await import('./commands/query.ts')).query(context, sql)));
+]).action((sql: string) =>
+  act(
+    async (context) => (await import('./commands/query.ts')).query(context, sql),
+    async (context) => (await import('./stage/query.ts')).query(context, sql),
+  ),
+);
 
 command('graph', 'the state machine with its steps, as text', ['graph']).action(() =>
   act(async (context) => (await import('./commands/graph.ts')).graph(context)),
@@ -134,7 +190,15 @@ command('generate', 'sample data of the real shape, the same for the same seed',
 command('check', 'is this lake healthy: conservation, audits, ledger against tables, nothing half done', [
   'check',
   'check --json',
-]).action(() => act(async (context) => (await import('./commands/check.ts')).check(context)));
+  'check --stage dev --scan         reads the tables through Athena too, which costs what it scans',
+])
+  .option('--scan', 'with --stage: read the tables too; on one machine they always are', false)
+  .action(({ scan }: { scan: boolean }) =>
+    act(
+      async (context) => (await import('./commands/check.ts')).check(context),
+      async (context) => (await import('./stage/check.ts')).check(context, scan),
+    ),
+  );
 
 /** Codes of the operating system for a lake that can't be read or written. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTDIR', 'EIO']);
@@ -142,10 +206,14 @@ const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTD
 /** What a person is told: what is wrong and what to do next, without a stack. */
 function explain(error: unknown): string {
   const text = messageOf(error);
-  if ([UsageError, LakeBusyError, LakeUnusableError, CommanderError].some((known) => error instanceof known)) return text;
+  if ([UsageError, LakeBusyError, LakeUnusableError, StageError, CommanderError].some((known) => error instanceof known))
+    return text;
   const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
-  if (UNUSABLE.has(code) || /unable to open database file|readonly database|disk is full|No space left/i.test(text)) {
-    const { lake } = program.opts<CommonOptions>();
+  const { lake, stage } = program.opts<CommonOptions>();
+  if (
+    stage === undefined &&
+    (UNUSABLE.has(code) || /unable to open database file|readonly database|disk is full|No space left/i.test(text))
+  ) {
     return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
   }
   return `${text}\n(set STEDI_DEBUG=1 to see where this comes from)`;

@@ -110,7 +110,7 @@ async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dro
 }
 
 /** `readings.json` becomes `readings-2.json`. */
-function suffixed(name: string, number: number): string {
+export function suffixed(name: string, number: number): string {
   if (number === 1) return name;
   const dot = name.indexOf('.', 1);
   return dot === -1 ? `${name}-${number}` : `${name.slice(0, dot)}-${number}${name.slice(dot)}`;
@@ -121,7 +121,7 @@ async function sameContent(one: string, other: string): Promise<boolean> {
   return (await hashOf(one)) === (await hashOf(other));
 }
 
-async function hashOf(file: string): Promise<string> {
+export async function hashOf(file: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(file), hash);
   return hash.digest('hex');

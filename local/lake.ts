@@ -17,6 +17,9 @@ export interface CommonOptions {
   settings?: string;
   set: string[];
   expect?: 'published';
+  /** A deployed stage instead of a lake on this machine. */
+  stage?: string;
+  region?: string;
 }
 
 /** @throws UsageError for a settings file that is missing, is no JSON or holds unknown or wrong settings */

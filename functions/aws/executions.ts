@@ -11,7 +11,7 @@ import type { JobRuns } from './jobRuns.ts';
 type Status = Awaited<ReturnType<Executions['status']>>;
 
 /** PENDING_REDRIVE has failed, and nobody works on it until a person says so. */
-const STATUS: Record<ExecutionStatus, Status> = {
+export const STATUS: Readonly<Record<ExecutionStatus, Exclude<Status, 'NOT_STARTED'>>> = {
   RUNNING: 'RUNNING',
   SUCCEEDED: 'SUCCEEDED',
   FAILED: 'FAILED',

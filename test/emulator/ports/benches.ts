@@ -56,8 +56,7 @@ export function emulatorOfTests(options: EmulatorOptions = {}): () => Emulator {
 // Ledger
 
 /** A table as the service has it. */
-export async function newLedgerTable(emulator: Emulator): Promise<string> {
-  const TableName = newName('ledger');
+export async function newLedgerTable(emulator: Emulator, TableName = newName('ledger')): Promise<string> {
   await new DynamoDBClient(emulator.client).send(
     new CreateTableCommand({
       TableName,
@@ -183,7 +182,7 @@ export async function newJobs(glue: GlueClient): Promise<string> {
 }
 
 /** Hands each execution's name and task token to a queue, and waits for what becomes of it. */
-const WAITING = {
+export const WAITING = {
   StartAt: 'Told',
   States: {
     Told: {
@@ -197,7 +196,7 @@ const WAITING = {
     },
   },
 };
-const told = z.object({ run: z.string(), token: z.string() });
+export const told = z.object({ run: z.string(), token: z.string() });
 
 export async function newExecutions(
   emulator: Emulator,

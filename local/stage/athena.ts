@@ -1,0 +1,66 @@
+import { setTimeout } from 'node:timers/promises';
+import {
+  AthenaClient,
+  GetQueryExecutionCommand,
+  paginateGetQueryResults,
+  StartQueryExecutionCommand,
+} from '@aws-sdk/client-athena';
+import type { ColumnInfo, Datum } from '@aws-sdk/client-athena';
+import { CLIENT } from '../../functions/aws/clients.ts';
+import { UsageError } from '../../functions/core/errors.ts';
+import type { Stage } from './stage.ts';
+
+export interface Answer {
+  names: string[];
+  rows: Record<string, unknown>[];
+}
+
+const NUMBERS = new Set(['tinyint', 'smallint', 'integer', 'bigint', 'float', 'real', 'double']);
+const LONGEST_PAUSE_MS = 2_000;
+
+/** Runs a query in the workgroup of those who run the lake. @throws UsageError with what Athena does not like about it */
+export async function ask({ region, workgroup, database }: Stage, sql: string): Promise<Answer> {
+  const client = new AthenaClient({ ...CLIENT, region });
+  const { QueryExecutionId } = await client
+    .send(
+      new StartQueryExecutionCommand({ QueryString: sql, WorkGroup: workgroup, QueryExecutionContext: { Database: database } }),
+    )
+    .catch((error: unknown) => {
+      if (error instanceof Error && error.name === 'InvalidRequestException') throw new UsageError(error.message);
+      throw error;
+    });
+  const hasHeader = await untilDone(client, QueryExecutionId);
+  const answer: Answer = { names: [], rows: [] };
+  let isFirst = hasHeader;
+  for await (const { ResultSet } of paginateGetQueryResults({ client }, { QueryExecutionId })) {
+    const columns = ResultSet?.ResultSetMetadata?.ColumnInfo ?? [];
+    answer.names = columns.map(({ Name = '' }) => Name);
+    for (const { Data = [] } of ResultSet?.Rows ?? []) {
+      if (!isFirst)
+        answer.rows.push(Object.fromEntries(columns.map((column, at) => [column.Name ?? '', valueOf(column, Data[at])])));
+      isFirst = false;
+    }
+  }
+  return answer;
+}
+
+/** Whether the first row of the result is a header: only SELECT has one. */
+async function untilDone(client: AthenaClient, QueryExecutionId: string | undefined): Promise<boolean> {
+  for (let pause = 100; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
+    const { QueryExecution } = await client.send(new GetQueryExecutionCommand({ QueryExecutionId }));
+    const { State, StateChangeReason = 'Athena gave no reason' } = QueryExecution?.Status ?? {};
+    if (State === 'SUCCEEDED') return QueryExecution?.StatementType === 'DML';
+    if (State === 'FAILED' || State === 'CANCELLED') throw new UsageError(`Athena: ${StateChangeReason}`);
+    await setTimeout(pause);
+  }
+}
+
+/** Athena answers in text; what is a number or a truth value becomes one. */
+function valueOf({ Type }: ColumnInfo, datum: Datum | undefined): unknown {
+  const text = datum?.VarCharValue;
+  if (text === undefined) return null;
+  if (Type === 'boolean') return text === 'true';
+  const number = Number(text);
+  const exact = Type === 'bigint' ? Number.isSafeInteger(number) : Number.isFinite(number);
+  return NUMBERS.has(Type ?? '') && exact ? number : text;
+}

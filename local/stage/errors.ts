@@ -1,0 +1,38 @@
+import { messageOf, StageError } from '../../functions/core/errors.ts';
+
+/** Which stage is meant; for messages. */
+export interface StageName {
+  name: string;
+  region: string;
+}
+
+const REFUSED = new Set([
+  'ExpiredToken',
+  'ExpiredTokenException',
+  'InvalidAccessKeyId',
+  'InvalidClientTokenId',
+  'InvalidSignatureException',
+  'SignatureDoesNotMatch',
+  'UnrecognizedClientException',
+]);
+const DENIED = new Set(['AccessDenied', 'AccessDeniedException', 'Forbidden', '403']);
+const UNREACHABLE = new Set(['ENOTFOUND', 'ECONNREFUSED', 'ECONNRESET', 'EAI_AGAIN', 'ETIMEDOUT', 'TimeoutError']);
+
+/** What a person is told of an error of AWS: what is wrong and what to do next. Errors that say so themselves stay as they are. */
+export function explained(error: unknown, { name, region }: StageName): unknown {
+  const [kind, code, text] = [property(error, 'name'), property(error, 'code'), messageOf(error)];
+  if (kind === 'CredentialsProviderError' || kind === 'TokenProviderError')
+    return new StageError(`No AWS credentials: ${text}. Set AWS_PROFILE, or sign in with "aws sso login" or "aws configure"`);
+  if (REFUSED.has(kind))
+    return new StageError(`AWS does not accept the credentials (${kind}): sign in again, or set another AWS_PROFILE`);
+  if (DENIED.has(kind)) return new StageError(`These credentials may not do this on the stage ${name}: ${text}`);
+  if (UNREACHABLE.has(code) || UNREACHABLE.has(kind))
+    return new StageError(
+      `AWS can't be reached in the region ${region} (${code === '' ? kind : code}): check --region and the network`,
+    );
+  return error;
+}
+
+function property(error: unknown, name: 'name' | 'code'): string {
+  return typeof error === 'object' && error !== null && name in error ? String(Reflect.get(error, name)) : '';
+}

@@ -1,0 +1,84 @@
+import {
+  DescribeExecutionCommand,
+  paginateGetExecutionHistory,
+  paginateListExecutions,
+  StartExecutionCommand,
+} from '@aws-sdk/client-sfn';
+import type { HistoryEvent } from '@aws-sdk/client-sfn';
+import { STATUS } from '../../functions/aws/executions.ts';
+import type { Execution } from '../views/runs.ts';
+import type { Stage } from './stage.ts';
+
+/** How many executions are looked at; Step Functions forgets them after 90 days, `runs/` in the lake bucket does not. */
+const LATEST = 100;
+
+/** The latest executions, the latest first. */
+export async function latestExecutions({ sfn, stateMachineArn }: Stage, most = LATEST): Promise<Execution[]> {
+  const found: Execution[] = [];
+  for await (const { executions = [] } of paginateListExecutions({ client: sfn, pageSize: most }, { stateMachineArn })) {
+    for (const { name = '', status = 'RUNNING', startDate, stopDate } of executions) {
+      found.push({
+        runId: name,
+        status: STATUS[status],
+        error: null,
+        startedAt: startDate?.toISOString() ?? '',
+        endedAt: stopDate?.toISOString() ?? null,
+      });
+    }
+    if (found.length >= most) break;
+  }
+  return found.slice(0, most);
+}
+
+/** An execution with what it failed with. */
+export async function withError({ sfn, stateMachineArn }: Stage, execution: Execution): Promise<Execution> {
+  const executionArn = `${stateMachineArn.replace(':stateMachine:', ':execution:')}:${execution.runId}`;
+  const { error, cause } = await sfn.send(new DescribeExecutionCommand({ executionArn }));
+  return { ...execution, error: error === undefined ? null : `${error}: ${shortCause(cause ?? '')}` };
+}
+
+/** Starts an execution by hand: its Plan takes the run lock, or ends with nothing to do. */
+export async function startByHand({ sfn, stateMachineArn }: Stage, runId: string): Promise<void> {
+  await sfn.send(new StartExecutionCommand({ stateMachineArn, name: runId, input: '{}' }));
+}
+
+/** A state that an execution has left. */
+export interface StateLeft {
+  id: number;
+  state: string;
+  seconds: number;
+}
+
+/** The states that an execution has left so far, in their order. */
+export async function statesLeft({ sfn, stateMachineArn }: Stage, runId: string): Promise<StateLeft[]> {
+  const executionArn = `${stateMachineArn.replace(':stateMachine:', ':execution:')}:${runId}`;
+  const entered = new Map<string, number>();
+  const left: StateLeft[] = [];
+  const pages = paginateGetExecutionHistory({ client: sfn, pageSize: 1000 }, { executionArn, includeExecutionData: false });
+  for await (const { events = [] } of pages) {
+    for (const event of events) {
+      const at = event.timestamp?.getTime() ?? 0;
+      if (event.stateEnteredEventDetails?.name !== undefined) entered.set(event.stateEnteredEventDetails.name, at);
+      const state = leftBy(event);
+      if (state !== null) left.push({ id: event.id ?? 0, state, seconds: (at - (entered.get(state) ?? at)) / 1000 });
+    }
+  }
+  return left;
+}
+
+function leftBy({ stateExitedEventDetails }: HistoryEvent): string | null {
+  return stateExitedEventDetails?.name ?? null;
+}
+
+/** A failed Lambda or job tells its error as JSON. */
+function shortCause(cause: string): string {
+  try {
+    const value: unknown = JSON.parse(cause);
+    for (const name of ['errorMessage', 'ErrorMessage']) {
+      if (typeof value === 'object' && value !== null && name in value) return String(Reflect.get(value, name));
+    }
+  } catch {
+    // It is text.
+  }
+  return cause;
+}

@@ -1,0 +1,19 @@
+import { UsageError } from '../../functions/core/errors.ts';
+import type { CommandContext } from '../lake.ts';
+import { rowsText } from '../views/rows.ts';
+import { ask } from './athena.ts';
+import { withStage } from './stage.ts';
+
+const READING = /^(select|with|values|show|describe|explain(?!\s+analyze))\b/i;
+
+/** Read-only SQL over the tables of a stage, through Athena. */
+export async function query({ options, output }: CommandContext, sql: string): Promise<number> {
+  const statement = sql.replace(/^(\s|\(|--[^\n]*(\n|$)|\/\*[\s\S]*?\*\/)+/, '');
+  if (!READING.test(statement))
+    throw new UsageError(
+      `query reads and never changes a table: expected it to begin with select, with, values, show, describe or explain`,
+    );
+  const { names, rows } = await withStage(options, (stage) => ask(stage, sql));
+  output.result(rows, () => rowsText(names, rows));
+  return 0;
+}

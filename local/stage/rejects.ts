@@ -1,0 +1,60 @@
+import { GetObjectCommand, NoSuchKey, paginateListObjectsV2 } from '@aws-sdk/client-s3';
+import { UsageError } from '../../functions/core/errors.ts';
+import { LANDING_TABLES } from '../../functions/core/steps.ts';
+import type { CommandContext } from '../lake.ts';
+import { exportRejects, exportText, latestRejects, rejectedSchema, rejectsText } from '../views/rejects.ts';
+import type { Rejected } from '../views/rejects.ts';
+import { bytesOf } from './objects.ts';
+import { withStage } from './stage.ts';
+import type { Stage } from './stage.ts';
+
+/** Rejected records of a stage's runs, failed ones too; `--export` writes them back out. */
+export async function rejects(
+  { options, output }: CommandContext,
+  runId: string | undefined,
+  exportTo: string | undefined,
+): Promise<number> {
+  const list = await withStage(options, (stage) => latestRejects(readRejects(stage, runId)));
+  const exported = exportTo === undefined ? null : await exportRejects(list, exportTo);
+  output.result(list, () => [rejectsText(list), ...(exported === null ? [] : [exportText(exported)])].join('\n\n'));
+  return 0;
+}
+
+async function* readRejects(stage: Stage, runId: string | undefined): AsyncGenerator<Rejected> {
+  const runs = await runsOf(stage);
+  if (runId !== undefined && !runs.includes(runId)) throw new UsageError(`${runId} names no run; "stedi runs" lists them`);
+  for (const run of runs.filter((name) => runId === undefined || name === runId)) {
+    for (const table of LANDING_TABLES) {
+      for await (const line of linesOf(stage, `runs/${run}/rejects/${table}.ndjson`))
+        yield rejectedSchema.parse(JSON.parse(line));
+    }
+  }
+}
+
+/** Lines that end at a line feed and nothing else; none where there is no such object. A run may have rejected more than memory holds. */
+async function* linesOf({ s3, lakeBucket }: Stage, key: string): AsyncGenerator<string> {
+  const found = await s3.send(new GetObjectCommand({ Bucket: lakeBucket, Key: key })).catch((error: unknown) => {
+    if (error instanceof NoSuchKey) return null;
+    throw error;
+  });
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of bytesOf(found?.Body)) {
+    const lines = `${rest}${decoder.decode(chunk, { stream: true })}`.split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+  if (rest !== '') yield rest;
+}
+
+/** Every run that left something, the first one first: names begin with the time. */
+async function runsOf({ s3, lakeBucket }: Stage): Promise<string[]> {
+  const runs: string[] = [];
+  for await (const { CommonPrefixes = [] } of paginateListObjectsV2(
+    { client: s3 },
+    { Bucket: lakeBucket, Prefix: 'runs/', Delimiter: '/' },
+  )) {
+    runs.push(...CommonPrefixes.map(({ Prefix = '' }) => Prefix.slice('runs/'.length, -1)));
+  }
+  return runs.sort();
+}

@@ -1,0 +1,176 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
+import { expectedCounts } from '../../functions/core/expectations.ts';
+import { StageError } from '../../functions/core/errors.ts';
+import { reportSchema, readRunFile } from '../../functions/core/runFiles.ts';
+import type { Report } from '../../functions/core/runFiles.ts';
+import { runIdOf } from '../../functions/core/runId.ts';
+import { PUBLISHED_REFERENCE, settingsSchema } from '../../functions/core/settings.ts';
+import type { FileVersion } from '../../functions/ports.ts';
+import { findDrops } from '../dropFiles.ts';
+import type { CommandContext } from '../lake.ts';
+import type { Output } from '../output.ts';
+import { droppedText, exitCodeOf, isEmpty, noTotals, resultText, totalsOf } from '../views/runResult.ts';
+import type { RunResult } from '../views/runResult.ts';
+import type { Execution } from '../views/runs.ts';
+import { dropIntoLanding } from './dropFiles.ts';
+import { latestExecutions, startByHand, statesLeft, withError } from './executions.ts';
+import { withStage } from './stage.ts';
+import type { Stage } from './stage.ts';
+
+const PAUSE_MS = 1_000;
+/** How long an event of a dropped file may take; what comes later is found by the schedule. */
+const EVENT_SECONDS = 120;
+/** How long the run lock may be held while nothing runs; the end of an execution frees it within seconds. */
+const STUCK_SECONDS = 120;
+/** How often nothing must be going, one look after the other, before everything is over. */
+const CALM = 3;
+
+/** Puts the files of the sources into a stage's landing, sees to it that a run takes in what is pending, and follows to the end. */
+export async function run({ options, output }: CommandContext, sources: readonly string[]): Promise<number> {
+  const started = performance.now();
+  const drops = await findDrops(sources);
+  return withStage(options, async (stage) => {
+    const before = new Set((await latestExecutions(stage)).filter(hasEnded).map(({ runId }) => runId));
+    const heldBefore = await heldFiles(stage);
+    const dropped = await dropIntoLanding(stage, drops);
+    if (drops.length > 0) output.say(droppedText(dropped));
+    await untilKnown(
+      stage,
+      dropped.flatMap(({ file }) => (file === null ? [] : [file])),
+    );
+    if (
+      !(await isAskedFor(
+        stage,
+        dropped.some(({ added }) => added),
+      ))
+    )
+      await startByHand(stage, runIdOf(new Date(), randomBytes(3).toString('hex')));
+    const executions = await follow(stage, before, output);
+    const reports = await Promise.all(
+      executions.map(({ runId }) => readRunFile(stage.runFiles, runId, 'report.json', reportSchema)),
+    );
+    const held = [...(await heldFiles(stage))].filter(([id]) => !heldBefore.has(id)).map(([, file]) => file);
+    const { result, last } = await resultOf(stage, executions, reports, held, options.expect === 'published');
+    result.seconds = Math.round(performance.now() - started) / 1000;
+    output.result(result, () => summary(stage, result, last, executions.at(-1)?.error ?? null));
+    return exitCodeOf(result);
+  });
+}
+
+function hasEnded({ status }: Execution): boolean {
+  return status !== 'RUNNING';
+}
+
+/** Waits until the ledger knows the files that were dropped; their events are on the way. */
+async function untilKnown(stage: Stage, files: readonly FileVersion[]): Promise<void> {
+  const deadline = Date.now() + EVENT_SECONDS * 1000;
+  let unknown = files;
+  while (unknown.length > 0) {
+    if (Date.now() > deadline) {
+      throw new StageError(
+        `${unknown.length} of ${files.length} dropped files are not in the ledger after ${EVENT_SECONDS} s: ` +
+          'they are in landing, and the next schedule registers them; see the log of the function catalog and its dead letter queue',
+      );
+    }
+    unknown = await stage.ledger.unknown(unknown);
+    if (unknown.length > 0) await setTimeout(PAUSE_MS);
+  }
+}
+
+/** Whether a run has the lock. The function that registers a dropped file asks for one a moment later. */
+async function isAskedFor({ ledger }: Stage, dropped: boolean): Promise<boolean> {
+  for (let tries = dropped ? 5 : 1; tries > 0; tries -= 1) {
+    if ((await ledger.lock()) !== null) return true;
+    if (tries > 1) await setTimeout(PAUSE_MS);
+  }
+  return false;
+}
+
+/** Shows each state that the executions leave, until nothing is going and nothing is pending. Returns those that were not there before. */
+async function follow(stage: Stage, before: ReadonlySet<string>, output: Output): Promise<Execution[]> {
+  const shown = new Map<string, number>();
+  const over = new Set<string>();
+  let lastGoing = Date.now();
+  for (let calm = 0; ; await setTimeout(PAUSE_MS)) {
+    const executions = (await latestExecutions(stage)).filter(({ runId }) => !before.has(runId)).reverse();
+    for (const { runId } of executions.filter((execution) => !over.has(execution.runId)))
+      await showStates(stage, runId, shown, output);
+    for (const { runId } of executions.filter(hasEnded)) over.add(runId);
+    const lock = await stage.ledger.lock();
+    const isGoing = !executions.every(hasEnded);
+    calm = isGoing || lock !== null ? 0 : calm + 1;
+    if (calm >= CALM) return Promise.all(executions.map((execution) => withError(stage, execution)));
+    if (isGoing) lastGoing = Date.now();
+    if (lock !== null && Date.now() - lastGoing > STUCK_SECONDS * 1000) {
+      throw new StageError(
+        `${lock.runId} holds the run lock, and nothing has been running for ${STUCK_SECONDS} s: reconcile settles it on its schedule; ` +
+          'if it does not, see the log and the dead letter queue of the function reconcile',
+      );
+    }
+  }
+}
+
+async function showStates(stage: Stage, runId: string, shown: Map<string, number>, output: Output): Promise<void> {
+  const last = shown.get(runId);
+  if (last === undefined) output.say(`Run ${runId}\n  ${stage.consoleLink(runId)}`);
+  shown.set(runId, last ?? 0);
+  for (const { id, state, seconds } of await statesLeft(stage, runId)) {
+    if (id <= (last ?? 0)) continue;
+    output.say(`  ${state.padEnd(24)}${seconds.toFixed(2).padStart(9)} s`);
+    shown.set(runId, id);
+  }
+}
+
+async function heldFiles({ ledger }: Stage): Promise<Map<string, { file: string; why: string }>> {
+  const held = new Map<string, { file: string; why: string }>();
+  for await (const { key, version, state, why } of ledger.files()) {
+    if (state === 'held') held.set(`${key} ${version}`, { file: key, why: why ?? '' });
+  }
+  return held;
+}
+
+async function resultOf(
+  stage: Stage,
+  executions: readonly Execution[],
+  reports: readonly (Report | null)[],
+  held: RunResult['held'],
+  expectPublished: boolean,
+): Promise<{ result: RunResult; last: Report | null }> {
+  const last = reports.findLast((report) => report !== null) ?? null;
+  const totals = (last === null ? null : totalsOf(last)) ?? (await shownTotals(stage));
+  const published = expectPublished
+    ? expectedCounts(
+        { ...totals.tables, same_time: totals.identity.sameTime },
+        settingsSchema.parse({ expectedCounts: PUBLISHED_REFERENCE }),
+      )
+    : [];
+  const result: RunResult = {
+    status: executions.at(-1)?.status === 'SUCCEEDED' ? (last?.status ?? 'NOTHING_TO_DO') : 'FAILED',
+    runs: reports.flatMap((report) => report?.runId ?? []),
+    ...totals,
+    held,
+    expectations: [...(last?.expectations ?? []), ...published],
+    seconds: 0,
+  };
+  return { result, last };
+}
+
+/** What the stage shows where no run of this call published: what the published run's report says. */
+async function shownTotals({ lake, runFiles }: Stage) {
+  const published = await lake.publishedRun();
+  const report = published === null ? null : await readRunFile(runFiles, published.runId, 'report.json', reportSchema);
+  return (report === null ? null : totalsOf(report)) ?? noTotals();
+}
+
+function summary(stage: Stage, result: RunResult, last: Report | null, error: string | null): string {
+  if (isEmpty(result))
+    return `Nothing to do: no file in s3://${stage.landingBucket} is pending, and nothing was published yet. "stedi run SOURCE --stage ${stage.name}" puts files there`;
+  const runId = result.runs.at(-1);
+  return resultText(result, last, error, last?.policies?.mlJoin ?? 'person-and-time', [
+    `Tables  Athena, database ${stage.database}, workgroup ${stage.workgroup}`,
+    ...(runId === undefined
+      ? []
+      : [`Report  s3://${stage.lakeBucket}/runs/${runId}/report.md`, `Console ${stage.consoleLink(runId)}`]),
+  ]);
+}

@@ -1,0 +1,18 @@
+import { stat } from 'node:fs/promises';
+import { UsageError } from '../../functions/core/errors.ts';
+import { isLandingTable, LANDING_TABLES } from '../../functions/core/steps.ts';
+import type { Drop, Dropped } from '../dropFiles.ts';
+
+/** Files that go into one landing table. @throws UsageError when there is no such table or file; nothing is copied then */
+export async function dropsInto(table: string, files: readonly string[]): Promise<Drop[]> {
+  if (!isLandingTable(table)) throw new UsageError(`${table} is no landing table; expected one of ${LANDING_TABLES.join(', ')}`);
+  for (const file of files) {
+    const found = await stat(file).catch(() => null);
+    if (found?.isFile() !== true) throw new UsageError(`${file} is no file; nothing was copied`);
+  }
+  return files.map((file) => ({ table, file }));
+}
+
+export function droppedFilesText(dropped: readonly Dropped[]): string {
+  return dropped.map(({ key, added }) => `${key}${added ? '' : '  (stood there already, with the same content)'}`).join('\n');
+}

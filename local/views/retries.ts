@@ -1,0 +1,31 @@
+import { UsageError } from '../../functions/core/errors.ts';
+import type { FileVersion, Ledger } from '../../functions/ports.ts';
+
+/** Which held files go back to pending: these keys, or those that a run left. */
+export interface Retry {
+  keys: readonly string[];
+  runId: string | undefined;
+}
+
+/** @throws UsageError unless either keys or a run are named */
+export function checkRetry({ keys, runId }: Retry): void {
+  if ((keys.length === 0) === (runId === undefined))
+    throw new UsageError('retry takes either file keys or --run RUN; "stedi files --state held" lists what is held');
+}
+
+/** Makes held files pending again. @throws UsageError naming what is not held; the others are pending again then */
+export async function retryIn(ledger: Ledger, { keys, runId }: Retry): Promise<FileVersion[]> {
+  const found = await ledger.retry(runId === undefined ? { keys } : { runId });
+  const missed = keys.filter((key) => !found.some((file) => file.key === key));
+  if (found.length > 0 && missed.length === 0) return found;
+  const what = runId === undefined ? missed.join(', ') : `no file of ${runId}`;
+  const rest = found.length > 0 ? ` The others (${found.length}) are pending again.` : '';
+  throw new UsageError(
+    `${what} ${runId === undefined ? 'is not held' : 'is held'}; "stedi files --state held" lists what is held.${rest}`,
+  );
+}
+
+export function retriedText(released: readonly FileVersion[]): string {
+  const lines = released.map(({ key }) => `${key} is pending again`);
+  return `${lines.join('\n')}\n"stedi run" takes ${released.length === 1 ? 'it' : 'them'} in`;
+}
