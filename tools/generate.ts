@@ -6,9 +6,10 @@ import { CONTRACTS } from '../functions/core/contracts.ts';
 import type { Column, LandingColumn, LandingContract, TableContract } from '../functions/core/contracts.ts';
 import { settingsSchema } from '../functions/core/settings.ts';
 import { sqlFiles } from '../local/sources.ts';
+import { costsPage } from './costs.ts';
 
 /**
- * What follows from the contracts, the audits and the settings, as files: `glue/ddl/<table>.sql`, `docs/data-dictionary.md`,
+ * What follows from contracts, audits, settings and prices, as files: `glue/ddl/<table>.sql`, `docs/data-dictionary.md`, `docs/costs.md`,
  * `functions/core/auditNames.ts` and `settings.schema.json`. `npm run docs` writes them; with `--check` they are only compared.
  */
 
@@ -22,6 +23,7 @@ export function generatedFiles(): Map<string, string> {
   return new Map([
     ...CONTRACTS.map((contract) => [`${DDL}/${contract.table}.sql`, ddl(contract)] as const),
     ['docs/data-dictionary.md', dataDictionary()],
+    ['docs/costs.md', costsPage()],
     ['functions/core/auditNames.ts', auditNames()],
     ['settings.schema.json', settingsJsonSchema()],
   ]);

@@ -1,6 +1,7 @@
 import { JOB_STEPS, LANDING_TABLES, stateOf } from '../../functions/core/steps.ts';
 import { parseSettings } from '../../functions/core/settings.ts';
 import { definitionHash } from '../../local/sources.ts';
+import { MADE } from '../../tools/costs.ts';
 import { projectSettings } from './service.ts';
 import { stateMachineOf, tasksOf } from './stateMachine.ts';
 import { list, object, Template, text, texts } from './template.ts';
@@ -232,5 +233,23 @@ describe('left out', () => {
     expect(template.properties('LakeBucket')['BucketName']).toBe(LAKE_BUCKET);
     expect(template.properties('LedgerTable')['TableName']).toBe(LEDGER_TABLE);
     expect(object(template.properties('LakeDatabase')['DatabaseInput'])['Name']).toBe(DATABASE);
+  });
+});
+
+test('the costs count what the template makes', () => {
+  const alarms = template
+    .ofType('AWS::CloudWatch::Alarm')
+    .map(([, { Metrics }]) => (Metrics === undefined ? 1 : list(Metrics).filter((each) => 'MetricStat' in object(each)).length));
+  const filters = template.ofType('AWS::Logs::MetricFilter');
+  const endpoints = new Template('vpc')
+    .ofType('AWS::EC2::VPCEndpoint')
+    .filter(([, { VpcEndpointType }]) => VpcEndpointType === 'Interface');
+  expect(MADE).toEqual({
+    alarmMetrics: alarms.reduce((sum, metrics) => sum + metrics, 0),
+    customMetrics: filters.length,
+    metricsOfSchedule: filters.filter(([, { FilterPattern }]) => text(FilterPattern ?? '').includes('backlog')).length,
+    interfaceEndpoints: endpoints.length,
+    zones: new Template('vpc').ofType('AWS::EC2::Subnet').length,
+    states: Object.values(machine.States).filter(({ Type }) => Type !== 'Fail' && Type !== 'Succeed').length - 1, // all but ReportFailure
   });
 });

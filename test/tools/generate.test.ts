@@ -38,7 +38,7 @@ test('writes what is missing, mends what was changed, takes away what has no con
   expect(outdatedFiles(project)).toEqual(['glue/ddl/loads.sql', 'glue/ddl/gone.sql']);
   expect(writeGenerated(project)).toEqual(['glue/ddl/loads.sql', 'glue/ddl/gone.sql']);
   expect(outdatedFiles(project)).toEqual([]);
-  expect(readdirSync(path.join(project, 'docs')).sort()).toEqual(['data-dictionary.md', 'other.md']);
+  expect(readdirSync(path.join(project, 'docs')).sort()).toEqual(['costs.md', 'data-dictionary.md', 'other.md']);
 });
 
 // Athena DDL
