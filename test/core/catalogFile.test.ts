@@ -74,6 +74,18 @@ describe('cataloging a file', () => {
     expect(world.logged).toEqual(['file_registered', 'file_known', 'file_known', 'file_known', 'file_known']);
   });
 
+  test('looks at the version that arrived, not at what stands there by now', async () => {
+    const world = newWorld();
+    const file = await world.land('customer_landing/a.json');
+    const asked: unknown[] = [];
+    const head = async (key: string, bytes: number, version?: string) => {
+      asked.push([key, version]);
+      return world.landing.head(key, bytes);
+    };
+    await catalogFile({ ...world.ports, landing: { head } }, file);
+    expect(asked).toEqual([[file.key, file.version]]);
+  });
+
   test('gives columns names that a catalog takes', async () => {
     const world = newWorld();
     const asked: string[][] = [];

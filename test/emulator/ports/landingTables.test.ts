@@ -1,5 +1,6 @@
-import { GetTableCommand, UpdateTableCommand } from '@aws-sdk/client-glue';
+import { GetTableCommand, GlueClient, UpdateTableCommand } from '@aws-sdk/client-glue';
 import type { Table, TableInput } from '@aws-sdk/client-glue';
+import { GlueLandingTables } from '../../../functions/aws/landingTables.ts';
 import { landingContractOf } from '../../../functions/core/contracts.ts';
 import { generatedFiles } from '../../../tools/generate.ts';
 import { emulatorOfTests, newLandingTables } from './benches.ts';
@@ -59,7 +60,25 @@ test('what people changed about a table stays when it gains a column', async () 
     },
   }));
   const before = await tableOf(bench);
+  const written: (TableInput | undefined)[] = [];
+  bench.glue.middlewareStack.add(
+    (next) => async (args) => {
+      if ('TableInput' in args.input) written.push(args.input.TableInput);
+      return next(args);
+    },
+    { step: 'initialize' },
+  );
   await bench.landingTables.ensure('customer_landing', ['NOTE', 'Own', 'E-mail', 'email', '']);
+  // Glue takes away what an update does not say; the emulator keeps it.
+  expect(written).toMatchObject([
+    {
+      Description: 'ours',
+      Owner: 'data team',
+      Retention: 7,
+      TableType: 'EXTERNAL_TABLE',
+      Parameters: { team: 'balance', EXTERNAL: 'TRUE' },
+    },
+  ]);
   const after = await tableOf(bench);
   const columns = after.StorageDescriptor?.Columns ?? [];
   expect(columns.map(({ Name }) => Name)).toEqual([
@@ -122,4 +141,20 @@ test('a file of a thousand made-up fields brings some of them, and does not fail
   );
   await bench.landingTables.ensure('customer_landing', ['x'.repeat(300)]);
   expect(await bench.extraColumns('customer_landing')).toHaveLength(200);
+});
+
+test('a table that somebody else makes at the same moment is extended', async () => {
+  const bench = await newLandingTables(emulator());
+  const other = new GlueLandingTables(new GlueClient(emulator().client), bench.database, 'landing');
+  let calls = 0;
+  bench.glue.middlewareStack.add(
+    (next, context) => async (args) => {
+      if (context.commandName === 'CreateTableCommand' && (calls += 1) === 1) await other.ensure('customer_landing', ['theirs']);
+      return next(args);
+    },
+    { step: 'initialize' },
+  );
+  await bench.landingTables.ensure('customer_landing', ['ours']);
+  expect(await bench.extraColumns('customer_landing')).toEqual(['theirs', 'ours']);
+  expect(calls).toBe(1);
 });
