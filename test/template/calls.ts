@@ -86,7 +86,7 @@ class Walk {
   #making(node: ts.NewExpression): void {
     for (const declaration of this.#symbolOf(node.expression)?.declarations ?? []) {
       const service = serviceOf(declaration);
-      const command = /^(\w+)Command$/.exec(node.expression.getText())?.[1];
+      const command = /^(\w+)Command$/.exec(nameOf(declaration))?.[1];
       if (service !== undefined && command !== undefined) this.#find(service, command, node.arguments?.[0]);
       if (ts.isClassDeclaration(declaration) && isOurs(declaration)) this.#make(declaration);
     }
@@ -107,7 +107,7 @@ class Walk {
   #mention(node: ts.Node): void {
     for (const declaration of this.#symbolOf(node)?.declarations ?? []) {
       const service = serviceOf(declaration);
-      const paginated = /^paginate(\w+)$/.exec(node.getText())?.[1];
+      const paginated = /^paginate(\w+)$/.exec(nameOf(declaration))?.[1];
       if (service !== undefined && paginated !== undefined) this.#find(service, paginated, undefined);
       if (!isOurs(declaration)) continue;
       if (ts.isMethodSignature(declaration)) this.#ask(declaration);
@@ -129,7 +129,7 @@ class Walk {
   }
 
   #answer(made: ts.ClassDeclaration, asked: ts.Declaration): void {
-    const name = ts.getNameOfDeclaration(asked)?.getText() ?? '';
+    const name = nameOf(asked);
     const line = this.#lineOf(made);
     const stands = line
       .flatMap((each) => each.heritageClauses ?? [])
@@ -162,6 +162,11 @@ class Walk {
     const known = this.#found.get(`${service} ${command}`);
     this.#found.set(`${service} ${command}`, { service, command, input: [...new Set([...(known?.input ?? []), ...input])] });
   }
+}
+
+/** The name it was declared with: an import may call it something else. */
+function nameOf(declaration: ts.Declaration): string {
+  return ts.getNameOfDeclaration(declaration)?.getText() ?? '';
 }
 
 function isOurs(declaration: ts.Declaration): boolean {
