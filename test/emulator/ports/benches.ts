@@ -109,7 +109,10 @@ export async function newLanding(emulator: Emulator): Promise<BucketLandingBench
     bucket,
     lakeBucket,
     landing: new BucketLanding(s3, bucket, lakeBucket),
-    put: async (key, content) => void (await s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: content }))),
+    put: async (key, content) =>
+      void (await s3.send(
+        new PutObjectCommand({ Bucket: bucket, Key: key, Body: content, ContentLength: Buffer.byteLength(content) }),
+      )),
     remove: async (key) => void (await s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }))),
     removeVersion: async (key, version) =>
       void (await s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, VersionId: version }))),

@@ -46,7 +46,6 @@ test('what people changed about a table stays when it gains a column', async () 
   await change(bench, (table) => ({
     Description: 'ours',
     Owner: 'data team',
-    Retention: 7,
     Parameters: { ...table.Parameters, team: 'balance' },
     StorageDescriptor: {
       ...table.StorageDescriptor,
@@ -74,7 +73,6 @@ test('what people changed about a table stays when it gains a column', async () 
     {
       Description: 'ours',
       Owner: 'data team',
-      Retention: 7,
       TableType: 'EXTERNAL_TABLE',
       Parameters: { team: 'balance', EXTERNAL: 'TRUE' },
     },
