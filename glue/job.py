@@ -72,9 +72,19 @@ def log_line(event: str, fields: dict[str, Any]) -> None:
 
 
 def reason(error: Exception) -> str:
-    """One line that says what went wrong."""
-    text = str(error).strip() or type(error).__name__
-    return f"{type(error).__name__}: {text.splitlines()[0]}"
+    """One line that says what went wrong; of an error of Spark or Iceberg its own first line, and that of its deepest cause."""
+    java = getattr(error, "java_exception", None)
+    if java is None:
+        return f"{type(error).__name__}: {_first_line(str(error))}"
+    lines = [_first_line(str(java.toString()))]
+    while (cause := java.getCause()) is not None:
+        java = cause
+    deepest = _first_line(str(java.toString()))
+    return " - caused by ".join(lines if deepest in lines else [*lines, deepest])
+
+
+def _first_line(text: str) -> str:
+    return (text.strip() or "no message").splitlines()[0]
 
 
 def main(arguments: list[str]) -> int:

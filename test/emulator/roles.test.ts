@@ -13,10 +13,10 @@ import { BucketRunFiles } from '../../functions/aws/runFiles.ts';
 import { CONSENT, customer, walk } from '../support/people.ts';
 import { Stage } from './stage.ts';
 
-// The emulator enforces the roles of functions and jobs here, and every job has a process and a Spark of its own, as on Glue.
+// The emulator enforces the roles of functions and jobs here.
 let stage: Stage;
 beforeAll(async () => {
-  stage = await Stage.deploy({ rolesEnforced: true, freshJobs: true });
+  stage = await Stage.deploy({ rolesEnforced: true });
 });
 afterAll(async () => stage?.remove());
 
@@ -60,7 +60,8 @@ async function refusal(call: Promise<unknown>): Promise<string> {
   );
 }
 
-test('the roles suffice for a whole run, with a withdrawal, from the drop to the alert', async () => {
+test('the roles suffice for a whole run, with a process for each job, and for a withdrawal', async () => {
+  stage.freshJobs(true);
   await stage.putAll(
     walk([
       { email: 'stays@example.test', shares: CONSENT },
@@ -71,6 +72,7 @@ test('the roles suffice for a whole run, with a withdrawal, from the drop to the
   await stage.untilIdle();
   const lake = new VisibleLake(stage.glue, stage.s3, 'stedi_test', new BucketRunFiles(stage.s3, stage.bucketOf('lake')));
   expect(await lake.counts()).toEqual(stage.expectedCounts());
+  stage.freshJobs(false);
   // A withdrawal also expires snapshots and deletes files.
   await stage.put('customer_landing/leaves.json', `${customer({ email: 'leaves@example.test', updated: CONSENT + 1 })}\n`);
   await stage.alert('SUCCEEDED', 390);

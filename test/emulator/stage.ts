@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -44,8 +44,6 @@ export interface Alert {
 export interface StageOptions {
   /** Whether the emulator enforces the roles of functions and jobs. */
   rolesEnforced?: boolean;
-  /** Whether each job has a process and a Spark of its own, as on Glue. */
-  freshJobs?: boolean;
 }
 
 /** The service, deployed to an emulator of its own by `serverless deploy`, as its users and its operators see it. */
@@ -75,10 +73,9 @@ export class Stage {
     this.ledger = new DynamoLedger(new DynamoDBClient(client), 'stedi-test-ledger', () => new Date());
   }
 
-  static async deploy({ rolesEnforced = false, freshJobs = false }: StageOptions = {}): Promise<Stage> {
+  static async deploy({ rolesEnforced = false }: StageOptions = {}): Promise<Stage> {
     const emulator = await startEmulator({
       rolesEnforced,
-      freshJobs,
       glueRunner: ['python', path.join(PROJECT, 'test/emulator/glue/run_job.py')],
       environment: { STEDI_SPARK_JARS: path.join(PROJECT, '.cache/emulator/jars') },
     });
@@ -192,6 +189,13 @@ export class Stage {
     await this.sfn.send(
       new StopExecutionCommand({ executionArn: this.#stateMachine.replace(':stateMachine:', ':execution:') + `:${runId}` }),
     );
+  }
+
+  /** Whether each job has a process and a Spark of its own from now on, as on Glue. */
+  freshJobs(fresh: boolean): void {
+    const file = path.join(this.#folder, 'fresh');
+    if (fresh) writeFileSync(file, '');
+    else rmSync(file, { force: true });
   }
 
   /** Plans a fault for the next job of a step. */

@@ -22,8 +22,6 @@ export interface EmulatorOptions {
   rolesEnforced?: boolean;
   /** The command that runs a Glue job, in the project's folder; `python` is that of the emulator. Without one every job succeeds at once. */
   glueRunner?: readonly string[];
-  /** Tells the runner that each job is to have a process of its own. */
-  freshJobs?: boolean;
   /** What the seconds of a Wait state are multiplied by. */
   waitScale?: number;
   /** More environment for it, and for the functions and jobs that it runs. */
@@ -87,13 +85,15 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
 }
 
 async function install(): Promise<void> {
-  await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', 'cache=$1; . test/emulator/prepare', 'prepare', CACHE], { cwd: PROJECT });
+  await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', 'cache=$1; . test/emulator/prepare', 'prepare', CACHE], {
+    cwd: PROJECT,
+  });
 }
 
 function environmentOf(options: EmulatorOptions, folder: string, glueFolder: string, port: number): NodeJS.ProcessEnv {
   // Functions run with the Node that is first on the path, and that must be the one they are deployed for.
   const node = path.join(path.dirname(createRequire(import.meta.url).resolve('node/package.json')), 'bin');
-  const { glueRunner = ['true'], rolesEnforced = false, freshJobs = false, waitScale = 1 } = options;
+  const { glueRunner = ['true'], rolesEnforced = false, waitScale = 1 } = options;
   return {
     PATH: [path.join(CACHE, 'venv/bin'), node, process.env['PATH']].join(':'),
     STEDI_EMULATOR_PARENT: String(process.pid),
@@ -110,7 +110,6 @@ function environmentOf(options: EmulatorOptions, folder: string, glueFolder: str
     GLUE_RUNNER: glueRunner.join(' '),
     GLUE_LOG_DIR: glueFolder,
     STEDI_GLUE_FOLDER: glueFolder,
-    ...(freshJobs ? { STEDI_GLUE_FRESH: '1' } : {}),
     ...(rolesEnforced ? { AUTH: 'true' } : {}),
   };
 }

@@ -1,11 +1,11 @@
 """What the emulator starts in the place of a Glue job: `run_job.py SCRIPT --JOB_NAME … --key value …`.
 
 The job's modules are those of the bundle that the job's argument --extra-py-files names, taken from the emulated bucket: what was
-deployed is what runs. A job gets a fresh process, as Glue has it, when a fault is planned for it or STEDI_GLUE_FRESH is set; all other
-jobs share one Spark session (warm.py), so that a test of many runs does not wait for as many starts of a JVM.
+deployed is what runs. A job gets a fresh process, as Glue has it, when a fault is planned for it or while the file `fresh` is there; all
+other jobs share one Spark session (warm.py), so that a test of many runs does not wait for as many starts of a JVM.
 
-STEDI_GLUE_FOLDER is the folder of faults, bundles and the session's socket. `faults/<step>.json` plans a fault for the next job of a step:
-faults.py says which there are.
+STEDI_GLUE_FOLDER is the folder of these files, of bundles and of the session's socket. `faults/<step>.json` plans a fault for the next job
+of a step: faults.py says which there are.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def main(script: str, arguments: list[str]) -> int:
     """Runs the job; returns its exit code."""
     bundle = bundle_of(arguments)
     fault = planned_fault(value_of(arguments, "--step"))
-    if fault is not None or os.environ.get("STEDI_GLUE_FRESH"):
+    if fault is not None or (FOLDER / "fresh").exists():
         return fresh(script, arguments, bundle, fault)
     return warm(script, arguments, bundle)
 
