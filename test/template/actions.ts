@@ -38,7 +38,6 @@ export const BOTO3: Record<string, string[]> = {
   head_object: ['s3:GetObject', 's3:ListBucket'],
   put_object: ['s3:PutObject'],
   upload_file: ['s3:PutObject', 's3:AbortMultipartUpload'],
-  delete_object: ['s3:DeleteObject'],
   get_item: ['dynamodb:GetItem'],
   update_item: ['dynamodb:UpdateItem'],
 };
