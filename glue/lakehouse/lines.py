@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
 
-from lakehouse import landing
+from lakehouse import landing, storage
 from lakehouse.landing import LandingFile
 from lakehouse.shapes import Shape, common_shapes, shape_of
 
@@ -60,13 +60,11 @@ class Lines:
     def native(self, files: list[LandingFile]) -> DataFrame:
         """Spark's own text reader splits large files and packs small ones. A lone carriage return is no line end."""
         reader = self._spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
-        numbers = F.broadcast(
-            self._spark.createDataFrame(
-                [(file.place, file.number, self._number_of[file.number]) for file in files], "place STRING, file INT, shape INT"
-            )
-        )
+        # Spark's name of each file: to turn it back into ours on every line would cost more than reading the line.
+        named = [(name, file.number, self._number_of[file.number]) for file in files for name in _spark_names(file.place)]
+        numbers = F.broadcast(self._spark.createDataFrame(named, "place STRING, file INT, shape INT"))
         lines = reader.text([file.place for file in files]).select(
-            F.regexp_replace("_metadata.file_path", "^file:/+", "/").alias("place"),
+            F.col("_metadata.file_path").alias("place"),
             F.col("_metadata.file_block_start").alias("block"),
             F.monotonically_increasing_id().alias("row"),
             "value",
@@ -94,6 +92,11 @@ class Lines:
             packs[-1].append((file, shape))
             size += file.size + _BYTES_PER_FILE
         return self._spark.sparkContext.parallelize(packs, len(packs)).flatMap(work)
+
+
+def _spark_names(place: str) -> list[str]:
+    """How Spark may write the name of a file; on S3 as we do."""
+    return [place] if storage.is_s3(place) else [f"file:{place}", f"file://{place}"]
 
 
 def _broken_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[int]:
