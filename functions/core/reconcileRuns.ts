@@ -39,9 +39,9 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<R
 
 async function settleEnded(ports: Ports, lock: Lock): Promise<Outcome> {
   const { runId, fence, publishing } = lock;
-  await ports.executions.stopJobs(runId);
   const resumed = publishing && (await ports.lake.publishedRun())?.runId !== runId;
-  if (resumed) await ports.lake.resumePublish(runId, fence);
+  if (resumed) await ports.lake.resumePublish(runId, fence); // first: a publish that still works comes to its end, and is not stopped
+  await ports.executions.stopJobs(runId);
   const outcome = await settleRun(ports, runId);
   await reportEnded(ports, runId, outcome, resumed);
   await ports.ledger.freeLock(runId);

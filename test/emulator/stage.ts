@@ -306,7 +306,13 @@ export class Stage {
   }
 
   async #subscribe(status: string): Promise<void> {
-    const { QueueUrl = '' } = await this.#sqs.send(new CreateQueueCommand({ QueueName: `alerts-${status}` }));
+    const Policy = JSON.stringify({
+      Version: '2012-10-17',
+      Statement: [{ Effect: 'Allow', Principal: { Service: 'sns.amazonaws.com' }, Action: 'sqs:SendMessage', Resource: '*' }],
+    });
+    const { QueueUrl = '' } = await this.#sqs.send(
+      new CreateQueueCommand({ QueueName: `alerts-${status}`, Attributes: { Policy } }),
+    );
     await new SNSClient(this.#emulator.client).send(
       new SubscribeCommand({
         TopicArn: `arn:aws:sns:${REGION}:${ACCOUNT}:stedi-test-alerts`,
