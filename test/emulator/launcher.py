@@ -19,7 +19,6 @@ from ministack.app import main
 import patches.events
 import patches.functions
 import patches.glue
-import patches.resources
 import patches.roles
 import patches.state_machines
 
@@ -41,7 +40,7 @@ def launch() -> None:
     found = version("ministack")
     if found != KNOWN:
         sys.exit(f"ministack {found}: the patches lean on the insides of {KNOWN}; check each of them, then change KNOWN")
-    for patch in (patches.glue, patches.state_machines, patches.events, patches.functions, patches.resources, patches.roles):
+    for patch in (patches.glue, patches.state_machines, patches.events, patches.functions, patches.roles):
         patch.apply()
     if parent := os.environ.get("STEDI_EMULATOR_PARENT"):
         threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()

@@ -197,6 +197,7 @@ describe('a data scientist', () => {
     ['athena:GetQueryResults', `${WORKGROUPS}/stedi-dev-data-scientists`],
     ['glue:GetTable', `${GLUE_ARN}:table/stedi_dev/machine_learning_curated`],
     ['glue:GetDatabase', `${GLUE_ARN}:database/stedi_dev`],
+    ['glue:GetDatabase', `${GLUE_ARN}:database/default`],
     ['s3:GetObject', `${database}/machine_learning_curated/data/a.parquet`],
     ['s3:GetObject', `${database}/machine_learning_curated/metadata/v1.json`],
     ['s3:PutObject', `${LAKE}/athena/stedi-dev-data-scientists/a.csv`],

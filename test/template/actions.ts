@@ -62,7 +62,7 @@ export const LAMBDA_FROM_QUEUE = ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sq
 export const LAMBDA_TO_DEAD_LETTERS = ['sqs:SendMessage'];
 
 /** What Glue does with the role of a job: logs and metrics. Its script and bundle are read with s3:GetObject. */
-export const GLUE = ['logs:CreateLogStream', 'logs:PutLogEvents', 'cloudwatch:PutMetricData'];
+export const GLUE = ['logs:CreateLogGroup', 'logs:CreateLogStream', 'logs:PutLogEvents', 'cloudwatch:PutMetricData'];
 export const GLUE_IN_VPC = [
   'glue:GetConnection',
   'ec2:CreateNetworkInterface',
