@@ -13,22 +13,22 @@ async function many(cases: number, seconds: number, property: (lakes: LakeProper
 
 test(
   'any order and any split of the same files gives identical tables',
-  () => many(150, 110, (lakes) => lakes.anyOrderAndSplit()),
+  () => many(150, 70, (lakes) => lakes.anyOrderAndSplit()),
   TIMEOUT,
 );
 test(
   'any number of files per run gives identical tables',
-  () => many(30, 25, (lakes) => lakes.anyNumberOfFilesPerRun()),
+  () => many(30, 15, (lakes) => lakes.anyNumberOfFilesPerRun()),
   TIMEOUT,
 );
 test(
   'the same file under a new name adds to landed, duplicate and rejected alone',
-  () => many(60, 30, (lakes) => lakes.sameFileAgain()),
+  () => many(60, 20, (lakes) => lakes.sameFileAgain()),
   TIMEOUT,
 );
-test('the order of lines decides nothing', () => many(500, 25, (lakes) => lakes.anyOrderOfLines()), TIMEOUT);
+test('the order of lines decides nothing', () => many(500, 15, (lakes) => lakes.anyOrderOfLines()), TIMEOUT);
 test(
   'whatever bytes a file has, it is read as the reference reads it',
-  () => many(2_000, 45, (lakes) => lakes.anyBytes()),
+  () => many(2_000, 30, (lakes) => lakes.anyBytes()),
   TIMEOUT,
 );
