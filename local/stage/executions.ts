@@ -6,6 +6,7 @@ import {
 } from '@aws-sdk/client-sfn';
 import type { HistoryEvent } from '@aws-sdk/client-sfn';
 import { STATUS } from '../../functions/aws/executions.ts';
+import { shortCause } from '../../functions/core/shortCause.ts';
 import type { Execution } from '../views/runs.ts';
 import type { Stage } from './stage.ts';
 
@@ -34,7 +35,7 @@ export async function latestExecutions({ sfn, stateMachineArn }: Stage, most = L
 export async function withError({ sfn, stateMachineArn }: Stage, execution: Execution): Promise<Execution> {
   const executionArn = `${stateMachineArn.replace(':stateMachine:', ':execution:')}:${execution.runId}`;
   const { error, cause } = await sfn.send(new DescribeExecutionCommand({ executionArn }));
-  return { ...execution, error: error === undefined ? null : `${error}: ${shortCause(cause ?? '')}` };
+  return { ...execution, error: error === undefined ? null : `${error}: ${shortCause(error, cause ?? '')}` };
 }
 
 /** Starts an execution by hand: its Plan takes the run lock, or ends with nothing to do. */
@@ -68,17 +69,4 @@ export async function statesLeft({ sfn, stateMachineArn }: Stage, runId: string)
 
 function leftBy({ stateExitedEventDetails }: HistoryEvent): string | null {
   return stateExitedEventDetails?.name ?? null;
-}
-
-/** A failed Lambda or job tells its error as JSON. */
-function shortCause(cause: string): string {
-  try {
-    const value: unknown = JSON.parse(cause);
-    for (const name of ['errorMessage', 'ErrorMessage']) {
-      if (typeof value === 'object' && value !== null && name in value) return String(Reflect.get(value, name));
-    }
-  } catch {
-    // It is text.
-  }
-  return cause;
 }

@@ -176,6 +176,24 @@ describe('the states Report and ReportFailure', () => {
     expect(await world.report('run-1')).toMatchObject({ error: { name: 'GateFailedError' } });
   });
 
+  test('tell the message alone, whatever Step Functions wraps it in', async () => {
+    const world = newWorld();
+    const Cause = JSON.stringify({ JobName: 'stedi-dev-publish', JobRunState: 'FAILED', ErrorMessage: 'main has moved' });
+    await report(world.ports)({ runId: 'run-1', error: { Error: 'States.TaskFailed', Cause } }, lambdaContext('report'));
+    expect(await world.report('run-1')).toMatchObject({ error: { name: 'States.TaskFailed', cause: 'main has moved' } });
+    expect(world.alerts[0]?.text).toContain('States.TaskFailed: main has moved');
+    expect(world.alerts[0]?.text).not.toContain('JobRunState');
+  });
+
+  test.each([{ Error: 'States.Timeout' }, { Error: 'States.Timeout', Cause: '' }])(
+    'say in words that a state timed out: %j',
+    async (error) => {
+      const world = newWorld();
+      await report(world.ports)({ runId: 'run-1', error }, lambdaContext('report'));
+      expect(await world.runFiles.read('run-1', 'report.md')).toContain('States.Timeout: the state took longer than its timeout');
+    },
+  );
+
   test('refuse what is no event of theirs', async () => {
     await expect(report(newWorld().ports)({ run: 'run-1' }, lambdaContext('report'))).rejects.toThrow(/runId/);
   });
