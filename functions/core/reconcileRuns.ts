@@ -1,4 +1,4 @@
-import type { Lock, Ports } from '../ports.ts';
+import type { Executions, Lock, Ports } from '../ports.ts';
 import { logBacklog } from './backlog.ts';
 import { catalogFile } from './catalogFile.ts';
 import { messageOf } from './errors.ts';
@@ -12,6 +12,14 @@ import type { Outcome } from './settleRun.ts';
 /** Why reconcile runs: an execution ended, or it is time to look. */
 export type Occasion = 'execution ended' | 'schedule';
 
+type Status = Awaited<ReturnType<Executions['status']>>;
+
+/** An execution that has ended, as its event tells. */
+export interface EndedExecution {
+  runId: string;
+  status: Extract<Status, 'SUCCEEDED' | 'FAILED' | 'ABORTED'>;
+}
+
 export interface Reconciled {
   /** The run whose claims were moved on, and how it came out. */
   settled: { runId: string; outcome: Outcome } | null;
@@ -24,12 +32,14 @@ export interface Reconciled {
 /**
  * Puts right what events and executions left behind (docs/architecture.md, "Crashes"): settles the run that ended and frees the lock for it,
  * registers landed file versions whose event was lost and says what waits (both on schedule), and starts the follow-up.
+ * @param told the execution whose event this is: asked at this moment, Step Functions may still call it RUNNING
  */
-export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<Reconciled> {
+export async function reconcileRuns(ports: Ports, occasion: Occasion, told: EndedExecution | null = null): Promise<Reconciled> {
   const lock = await ports.ledger.lock();
-  const status = lock === null ? null : await ports.executions.status(lock.runId);
+  const isTold = told !== null && told.runId === lock?.runId;
+  const status = lock === null ? null : isTold ? told.status : await ports.executions.status(lock.runId);
   const ended = lock !== null && status !== 'RUNNING' && status !== 'NOT_STARTED';
-  const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock) } : null;
+  const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock, status) } : null;
 
   const registered = occasion === 'schedule' ? await registerMissed(ports) : 0;
   if (occasion === 'schedule') await logBacklog(ports, status === 'RUNNING' ? (lock?.runId ?? null) : null);
@@ -37,13 +47,13 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion): Promise<R
   return { settled, registered, started: due ? await requestRun(ports) : null };
 }
 
-async function settleEnded(ports: Ports, lock: Lock): Promise<Outcome> {
+async function settleEnded(ports: Ports, lock: Lock, status: Status | null): Promise<Outcome> {
   const { runId, fence, publishing } = lock;
   const resumed = publishing && (await ports.lake.publishedRun())?.runId !== runId;
   if (resumed) await ports.lake.resumePublish(runId, fence); // first: a publish that still works comes to its end, and is not stopped
   await ports.executions.stopJobs(runId);
   const outcome = await settleRun(ports, runId);
-  await reportEnded(ports, runId, outcome, resumed);
+  await reportEnded(ports, { runId, status, outcome, resumed });
   await ports.ledger.freeLock(runId);
   return outcome;
 }
@@ -52,11 +62,13 @@ async function settleEnded(ports: Ports, lock: Lock): Promise<Outcome> {
  * A run that was killed could not report, and one whose publish was carried to its end here has reported a failure that is over.
  * One that never planned anything has nothing to report.
  */
-async function reportEnded(ports: Ports, runId: string, outcome: Outcome, resumed: boolean): Promise<void> {
+async function reportEnded(
+  ports: Ports,
+  { runId, status, outcome, resumed }: { runId: string; status: Status | null; outcome: Outcome; resumed: boolean },
+): Promise<void> {
   const overtaken = resumed && outcome === 'published';
   if (!overtaken && (await ports.runFiles.read(runId, 'report.md')) !== null) return;
   if ((await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema)) === null) return;
-  const status = await ports.executions.status(runId);
   await reportRun(
     ports,
     runId,
