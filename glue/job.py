@@ -1,9 +1,10 @@
 """The Glue job of one step: `--step <table>|publish --run_id … --fence … --lake <uri or path> --landing <uri or path>`.
 
 Further arguments: `--ledger` (the DynamoDB table that holds the run lock; without it the lock is `<lake>/lock.json`), `--database` (the
-Glue database; `stedi`), `--snapshot_days` (how long older snapshots stay; 7) and `--region` (of AWS, where the environment names none).
-Glue's own arguments may come along. The modules beside this file come with the bundle in `--extra-py-files`. The job ends with exit code 1
-and the reason in the last line of its log.
+Glue database; `stedi`), `--snapshot_days` (how long older snapshots stay; 7), `--region` (of AWS, where the environment names none) and
+`--definition` (the hash of policies, models and contracts that this job was deployed with: a run that was planned with another one stops).
+Glue's own arguments may come along. The modules beside this file come with the bundle in `--extra-py-files`. A job that fails ends with an
+error that nobody catches, for Glue makes its message the message of the job run: it is the last line of the log.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from lakehouse import session, storage
 from lakehouse.errors import JobError
 from lakehouse.lock import FileLock, TableLock
+from lakehouse.reasons import reason
 from lakehouse.steps import STEPS, Job, run
 
 REQUIRED = ("step", "run_id", "fence", "lake", "landing")
@@ -59,6 +62,7 @@ def job_of(arguments: dict[str, str]) -> Job:
         lock=TableLock(ledger) if ledger else FileLock(lake),
         namespace=arguments.get("database") or session.NAMESPACE,
         snapshots_kept=timedelta(days=float(arguments.get("snapshot_days") or 7)),
+        definition=arguments.get("definition") or None,
     )
 
 
@@ -71,39 +75,27 @@ def log_line(event: str, fields: dict[str, Any]) -> None:
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
-def reason(error: Exception) -> str:
-    """One line that says what went wrong; of an error of Spark or Iceberg its own first line, and that of its deepest cause."""
-    java = getattr(error, "java_exception", None)
-    if java is None:
-        return f"{type(error).__name__}: {_first_line(str(error))}"
-    lines = [_first_line(str(java.toString()))]
-    while (cause := java.getCause()) is not None:
-        java = cause
-    deepest = _first_line(str(java.toString()))
-    return " - caused by ".join(lines if deepest in lines else [*lines, deepest])
+def main(arguments: list[str]) -> None:
+    """Runs the job.
 
-
-def _first_line(text: str) -> str:
-    return (text.strip() or "no message").splitlines()[0]
-
-
-def main(arguments: list[str]) -> int:
-    """Runs the job; returns its exit code."""
+    Raises JobError with the reason when it fails, and nothing else: what Spark would say may quote records.
+    """
     spark = None
+    failure = None
     try:
         job = job_of(parse(arguments))
         spark = session.start(job.lake)
         spark.sparkContext.setLogLevel("WARN")
         run(spark, job, lambda event, fields: log_line(event, {"runId": job.run_id, **fields}))
-        failure = None
     except Exception as error:
         failure = reason(error)
     if spark is not None:
-        spark.stop()
+        with suppress(Exception):  # a session that is gone can't be stopped; why it is gone is what counts
+            spark.stop()
     if failure is not None:
-        print(failure, file=sys.stderr, flush=True)
-    return 0 if failure is None else 1
+        log_line("job_failed", {"reason": failure})
+        raise JobError(failure) from None
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -11,6 +11,10 @@ class LockLostError(JobError):
     """The run does not hold the run lock (any more), so it must not write."""
 
 
+class DeployedMeanwhileError(JobError):
+    """The run was planned by another version of the service: its steps would mix two versions of the models."""
+
+
 class LandingChangedError(JobError):
     """A landing file is not the version that the manifest names."""
 

@@ -145,6 +145,14 @@ def _client() -> Any:  # noqa: ANN401
     return boto3.client("s3", config=Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 8}, s3=addressing))
 
 
+@cache
+def _broken_off() -> tuple[type[Exception], ...]:
+    """What a stream raises that breaks off: errors of the network, by their own names or by those of botocore."""
+    from botocore.exceptions import BotoCoreError
+
+    return (OSError, BotoCoreError)
+
+
 class _S3Stream(io.RawIOBase):
     """An object's body as a raw stream that goes on where it broke off."""
 
@@ -163,7 +171,7 @@ class _S3Stream(io.RawIOBase):
                 if self._body is None:
                     self._open()
                 data = self._body.read(len(buffer)) if self._body is not None else b""
-            except OSError:
+            except _broken_off():
                 self._body = None
                 if attempt == 4:
                     raise

@@ -1,0 +1,126 @@
+"""What a job does without Spark: why it failed, and streams that break off."""
+
+from __future__ import annotations
+
+import io
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import job
+import pytest
+from lakehouse import storage
+from lakehouse.errors import JobError, LandingChangedError
+from lakehouse.reasons import reason
+
+
+class JavaError:
+    """As far as a reason asks one of Java's."""
+
+    def __init__(self, text: str, cause: JavaError | None = None) -> None:
+        self._text = text
+        self._cause = cause
+
+    def toString(self) -> str:  # noqa: N802 - as in Java
+        return self._text
+
+    def getCause(self) -> JavaError | None:  # noqa: N802 - as in Java
+        return self._cause
+
+
+class Py4JJavaError(Exception):
+    def __init__(self, java: JavaError) -> None:
+        super().__init__("An error occurred while calling o1.collect: ann@x.org")
+        self.java_exception = java
+
+
+class NumberFormatException(Exception):  # noqa: N818 - as in PySpark
+    """As PySpark raises it for an error of Java's that it knows."""
+
+    def __init__(self, text: str, java: JavaError) -> None:
+        super().__init__(text)
+        self._origin = java
+
+
+CAST = """[CAST_INVALID_INPUT] The value 'O'Hara ann@x.org' of the type "STRING" cannot be cast to "BIGINT". Can't go on. SQLSTATE: 22018"""
+CAST_TOLD = "[CAST_INVALID_INPUT] The value … of the type … cannot be cast to …. Can't go on. SQLSTATE: 22018"
+WORKER = """
+  An exception was thrown from the Python worker. Please see the stack trace below.
+Traceback (most recent call last):
+  File "lines.py", line 3, in split
+    raise ValueError(line)
+ValueError: not a line: "ann@x.org"
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (LandingChangedError("'a@b.json' vanished; start a new run"), "LandingChangedError: 'a@b.json' vanished; start a new run"),
+        (JobError("missing arguments: --lake"), "missing arguments: --lake"),
+        (ValueError("invalid literal for int() with base 10: 'ann@x.org'"), "ValueError: invalid literal for int() with base 10: …"),
+        (KeyError("ann@x.org"), "KeyError: …"),
+        (ValueError('the record is {"email":"ann@x.org","x":'), "ValueError: the record is {…:…,…:"),
+        (ValueError("the value 'ann\n@x.org' is"), "ValueError: the value …"),
+        (ValueError("of ann@x.org, `Ann` and 'Ann"), "ValueError: of … … and …"),
+        (RuntimeError(), "RuntimeError: no message"),
+        (Py4JJavaError(JavaError(f"org.apache.spark.SparkException: {CAST}")), f"org.apache.spark.SparkException: {CAST_TOLD}"),
+        (
+            Py4JJavaError(JavaError("a.A: job aborted\n\tat b", JavaError("b.B: half way", JavaError("c.C: no '/home/ann'\nmore")))),
+            "a.A: job aborted - caused by c.C: no …",
+        ),
+        (NumberFormatException(CAST, JavaError(f"java.lang.X: {CAST}")), f"NumberFormatException: {CAST_TOLD}"),
+        (
+            NumberFormatException("aborted", JavaError("a.A: aborted", JavaError(f"b.B: \n{CAST}\n\tat c"))),
+            f"NumberFormatException: aborted - caused by b.B: {CAST_TOLD}",
+        ),
+        (ValueError(WORKER), "ValueError: ValueError: not a line: …"),
+        (
+            Py4JJavaError(JavaError(f"s.SparkException: Task 0 failed: p.P: {WORKER}\n\tat a.b\nDriver stacktrace:")),
+            "s.SparkException: ValueError: not a line: …",
+        ),
+    ],
+)
+def test_a_reason_tells_nothing_of_people(error: Exception, expected: str) -> None:
+    assert reason(error) == job.reason(error) == expected
+
+
+def test_a_stream_that_breaks_off_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever way it breaks off, and not for ever; other errors are not for it."""
+
+    class BotoCoreError(Exception):
+        pass
+
+    monkeypatch.setitem(sys.modules, "botocore", ModuleType("botocore"))
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", SimpleNamespace(BotoCoreError=BotoCoreError))  # type: ignore[arg-type]
+    storage._broken_off.cache_clear()
+    content = bytes(range(200))
+    errors: list[Exception] = []
+
+    class Body:
+        def __init__(self, at: int) -> None:
+            self._rest = io.BytesIO(content[at:])
+            self._read = False
+
+        def read(self, size: int) -> bytes:
+            if self._read and errors:
+                raise errors.pop()
+            self._read = True
+            return self._rest.read(min(size, 50))
+
+    class Client:
+        def get_object(self, Range: str = "bytes=0-", IfMatch: str = "1", **_: Any) -> dict[str, Any]:  # noqa: ANN401, N803 - as in boto3
+            assert IfMatch == "1"
+            return {"ETag": "1", "Body": Body(int(Range.removeprefix("bytes=").removesuffix("-")))}
+
+    monkeypatch.setattr(storage, "_s3", lambda place: (Client(), "bucket", place))
+    errors += [BotoCoreError("read timed out"), ConnectionResetError(), BotoCoreError("incomplete")]
+    assert storage._S3Stream("key").read() == content
+    assert errors == []
+    errors += [RuntimeError("another object")]
+    with pytest.raises(RuntimeError):
+        storage._S3Stream("key").read()
+    monkeypatch.setattr(Client, "get_object", lambda *_, **__: (_ for _ in ()).throw(BotoCoreError("no way")))
+    with pytest.raises(BotoCoreError):
+        storage._S3Stream("key").read()
+    storage._broken_off.cache_clear()
