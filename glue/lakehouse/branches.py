@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES, table_contract
+from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES
 from lakehouse.errors import LakeUnusableError
 from lakehouse.tables import full_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -135,14 +136,9 @@ class Branches:
         for table in PUBLISHED_TABLES:
             self._drop(table, self.name)
 
-    def expire(self, now: datetime, kept: timedelta, forget: bool) -> None:
-        """Removes old snapshots and the files that only they hold.
-
-        With `forget`, trusted and curated tables keep the published snapshot alone: a person withdrew.
-        """
-        for table in PUBLISHED_TABLES:
-            at_once = forget and table_contract(table).zone in {"trusted", "curated"}
-            until = now if at_once else now - kept
+    def expire(self, until: datetime, tables: Iterable[str] = PUBLISHED_TABLES) -> None:
+        """Removes the snapshots from before a time, but for the published one, and the files that only they hold."""
+        for table in tables:
             snapshots = [snapshot.timestampMillis() for snapshot in self._iceberg(table).snapshots()]
             if len(snapshots) < 2 or min(snapshots) >= until.timestamp() * 1000:
                 continue

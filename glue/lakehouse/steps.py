@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lakehouse import counts, lock, models, staging, upkeep
 from lakehouse.branches import Branches
 from lakehouse.contracts import LAST_TABLE, MODEL_TABLES, landing_contract, table_contract
+from lakehouse.errors import DeployedMeanwhileError
+from lakehouse.reasons import reason
 from lakehouse.run_files import Manifest, RunFiles
 from lakehouse.session import NAMESPACE, use_namespace
 from lakehouse.tables import ensure_tables
@@ -35,12 +37,15 @@ class Job:
     lock: lock.RunLock
     namespace: str = NAMESPACE
     snapshots_kept: timedelta = timedelta(days=7)
+    # Of policies, models and contracts, as this job was deployed; None where nothing is deployed.
+    definition: str | None = None
 
 
 def run(spark: SparkSession, job: Job, log: Callable[[str, dict[str, Any]], None]) -> None:
     """Runs one step.
 
-    Raises LockLostError when the run does not hold the lock, LandingChangedError and LakeUnusableError as their names say.
+    Raises LockLostError when the run does not hold the lock; DeployedMeanwhileError, LandingChangedError and LakeUnusableError as their
+    names say.
     """
     lock.check(job.lock, job.run_id, job.fence)
     use_namespace(spark, job.namespace)
@@ -59,6 +64,7 @@ def run(spark: SparkSession, job: Job, log: Callable[[str, dict[str, Any]], None
 def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, log: Callable[[str, dict[str, Any]], None]) -> None:
     started = time.monotonic()
     manifest = files.manifest()
+    check_definition(job, manifest)
     contract = table_contract(job.step)
     if job.step == MODEL_TABLES[0]:
         ensure_tables(spark, job.namespace)
@@ -86,6 +92,16 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
         files.write("metrics/audits.json", counts.audit(spark, job.run_id))
     files.write(f"metrics/{job.step}.json", metrics)
     log("table_built", {"table": job.step, "rows": metrics["rows"], "before": metrics["rowsBefore"], "seconds": metrics["seconds"]})
+
+
+def check_definition(job: Job, manifest: Manifest) -> None:
+    """Makes sure that the run was planned by the service as it is deployed now. Publish need not ask: it only moves what is built.
+
+    Raises DeployedMeanwhileError when it was not.
+    """
+    if job.definition is not None and job.definition != manifest.definition:
+        found = f"the run is of definition {manifest.definition}, the job of {job.definition}"
+        raise DeployedMeanwhileError(f"the service was deployed after {job.run_id} was planned ({found}); start a new run")
 
 
 def _put_back(spark: SparkSession, branches: Branches, job: Job, landing_table: str | None) -> None:
@@ -118,13 +134,27 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
         check=lambda: _still_held(job),
     )
     log("run_published", {"tables": len(moved)})
-    branches.clean_up()
-    people = files.read(f"metrics/{MODEL_TABLES[0]}.json")
     now = datetime.now(UTC)
-    branches.expire(now, job.snapshots_kept, forget=people is not None and people["rowsExcepted"] > 0)
-    orphans = upkeep.remove_orphans(spark, job.namespace, job.lake, now)
-    if orphans is not None:
-        log("orphans_removed", {"files": orphans})
+    people = files.read(f"metrics/{MODEL_TABLES[0]}.json")
+    if people is not None and people["rowsExcepted"] > 0:
+        # A person withdrew: what older snapshots hold of them goes at once, and the job must not end well before it is gone.
+        branches.expire(now, MODEL_TABLES)
+    for task, work in {
+        "branches": branches.clean_up,
+        "snapshots": lambda: branches.expire(now - job.snapshots_kept),
+        "orphans": lambda: _remove_orphans(spark, job, now, log),
+    }.items():
+        try:
+            work()
+        except Exception as error:
+            # The run is published. What stays behind takes room and is seen by no reader; a later run tries again.
+            log("upkeep_failed", {"task": task, "reason": reason(error)})
+
+
+def _remove_orphans(spark: SparkSession, job: Job, now: datetime, log: Callable[[str, dict[str, Any]], None]) -> None:
+    removed = upkeep.remove_orphans(spark, job.namespace, job.lake, now)
+    if removed is not None:
+        log("orphans_removed", {"files": removed})
 
 
 def _still_held(job: Job) -> None:

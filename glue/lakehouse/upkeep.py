@@ -25,16 +25,16 @@ AGE = timedelta(days=3)
 def remove_orphans(spark: SparkSession, namespace: str, lake: str, now: datetime) -> int | None:
     """Removes orphans if the last time is long ago; returns how many, or None when it is not time yet.
 
-    The date of the last time stands in `<lake>/warehouse/upkeep.json`. A lake without one is new and has nothing to remove.
+    The date of the last time stands in `<lake>/warehouse/upkeep.json`, from before the removal begins: one that breaks off, or takes longer
+    than a job may, is not tried again by each run. A lake without a date is new and has nothing to remove.
     """
     place = storage.join(lake, "warehouse", "upkeep.json")
     text = storage.read_text(place)
     last = None if text is None else datetime.fromisoformat(json.loads(text)["orphansRemovedAt"])
     if last is not None and now - last < EVERY:
         return None
-    removed = None if last is None else sum(_remove(spark, namespace, table, now - AGE) for table in PUBLISHED_TABLES)
     storage.write_text(place, json.dumps({"orphansRemovedAt": now.isoformat()}) + "\n")
-    return removed
+    return None if last is None else sum(_remove(spark, namespace, table, now - AGE) for table in PUBLISHED_TABLES)
 
 
 def _remove(spark: SparkSession, namespace: str, table: str, before: datetime) -> int:

@@ -18,7 +18,7 @@ from lakehouse import landing, lock, models, session, steps, tables, upkeep
 from lakehouse.branches import Branches, branch_of
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
-from lakehouse.errors import LakeUnusableError, LandingChangedError, LockLostError
+from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError, LandingChangedError, LockLostError
 from lakehouse.run_files import RunFiles
 from pyspark.sql import SparkSession
 
@@ -232,6 +232,43 @@ def test_orphans_are_removed_from_time_to_time(walked: Lake, monkeypatch: pytest
     assert walked.dump() == before
 
 
+def test_upkeep_that_fails_does_not_fail_a_published_run(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for what follows a withdrawal: there the job must not end well."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("not of 'ann@x.org'")
+
+    state = built.folder / "warehouse/upkeep.json"
+    state.write_text(json.dumps({"orphansRemovedAt": "2022-01-01T00:00:00+00:00"}))
+    monkeypatch.setattr(upkeep, "_remove", fail)
+    for name in ("clean_up", "expire"):
+        monkeypatch.setattr(Branches, name, fail)
+
+    def failures() -> list[dict[str, str]]:
+        found = [fields for event, fields in built.logged if event == "upkeep_failed"]
+        built.logged.clear()
+        return found
+
+    built.step(steps.PUBLISH, "run-2")
+    assert {table: built.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
+    assert failures() == [{"task": task, "reason": "RuntimeError: not of …"} for task in ("branches", "snapshots", "orphans")]
+    built.step(steps.PUBLISH, "run-2")  # orphans wait for their time again
+    assert [failure["task"] for failure in failures()] == ["branches", "snapshots"]
+    built.write("run-2", "metrics/customer_trusted.json", {"rowsExcepted": 1})
+    with pytest.raises(RuntimeError):
+        built.step(steps.PUBLISH, "run-2")
+
+
+def test_a_job_that_was_deployed_after_its_run_was_planned(built: Lake) -> None:
+    """Its models may be others than those of the steps before; publish only moves what they built."""
+    with pytest.raises(DeployedMeanwhileError, match=r"the service was deployed after run-2 was planned .*; start a new run"):
+        built.step("machine_learning_curated", "run-2", definition="another")
+    steps.check_definition(built.job("machine_learning_curated", "run-2"), RunFiles(str(built.folder), "run-2").manifest())
+    built.step("machine_learning_curated", "run-2", definition="any")
+    built.step(steps.PUBLISH, "run-2", definition="another")
+    assert built.counts()["machine_learning_curated"] == 4
+
+
 def test_everybody_withdraws(walked: Lake) -> None:
     gone = [customer(email, shares=None, updated=AT) for email in ("ann@x.org", "ben@x.org", "eve@x.org")]
     walked.land("customer_landing/withdrawn.json", lines(*gone))
@@ -334,6 +371,7 @@ def start_job(lake: Lake, step: str, run_id: str) -> subprocess.Popen[str]:
     name, content = bundle(PROJECT / "glue")
     (alone / name).write_bytes(content)
     arguments = {"step": step, "run_id": run_id, "fence": str(lake.runs), "lake": str(lake.folder), "landing": str(lake.landing)}
+    arguments["definition"] = "any"
     command = [sys.executable, "job.py", "--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
     for argument, value in arguments.items():
         command += [f"--{argument}", value]
@@ -382,30 +420,30 @@ def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> N
     assert totals(shared) == shared.counts()
 
 
-def test_a_job_that_fails_ends_with_its_reason(walked: Lake, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_job_that_fails_raises_its_reason(walked: Lake, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(session, "start", lambda lake: walked.spark)
     monkeypatch.setattr(type(walked.spark), "stop", lambda _: None)
     arguments = {"step": "customer_trusted", "run_id": "run-8", "fence": "8", "lake": str(walked.folder), "landing": str(walked.landing)}
-    assert job.main([f"--{name}={value}" for name, value in arguments.items()]) == 1
-    assert (
-        capfd.readouterr().err.splitlines()[-1]
-        == "LockLostError: run-8 (fence 8) does not hold the run lock: it is with run-1 (fence 1); start a new run"
-    )
+    reason = "LockLostError: run-8 (fence 8) does not hold the run lock: it is with run-1 (fence 1); start a new run"
+    with pytest.raises(JobError) as raised:
+        job.main([f"--{name}={value}" for name, value in arguments.items()])
+    assert str(raised.value) == reason
+    assert json.loads(capfd.readouterr().out.splitlines()[-1]) == {"event": "job_failed", "reason": reason}
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--step", "customer_trusted"], "JobError: missing arguments: --run_id, --fence, --lake, --landing"),
+        (["--step", "customer_trusted"], "missing arguments: --run_id, --fence, --lake, --landing"),
         (
             ["--step=x", "--run_id=r", "--fence=1", "--lake=l", "--landing=l"],
-            f"JobError: --step x: expected one of {', '.join(steps.STEPS)}",
+            f"--step x: expected one of {', '.join(steps.STEPS)}",
         ),
     ],
 )
 def test_arguments(arguments: list[str], reason: str) -> None:
     ended = subprocess.run([sys.executable, str(PROJECT / "glue/job.py"), *arguments], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, reason)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, f"lakehouse.errors.JobError: {reason}")
 
 
 def test_lock_in_a_ledger_table(monkeypatch: pytest.MonkeyPatch) -> None:
