@@ -38,6 +38,8 @@ export interface LedgerFile extends FileVersion {
   counts: FileCounts | null;
   /** ISO time at which it was registered. */
   arrivedAt: string;
+  /** ISO time from which it waits for a run: that of its registration, or of the last retry by a person. */
+  waitsSince: string;
 }
 
 export type FileFormat = 'json' | 'gzip' | 'empty' | 'unknown';

@@ -9,7 +9,7 @@ create table if not exists files (
   landing_table text not null, key text not null, version text not null, size integer not null,
   state text not null check (state in ('pending', 'claimed', 'loaded', 'held')),
   run_id text, attempts integer not null default 0, why text, format text not null, unknown_fields text not null,
-  landed integer, staged integer, duplicate integer, rejected integer, arrived_at text not null,
+  landed integer, staged integer, duplicate integer, rejected integer, arrived_at text not null, retried_at text,
   primary key (key, version)
 ) strict;
 create index if not exists files_by_state on files (state, landing_table, key, version);
@@ -37,14 +37,27 @@ const fileRow = z
     duplicate: z.number().nullable(),
     rejected: z.number().nullable(),
     arrived_at: z.string(),
+    retried_at: z.string().nullable(),
   })
   .transform(
-    ({ landing_table, run_id, unknown_fields, arrived_at, landed, staged, duplicate, rejected, ...same }): LedgerFile => ({
+    ({
+      landing_table,
+      run_id,
+      unknown_fields,
+      arrived_at,
+      retried_at,
+      landed,
+      staged,
+      duplicate,
+      rejected,
+      ...same
+    }): LedgerFile => ({
       ...same,
       table: landing_table,
       runId: run_id,
       unknownFields: z.array(z.string()).parse(JSON.parse(unknown_fields)),
       arrivedAt: arrived_at,
+      waitsSince: retried_at ?? arrived_at,
       counts:
         landed === null || staged === null || duplicate === null || rejected === null
           ? null
@@ -64,6 +77,7 @@ export class SqliteLedger implements Ledger {
     this.#db = db;
     this.#now = now;
     db.exec(SCHEMA);
+    this.#extend();
   }
 
   async register(files: readonly NewFile[]): Promise<number> {
@@ -158,9 +172,10 @@ export class SqliteLedger implements Ledger {
           ? this.#files("where state = 'held' and run_id = ?", which.runId)
           : which.keys.flatMap((key) => this.#files("where state = 'held' and key = ?", key));
       const release = this.#db.prepare(
-        "update files set state = 'pending', attempts = 0, why = null where key = ? and version = ?",
+        "update files set state = 'pending', attempts = 0, why = null, retried_at = ? where key = ? and version = ?",
       );
-      for (const { key, version } of held) release.run(key, version);
+      const now = this.#now().toISOString();
+      for (const { key, version } of held) release.run(now, key, version);
       return held;
     });
   }
@@ -174,6 +189,15 @@ export class SqliteLedger implements Ledger {
 
   async setPublished({ runId, definition }: PublishedRun): Promise<void> {
     this.#db.prepare('insert or replace into published values (1, ?, ?)').run(runId, definition);
+  }
+
+  /** Columns that came after the first release; a ledger that was made before gets them here, at the end, where SCHEMA has them too. */
+  #extend(): void {
+    const known = this.#db.prepare("select 1 from pragma_table_info('files') where name = 'retried_at'");
+    if (known.get() !== undefined) return;
+    this.#transaction(() => {
+      if (known.get() === undefined) this.#db.exec('alter table files add column retried_at text');
+    });
   }
 
   #files(where: string, ...values: (string | number)[]): LedgerFile[] {

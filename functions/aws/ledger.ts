@@ -227,16 +227,18 @@ export class DynamoLedger implements Ledger {
     const chosen = (await this.#files(pks)).filter((file) =>
       'runId' in which ? file.runId === which.runId : which.keys.includes(file.key),
     );
+    const retriedAt = this.#now().toISOString();
     const retried = await inParallel(chosen, async (file) => {
       const pk = pkOf(file);
       const moved = await this.#change(pk, {
-        expression: 'SET #state = :pending, attempts = :none, queue = :queue REMOVE why',
+        expression: 'SET #state = :pending, attempts = :none, queue = :queue, retried_at = :now REMOVE why',
         condition: '#state = :held',
         names: { '#state': 'state' },
         values: {
           ':held': { S: 'held' },
           ':pending': { S: 'pending' },
           ':none': { N: '0' },
+          ':now': { S: retriedAt },
           ':queue': { S: queueOf('pending', pk) },
         },
       });

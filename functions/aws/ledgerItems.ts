@@ -72,14 +72,27 @@ const fileItem = z
     duplicate: N.optional(),
     rejected: N.optional(),
     arrived_at: S,
+    retried_at: S.optional(),
   })
   .transform(
-    ({ landing_table, run_id, unknown_fields, arrived_at, landed, staged, duplicate, rejected, ...same }): LedgerFile => ({
+    ({
+      landing_table,
+      run_id,
+      unknown_fields,
+      arrived_at,
+      retried_at,
+      landed,
+      staged,
+      duplicate,
+      rejected,
+      ...same
+    }): LedgerFile => ({
       ...same,
       table: landing_table,
       runId: run_id,
       unknownFields: unknown_fields,
       arrivedAt: arrived_at,
+      waitsSince: retried_at ?? arrived_at,
       counts:
         landed === undefined || staged === undefined || duplicate === undefined || rejected === undefined
           ? null

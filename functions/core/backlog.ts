@@ -17,7 +17,7 @@ export async function logBacklog(
   const minutesSince = (time: string) => Math.round((ports.now().getTime() - Date.parse(time)) / 60_000);
   ports.log('backlog', {
     pendingFiles: pending.length,
-    oldestPendingMinutes: Math.max(0, ...pending.map(({ arrivedAt }) => minutesSince(arrivedAt))),
+    oldestPendingMinutes: Math.max(0, ...pending.map(({ waitsSince }) => minutesSince(waitsSince))),
     runMinutes: manifest === null ? 0 : minutesSince(manifest.plannedAt),
   });
 }

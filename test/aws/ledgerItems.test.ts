@@ -65,6 +65,7 @@ test('a new file comes back from its item as it was', () => {
     why: null,
     counts: null,
     arrivedAt: '2026-01-02T03:04:05.000Z',
+    waitsSince: '2026-01-02T03:04:05.000Z',
   });
 });
 

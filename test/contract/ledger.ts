@@ -252,6 +252,22 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         ]);
       });
 
+      test('is when a file version begins to wait anew; its arrival stays', async () => {
+        await ledger.register([file('a'), file('b')]);
+        const [arrived] = await all(ledger);
+        expect(arrived).toMatchObject({ waitsSince: arrived?.arrivedAt });
+        await ledger.hold([file('a')], 'broken');
+        while (new Date().toISOString() === arrived?.arrivedAt) await new Promise((resolve) => setTimeout(resolve, 1));
+        await ledger.retry({ keys: ['customer_landing/a'] });
+        const [retried, other] = await all(ledger);
+        expect(retried?.arrivedAt).toBe(arrived?.arrivedAt);
+        expect(Date.parse(retried?.waitsSince ?? '')).toBeGreaterThan(Date.parse(arrived?.arrivedAt ?? ''));
+        expect(other?.waitsSince).toBe(other?.arrivedAt);
+        const { runId } = await claimed(ledger, [file('a')]);
+        await ledger.settle(runId, [verdict(file('a'), { state: 'pending', attempts: 1 })]);
+        expect((await all(ledger))[0]?.waitsSince).toBe(retried?.waitsSince);
+      });
+
       test('makes held file versions of a run pending again', async () => {
         const first = await claimed(ledger, [file('a'), file('b')]);
         await ledger.settle(first.runId, [

@@ -39,6 +39,16 @@ test('two processes on one SQLite ledger see each other’s changes, and one of 
   expect(await other.takeLock('run-2')).toBeNull();
 });
 
+test('a SQLite ledger that was made before retries were dated goes on', async () => {
+  const file = path.join(newFolder(), 'ledger.sqlite');
+  await new SqliteLedger(newDatabase(file), now).register([
+    { table: 'customer_landing', key: 'customer_landing/a', version: 'v1', size: 1, format: 'json', unknownFields: [] },
+  ]);
+  newDatabase(file).exec('alter table files drop column retried_at');
+  const [found] = await new SqliteLedger(newDatabase(file), now).pending(1);
+  expect(found?.waitsSince).toBe(found?.arrivedAt);
+});
+
 async function folderLanding(): Promise<LandingBench> {
   const landing = new FolderLanding(path.join(newFolder(), 'landing'));
   let clock = Date.now() / 1000 - 1_000_000;

@@ -28,6 +28,15 @@ test('the oldest pending file counts', async () => {
   expect(await backlog(world, null, 5)).toMatchObject({ pendingFiles: 2, oldestPendingMinutes: 5, runMinutes: 0 });
 });
 
+test('a file that was held waits from its retry on, not from its arrival', async () => {
+  const world = newWorld();
+  const files = await world.register('customer_landing/held');
+  await world.ledger.hold(files, 'too many rejects');
+  world.pass(3 * 24 * 60);
+  await world.ledger.retry({ keys: ['customer_landing/held'] });
+  expect(await backlog(world, null, 5)).toMatchObject({ pendingFiles: 1, oldestPendingMinutes: 5 });
+});
+
 test('a run counts from its plan, and what it has claimed waits no more', async () => {
   const world = newWorld();
   await world.register('customer_landing/a');

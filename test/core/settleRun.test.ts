@@ -20,6 +20,7 @@ function claimedFile(key: string, attempts = 0): LedgerFile {
     unknownFields: [],
     counts: null,
     arrivedAt: '2026-01-01T00:00:00.000Z',
+    waitsSince: '2026-01-01T00:00:00.000Z',
   };
 }
 

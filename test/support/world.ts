@@ -110,6 +110,11 @@ export class World {
     this.#database.close();
   }
 
+  /** Lets minutes go by. */
+  pass(minutes: number): void {
+    this.#clock += minutes * 60_000;
+  }
+
   /** Puts a file into landing; each time it is another version. */
   async land(key: string, content = '{"email":"a@x.org"}\n'): Promise<FileVersion> {
     const file = this.landing.pathOf(key);
