@@ -72,6 +72,14 @@ export interface PublishedRun {
   definition: string;
 }
 
+/** What reconcile keeps in mind from one look to the next. */
+export interface Memory {
+  /** Runs that were started for a changed definition alone. */
+  tried: { definition: string; runs: number } | null;
+  /** Key after which the listing of landing goes on; null where it begins anew. */
+  listedTo: string | null;
+}
+
 /** One record for each file version, and the run lock. Every change of state is conditional on the state before. */
 export interface Ledger {
   /** Adds what is not known yet as pending; returns how many were new. A known file version stays as it is. */
@@ -101,6 +109,8 @@ export interface Ledger {
   /** What the lake shows, as far as the ledger knows; the lake itself has the last word. */
   published(): Promise<PublishedRun | null>;
   setPublished(run: PublishedRun): Promise<void>;
+  memory(): Promise<Memory>;
+  remember(memory: Memory): Promise<void>;
 }
 
 /** The landing zone. */
@@ -112,8 +122,11 @@ export interface Landing {
   prepare(runId: string, file: FileVersion): Promise<{ ready: true; input: string | null } | { ready: false; why: string }>;
   /** The first bytes of a key: of this version of it, where the home keeps versions; else of the current one. */
   head(key: string, bytes: number, version?: string): Promise<Uint8Array>;
-  /** All file versions that are there, page by page: where the home keeps versions, those that were overwritten too. */
-  list(): AsyncIterable<FileVersion[]>;
+  /**
+   * All file versions that are there, key by key and page by page: where the home keeps versions, those that were overwritten too.
+   * With `after`, those of the keys that come behind this one.
+   */
+  list(after?: string | null): AsyncIterable<FileVersion[]>;
 }
 
 /** The landing tables in the data catalog. */

@@ -130,6 +130,8 @@ export class LocalHome {
 
   /** What the schedule does on AWS: settle what was interrupted, register what was missed, start what is due. */
   async reconcile(): Promise<void> {
+    // Whoever asks wants a definition tried again, however often it has failed.
+    await this.ledger.remember({ ...(await this.ledger.memory()), tried: null });
     await reconcile(this.ports)(scheduledEvent(), lambdaContext('reconcile'));
   }
 

@@ -1,8 +1,7 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { LANDING_TABLES } from '../functions/core/steps.ts';
 import type { FileVersion, Landing } from '../functions/ports.ts';
-import { isIgnoredName, landingTableOf } from '../functions/core/catalogFile.ts';
+import { isIgnoredName, landingTableOf, tablesFrom } from '../functions/core/catalogFile.ts';
 
 /** The landing zone as a folder: `<root>/<table>/…`. */
 export class FolderLanding implements Landing {
@@ -57,8 +56,8 @@ export class FolderLanding implements Landing {
     }
   }
 
-  async *list(): AsyncIterable<FileVersion[]> {
-    for await (const page of this.#all()) yield page.filter((file) => !this.#isGrowing(file));
+  async *list(after: string | null = null): AsyncIterable<FileVersion[]> {
+    for await (const page of this.#all(after)) yield page.filter((file) => !this.#isGrowing(file));
   }
 
   /** Files that changed a moment ago. */
@@ -75,16 +74,17 @@ export class FolderLanding implements Landing {
     return age >= 0 && age < this.#stableMs;
   }
 
-  async *#all(): AsyncIterable<FileVersion[]> {
-    for (const table of LANDING_TABLES) {
-      for await (const names of this.#pages(table)) {
+  async *#all(after: string | null = null): AsyncIterable<FileVersion[]> {
+    for (const table of tablesFrom(after)) {
+      const first = after?.startsWith(`${table}/`) === true ? after.slice(table.length + 1) : '';
+      for await (const names of this.#pages(table, first)) {
         const files = await Promise.all(names.map((name) => this.current(`${table}/${name}`)));
         yield files.filter((file) => file !== null);
       }
     }
   }
 
-  async *#pages(table: string): AsyncIterable<string[]> {
+  async *#pages(table: string, after: string): AsyncIterable<string[]> {
     const folder = path.join(this.root, table);
     const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
       if (isMissing(error)) return [];
@@ -95,6 +95,7 @@ export class FolderLanding implements Landing {
       .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).split(path.sep))
       .filter((parts) => !parts.some(isIgnoredName))
       .map((parts) => parts.join('/'))
+      .filter((name) => name > after)
       .sort();
     for (let at = 0; at < names.length; at += 1000) yield names.slice(at, at + 1000);
   }

@@ -2,7 +2,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { LockLostError } from '../functions/core/errors.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
-import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, NewFile, PublishedRun } from '../functions/ports.ts';
+import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../functions/ports.ts';
 
 const SCHEMA = `
 create table if not exists files (
@@ -18,6 +18,7 @@ create table if not exists run_lock (
 ) strict;
 insert or ignore into run_lock values (1, null, 0, 0);
 create table if not exists published (id integer primary key check (id = 1), run_id text not null, definition text not null) strict;
+create table if not exists memory (id integer primary key check (id = 1), tried text, tried_runs integer, listed_to text) strict;
 `;
 
 const fileRow = z
@@ -66,6 +67,7 @@ const fileRow = z
   );
 
 const lockRow = z.object({ run_id: z.string().nullable(), fence: z.number(), publishing: z.number() });
+const memoryRow = z.object({ tried: z.string().nullable(), tried_runs: z.number().nullable(), listed_to: z.string().nullable() });
 const publishedRow = z.object({ run_id: z.string(), definition: z.string() });
 
 /** The ledger in one SQLite file. Several processes may have it open; each change of state is one transaction. */
@@ -189,6 +191,18 @@ export class SqliteLedger implements Ledger {
 
   async setPublished({ runId, definition }: PublishedRun): Promise<void> {
     this.#db.prepare('insert or replace into published values (1, ?, ?)').run(runId, definition);
+  }
+
+  async memory(): Promise<Memory> {
+    const row = this.#db.prepare('select tried, tried_runs, listed_to from memory').get();
+    if (row === undefined) return { tried: null, listedTo: null };
+    const { tried, tried_runs: runs, listed_to: listedTo } = memoryRow.parse(row);
+    return { tried: tried === null || runs === null ? null : { definition: tried, runs }, listedTo };
+  }
+
+  async remember({ tried, listedTo }: Memory): Promise<void> {
+    const { definition = null, runs = null } = tried ?? {};
+    this.#db.prepare('insert or replace into memory values (1, ?, ?, ?)').run(definition, runs, listedTo);
   }
 
   /** Columns that came after the first release; a ledger that was made before gets them here, at the end, where SCHEMA has them too. */

@@ -6,8 +6,7 @@ import {
   S3ServiceException,
 } from '@aws-sdk/client-s3';
 import type { ListObjectVersionsCommandOutput, S3Client } from '@aws-sdk/client-s3';
-import { isIgnoredKey, landingTableOf } from '../core/catalogFile.ts';
-import { LANDING_TABLES } from '../core/steps.ts';
+import { isIgnoredKey, landingTableOf, tablesFrom } from '../core/catalogFile.ts';
 import type { FileVersion, Landing } from '../ports.ts';
 import { limited } from './parallel.ts';
 
@@ -42,14 +41,16 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
   }
 
   /** Every version of every key, the latest of a key first: what was overwritten before its event came is a file version too. */
-  async *list(): AsyncIterable<FileVersion[]> {
-    for (const table of LANDING_TABLES) {
-      for await (const page of this.#pages(`${table}/`)) yield page;
+  async *list(after: string | null = null): AsyncIterable<FileVersion[]> {
+    for (const table of tablesFrom(after)) {
+      const prefix = `${table}/`;
+      for await (const page of this.#pages(prefix, after?.startsWith(prefix) === true ? after : null)) yield page;
     }
   }
 
-  async *#pages(prefix: string): AsyncIterable<FileVersion[]> {
-    let from: { KeyMarker?: string | undefined; VersionIdMarker?: string | undefined } | null = {};
+  async *#pages(prefix: string, after: string | null): AsyncIterable<FileVersion[]> {
+    let from: { KeyMarker?: string | undefined; VersionIdMarker?: string | undefined } | null =
+      after === null ? {} : { KeyMarker: after };
     while (from !== null) {
       const page: ListObjectVersionsCommandOutput = await this.client.send(
         // Keys come encoded: XML, which the answer is, has no way to write some of the characters that a key may hold.

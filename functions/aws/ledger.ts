@@ -13,13 +13,16 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import { LockLostError } from '../core/errors.ts';
-import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, NewFile, PublishedRun } from '../ports.ts';
+import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../ports.ts';
 import {
   FILE_PREFIX,
   fileOf,
   inByteOrder,
   LOCK,
   lockItem,
+  MEMORY,
+  memoryItem,
+  memoryOf,
   newFileItem,
   permitOf,
   permitPk,
@@ -57,6 +60,7 @@ interface Waiting {
  *
  * - `lock`: the run lock. `run_id` and `publishing` stand there while it is held; `fence` stays and grows. Jobs read it too.
  * - `published`: what the lake showed last.
+ * - `memory`: what reconcile keeps in mind.
  * - `file#<key>#<version>`: a file version. While it is pending or held it also has `queue` and `position`, and so stands in the index `waiting`.
  * - `claim#<run>#<n>`: a permit, which names up to 99 file versions that a run may take.
  *
@@ -258,6 +262,14 @@ export class DynamoLedger implements Ledger {
   async setPublished({ runId, definition }: PublishedRun): Promise<void> {
     const Item = { pk: { S: PUBLISHED }, run_id: { S: runId }, definition: { S: definition } };
     await this.#client.send(new PutItemCommand({ TableName: this.#table, Item }));
+  }
+
+  async memory(): Promise<Memory> {
+    return memoryOf((await this.#get(MEMORY)) ?? {});
+  }
+
+  async remember(memory: Memory): Promise<void> {
+    await this.#client.send(new PutItemCommand({ TableName: this.#table, Item: memoryItem(memory) }));
   }
 
   // Files

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { z } from 'zod';
 import { LANDING_TABLES } from '../core/steps.ts';
-import type { FileVersion, LedgerFile, NewFile } from '../ports.ts';
+import type { FileVersion, LedgerFile, Memory, NewFile } from '../ports.ts';
 
 /** The items of the ledger table: how file versions, permits and the run lock are written down. ledger.ts says what happens to them. */
 
@@ -15,6 +15,7 @@ const list = z.object({ L: z.array(S) }).transform(({ L: texts }) => texts);
 
 export const LOCK = 'lock';
 export const PUBLISHED = 'published';
+export const MEMORY = 'memory';
 export const FILE_PREFIX = 'file#';
 
 /** The index of what waits: `queue` (partition key) and `position` (sort key) stand on a file version while it is pending or held. */
@@ -151,6 +152,21 @@ export function permitOf(item: Item): Permit {
 
 export const lockItem = z.object({ run_id: S.optional(), fence: N, publishing: BOOL.default(false) });
 export const publishedItem = z.object({ run_id: S, definition: S });
+const memoryItemSchema = z.object({ tried: S.optional(), tried_runs: N.optional(), listed_to: S.optional() });
+
+export function memoryOf(item: Item): Memory {
+  const { tried, tried_runs: runs, listed_to: listedTo = null } = memoryItemSchema.parse(item);
+  return { tried: tried === undefined || runs === undefined ? null : { definition: tried, runs }, listedTo };
+}
+
+export function memoryItem({ tried, listedTo }: Memory): Item {
+  return {
+    pk: { S: MEMORY },
+    ...(tried === null ? {} : { tried: { S: tried.definition }, tried_runs: { N: String(tried.runs) } }),
+    ...(listedTo === null ? {} : { listed_to: { S: listedTo } }),
+  };
+}
+
 /** What the index is asked for. */
 export const waitingItem = z.object({ pk: S, position: S });
 

@@ -1,6 +1,6 @@
 import type { FileFormat, FileVersion, Landing, NewFile, Ports } from '../ports.ts';
 import { landingContractOf } from './contracts.ts';
-import { isLandingTable } from './steps.ts';
+import { isLandingTable, LANDING_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 
 const HEAD_BYTES = 64 * 1024;
@@ -10,6 +10,12 @@ export function landingTableOf(key: string): LandingTable | null {
   const slash = key.indexOf('/');
   const table = key.slice(0, Math.max(slash, 0));
   return isLandingTable(table) && slash < key.length - 1 && !key.endsWith('/') ? table : null;
+}
+
+/** The landing tables from that of a key on, in their order; all of them without a key. */
+export function tablesFrom(key: string | null): readonly LandingTable[] {
+  const table = key === null ? null : landingTableOf(key);
+  return table === null ? LANDING_TABLES : LANDING_TABLES.slice(LANDING_TABLES.indexOf(table));
 }
 
 /** Keys that are left alone wherever they come from: hidden files, and files that another program is still writing. */

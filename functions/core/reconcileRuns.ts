@@ -1,4 +1,4 @@
-import type { Executions, Lock, Ports } from '../ports.ts';
+import type { Executions, FileVersion, Lock, Ports } from '../ports.ts';
 import { logBacklog } from './backlog.ts';
 import { catalogFile } from './catalogFile.ts';
 import { messageOf } from './errors.ts';
@@ -8,6 +8,12 @@ import { manifestSchema, readRunFile } from './runFiles.ts';
 import { requestRun } from './requestRun.ts';
 import { settleRun } from './settleRun.ts';
 import type { Outcome } from './settleRun.ts';
+
+/** How often a changed definition alone starts a run. */
+const DEFINITION_TRIES = 3;
+
+/** After this long a pass lists no further; a function on AWS has 15 minutes. */
+const LISTING_MS = 10 * 60_000;
 
 /** Why reconcile runs: an execution ended, or it is time to look. */
 export type Occasion = 'execution ended' | 'schedule';
@@ -31,20 +37,27 @@ export interface Reconciled {
 
 /**
  * Puts right what events and executions left behind (docs/architecture.md, "Crashes"): settles the run that ended and frees the lock for it,
- * registers landed file versions whose event was lost and says what waits (both on schedule), and starts the follow-up.
+ * says what waits (on schedule), starts the follow-up, and registers landed file versions whose event was lost (on schedule).
  * @param told the execution whose event this is: asked at this moment, Step Functions may still call it RUNNING
  */
 export async function reconcileRuns(ports: Ports, occasion: Occasion, told: EndedExecution | null = null): Promise<Reconciled> {
+  const began = ports.now().getTime();
   const lock = await ports.ledger.lock();
   const isTold = told !== null && told.runId === lock?.runId;
   const status = lock === null ? null : isTold ? told.status : await ports.executions.status(lock.runId);
   const ended = lock !== null && status !== 'RUNNING' && status !== 'NOT_STARTED';
   const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock, status) } : null;
 
-  const registered = occasion === 'schedule' ? await registerMissed(ports) : 0;
   if (occasion === 'schedule') await logBacklog(ports, status === 'RUNNING' ? (lock?.runId ?? null) : null);
   const due = status === 'NOT_STARTED' || (await hasReasonToRun(ports, occasion, settled?.outcome));
-  return { settled, registered, started: due ? await requestRun(ports) : null };
+  const started = due ? await requestRun(ports) : occasion === 'schedule' ? await runForDefinition(ports) : null;
+  if (occasion !== 'schedule') return { settled, registered: 0, started };
+
+  // Last, for there may be millions of versions to list: nothing else waits for it, or fails with it.
+  const { registered, failure } = await registerMissed(ports, began);
+  const followUp = registered > 0 && started === null ? await requestRun(ports) : null;
+  if (failure !== null) throw failure.error;
+  return { settled, registered, started: started ?? followUp };
 }
 
 async function settleEnded(ports: Ports, lock: Lock, status: Status | null): Promise<Outcome> {
@@ -83,22 +96,61 @@ async function reportEnded(
  */
 async function hasReasonToRun(ports: Ports, occasion: Occasion, outcome: Outcome | undefined): Promise<boolean> {
   if (occasion === 'execution ended' && outcome === 'interrupted') return false;
-  if ((await ports.ledger.pending(1)).length > 0) return true;
-  return occasion === 'schedule' && (await definitionChanged(ports));
+  return (await ports.ledger.pending(1)).length > 0;
 }
 
-async function registerMissed(ports: Ports): Promise<number> {
+/** Starts a run where the tables would hold something else today, but not for ever: what fails again and again waits for a file or a person. */
+async function runForDefinition(ports: Ports): Promise<string | null> {
+  if (!(await definitionChanged(ports))) return null;
+  const { hash: definition } = ports.definition;
+  const memory = await ports.ledger.memory();
+  const runs = memory.tried?.definition === definition ? memory.tried.runs : 0;
+  if (runs >= DEFINITION_TRIES) {
+    ports.log('definition_given_up', { definition, runs });
+    return null;
+  }
+  const started = await requestRun(ports);
+  if (started !== null) await ports.ledger.remember({ ...memory, tried: { definition, runs: runs + 1 } });
+  return started;
+}
+
+/**
+ * Registers landed file versions that the ledger does not know. What is not listed in time is listed by the next pass; after a failure that one
+ * begins anew.
+ */
+async function registerMissed(ports: Ports, began: number): Promise<{ registered: number; failure: { error: unknown } | null }> {
+  const { listedTo: after } = await ports.ledger.memory();
   let registered = 0;
-  for await (const page of ports.landing.list()) {
-    for (const file of await ports.ledger.unknown(page)) {
-      try {
-        await catalogFile(ports, file);
-        registered += 1;
-      } catch (error) {
-        ports.log('catalog_failed', { key: file.key, error: messageOf(error) }); // the others go on
-      }
+  let listedTo: string | null = null;
+  let failure: { error: unknown } | null = null;
+  try {
+    /** A page may end within the versions of its last key, so the listing goes on behind the key before. */
+    let [complete, last] = [after, null as string | null];
+    for await (const page of ports.landing.list(after)) {
+      registered += await registerUnknown(ports, page);
+      for (const { key } of page) if (key !== last) [complete, last] = [last ?? complete, key];
+      if (ports.now().getTime() - began < LISTING_MS) continue;
+      listedTo = complete;
+      ports.log('listing_paused', { listedTo });
+      break;
     }
+  } catch (error) {
+    failure = { error };
   }
   if (registered > 0) ports.log('missed_files_registered', { files: registered });
+  if (listedTo !== after) await ports.ledger.remember({ ...(await ports.ledger.memory()), listedTo });
+  return { registered, failure };
+}
+
+async function registerUnknown(ports: Ports, page: readonly FileVersion[]): Promise<number> {
+  let registered = 0;
+  for (const file of await ports.ledger.unknown(page)) {
+    try {
+      await catalogFile(ports, file);
+      registered += 1;
+    } catch (error) {
+      ports.log('catalog_failed', { key: file.key, error: messageOf(error) }); // the others go on
+    }
+  }
   return registered;
 }

@@ -1,5 +1,15 @@
 import fc from 'fast-check';
-import { fileOf, inByteOrder, newFileItem, pkOf, positionOf, queueOf, unknownFields } from '../../functions/aws/ledgerItems.ts';
+import {
+  fileOf,
+  inByteOrder,
+  memoryItem,
+  memoryOf,
+  newFileItem,
+  pkOf,
+  positionOf,
+  queueOf,
+  unknownFields,
+} from '../../functions/aws/ledgerItems.ts';
 
 const text = (longest: number) =>
   fc.string({ unit: 'binary', minLength: 1, maxLength: longest }).map((each) => each.replaceAll('\0', ''));
@@ -67,6 +77,17 @@ test('a new file comes back from its item as it was', () => {
     arrivedAt: '2026-01-02T03:04:05.000Z',
     waitsSince: '2026-01-02T03:04:05.000Z',
   });
+});
+
+test('what is kept in mind comes back from its item as it was', () => {
+  const tried = { definition: 'abc', runs: 2 };
+  for (const memory of [
+    { tried, listedTo: 'customer_landing/a' },
+    { tried, listedTo: null },
+    { tried: null, listedTo: 'b' },
+  ])
+    expect(memoryOf(memoryItem(memory))).toEqual(memory);
+  expect(memoryOf({})).toEqual({ tried: null, listedTo: null });
 });
 
 test('of fields without end the first ones are kept', () => {

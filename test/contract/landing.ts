@@ -79,6 +79,23 @@ export function landingContract(name: string, open: () => Promise<LandingBench>)
         expect((await listed()).map((file) => file.key)).toEqual(['customer_landing/a.partial.json']);
       });
 
+      test('goes on behind a key, in the order in which it came', async () => {
+        for (const key of [
+          'customer_landing/b/1',
+          'customer_landing/b.json',
+          'step_trainer_landing/z',
+          'accelerometer_landing/é x',
+        ])
+          await bench.put(key, 'content');
+        const keys = (await listed()).map(({ key }) => key);
+        expect(keys).toHaveLength(4);
+        for (const [at, key] of keys.entries()) {
+          const rest = (await collected(bench.landing.list(key))).flat();
+          expect(rest.map((file) => file.key)).toEqual(keys.slice(at + 1));
+        }
+        expect((await collected(bench.landing.list('customer_landing/ab gone'))).flat()).toHaveLength(4);
+      });
+
       test('comes in pages, each file once', async () => {
         const keys = Array.from({ length: 2_500 }, (_, at) => `customer_landing/${String(at).padStart(4, '0')}.json`);
         await Promise.all(keys.map((key) => bench.put(key, '')));

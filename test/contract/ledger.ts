@@ -283,6 +283,18 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
       });
     });
 
+    test('keeps in mind what it is told last', async () => {
+      expect(await ledger.memory()).toEqual({ tried: null, listedTo: null });
+      const memory = { tried: { definition: 'abc', runs: 2 }, listedTo: 'customer_landing/é 😀' };
+      await ledger.remember(memory);
+      expect(await ledger.memory()).toEqual(memory);
+      await ledger.remember({ tried: null, listedTo: 'b' });
+      expect(await ledger.memory()).toEqual({ tried: null, listedTo: 'b' });
+      await ledger.remember({ ...memory, listedTo: null });
+      expect(await ledger.memory()).toEqual({ ...memory, listedTo: null });
+      expect(await all(ledger)).toEqual([]);
+    });
+
     test('remembers what was published last', async () => {
       expect(await ledger.published()).toBeNull();
       await ledger.setPublished({ runId: 'run-1', definition: 'abc' });

@@ -67,6 +67,116 @@ describe('where nothing is going', () => {
   });
 });
 
+describe('a changed definition whose runs fail', () => {
+  /** A pass of the schedule; the run that it starts is planned, and is killed. */
+  async function pass(world: World, definition = 'def'): Promise<string | null> {
+    const ports = world.redefined(definition);
+    const { started } = await reconcileRuns(ports, 'schedule');
+    if (started === null) return null;
+    expect(await planRun(ports, settingsWith(), started)).toMatchObject({ status: 'RUN' });
+    world.executions.end(started, 'FAILED');
+    expect(await reconcileRuns(ports, 'execution ended')).toMatchObject({ settled: { outcome: 'interrupted' }, started: null });
+    return started;
+  }
+
+  async function passes(world: World, times: number, definition?: string) {
+    const started = [];
+    for (let time = 0; time < times; time += 1) started.push(await pass(world, definition));
+    return started;
+  }
+
+  test('is tried three times, and then not for ever', async () => {
+    const world = newWorld();
+    world.publish('run-0');
+    await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
+    expect(await passes(world, 5)).toEqual(['run-1', 'run-2', 'run-3', null, null]);
+    expect(world.logged).toContain('definition_given_up');
+  });
+
+  test('is tried again with a new file, and another definition for its own sake', async () => {
+    const world = newWorld();
+    world.publish('run-0');
+    await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
+    await passes(world, 4);
+    await world.register('customer_landing/a');
+    expect(await pass(world)).toBe('run-4');
+    await world.ledger.hold(await world.ledger.pending(1), 'enough');
+    expect(await pass(world)).toBeNull();
+    expect(await passes(world, 4, 'other')).toEqual(['run-5', 'run-6', 'run-7', null]);
+  });
+});
+
+describe('listing landing', () => {
+  /** Lists as landing does, but one file version a page; `between` is called before each page. */
+  function listing(world: World, between: (page: number) => void): World['ports'] {
+    const landing = {
+      prepare: world.landing.prepare.bind(world.landing),
+      head: world.landing.head.bind(world.landing),
+      async *list(after?: string | null) {
+        let page = 0;
+        for await (const files of world.landing.list(after)) {
+          for (const file of files) {
+            between((page += 1));
+            yield [file];
+          }
+        }
+      },
+    };
+    return { ...world.ports, landing };
+  }
+
+  test('comes after everything else: what ended is settled and what is due is started although it fails', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    await world.register('customer_landing/b');
+    world.executions.end(runId, 'ABORTED');
+    const ports = listing(world, () => {
+      expect(world.executions.started).toEqual(['run-1', 'run-2']);
+      expect(world.logged).toContain('backlog');
+      throw new Error('S3 is away');
+    });
+    await expect(reconcileRuns(ports, 'schedule')).rejects.toThrow('S3 is away');
+    expect(await world.ledger.lock()).toMatchObject({ runId: 'run-2' });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'pending', 'customer_landing/b': 'pending' });
+  });
+
+  test('that fails half way starts a run for what it has registered before it says so', async () => {
+    const world = newWorld();
+    for (const key of ['customer_landing/a', 'customer_landing/b']) await world.land(key);
+    const ports = listing(world, (page) => {
+      if (page === 2) throw new Error('S3 is away');
+    });
+    await expect(reconcileRuns(ports, 'schedule')).rejects.toThrow('S3 is away');
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'pending' });
+    expect(world.executions.started).toEqual(['run-1']);
+  });
+
+  test('stops after ten minutes, and goes on from there in the next pass', async () => {
+    const world = newWorld();
+    const keys = ['a', 'b', 'c', 'd', 'e'].map((name) => `customer_landing/${name}`);
+    for (const key of keys) await world.land(key);
+    const slow = listing(world, () => world.pass(4));
+    expect(await reconcileRuns(slow, 'schedule')).toMatchObject({ registered: 3, started: 'run-1' });
+    expect(world.logged).toContain('listing_paused');
+    expect(await world.ledger.memory()).toMatchObject({ listedTo: 'customer_landing/b' });
+    expect(await reconcileRuns(slow, 'schedule')).toMatchObject({ registered: 2, started: null });
+    await reconcileRuns(world.ports, 'schedule');
+    expect(await world.ledger.memory()).toMatchObject({ listedTo: null });
+    expect(Object.keys(await world.states())).toEqual(keys);
+  });
+
+  test('begins anew after a failure: the place to go on from may be what fails', async () => {
+    const world = newWorld();
+    for (const key of ['customer_landing/a', 'customer_landing/b']) await world.land(key);
+    await world.ledger.remember({ tried: null, listedTo: 'customer_landing/a' });
+    const broken = listing(world, () => {
+      throw new Error('no such marker');
+    });
+    await expect(reconcileRuns(broken, 'schedule')).rejects.toThrow('no such marker');
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ registered: 2 });
+  });
+});
+
 describe('while a run is going', () => {
   test('it is left alone, whatever ended', async () => {
     const world = newWorld();
