@@ -5,10 +5,10 @@ import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { rejects } from '../../local/commands/rejects.ts';
 import { retry } from '../../local/commands/retry.ts';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths, LocalHome } from '../../local/home.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { call, dump, landAll, runHere } from '../support/lake.ts';
-import { land, runPending, temporaryLakes } from '../support/lakes.ts';
+import { land, runPending, settingsWith, temporaryLakes } from '../support/lakes.ts';
 import { AT, CONSENT, customer, lines, motion, step, walk } from '../support/people.ts';
 
 const newFolder = temporaryFolders();
@@ -280,6 +280,18 @@ describe('consent', () => {
     });
     expect((await runHere(lake, { set: ['consentFrom=consent-date'] })).status).toBe('NOTHING_TO_DO');
     expect((await runHere(lake)).tables).toMatchObject({ accelerometer_trusted: 4, machine_learning_curated: 2 });
+  });
+
+  test('settings whose runs have failed, however often, are tried again by whoever asks', async () => {
+    const lake = newFolder();
+    landAll(lake, { 'customer_landing/a.json': lines(customer({ email: 'ann@x.org' })) });
+    await runHere(lake);
+    const byTime = settingsWith({ mlJoin: 'time' });
+    const home = new LocalHome({ folder: lake, settings: byTime });
+    await home.ledger.remember({ tried: { definition: home.ports.definition.hash, runs: 99 }, listedTo: null });
+    home.close();
+    const { status, runs } = await runHere(lake, { set: ['mlJoin=time'] });
+    expect({ status, runs: runs.length }).toEqual({ status: 'SUCCEEDED', runs: 1 });
   });
 });
 
