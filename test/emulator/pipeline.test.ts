@@ -169,6 +169,7 @@ test('a job that outlives its aborted execution can’t write, and the next run 
   await gate.reached();
   const aborted = (await stage.executions()).find(({ status }) => status === 'RUNNING');
   await stage.abort(aborted?.name ?? '');
+  expect((await stage.alert('FAILED')).text).toContain('ABORTED');
   await stage.untilIdle({ pendingStay: true });
   await stage.put('accelerometer_landing/after.json', lines(motion('new@example.test', 1_700_000_400_000)));
   await stage.alert('SUCCEEDED');
