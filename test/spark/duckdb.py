@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ def _call(*arguments: str) -> list[Any]:
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
-def run(folder: Path, landing: Path, policies: dict[str, str]) -> tuple[Path, Tables]:
-    """One run of the engine on one machine over what is pending; returns the run's folder and the tables."""
+def run(folder: Path, landing: Path, policies: dict[str, str], wanted: Iterable[str] = PUBLISHED_TABLES) -> tuple[Path, Tables]:
+    """One run of the engine on one machine over what is pending; returns the run's folder and the wanted tables."""
     settings = [f"{name}={value}" for name, value in policies.items()]
-    first, *rows = _call("run", str(folder), str(landing), *settings)
-    tables: Tables = {table: [] for table in PUBLISHED_TABLES}
+    first, *rows = _call("run", str(folder), str(landing), ",".join(wanted), *settings)
+    tables: Tables = {table: [] for table in wanted}
     for row in rows:
         tables[row["table"]].append(row_text(row["table"], row["row"]))
     return folder / "runs" / first["run"], {table: sorted(texts) for table, texts in tables.items()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,21 +132,17 @@ class Lake:
 
 def row_text(table: str, row: dict[str, Any]) -> str:
     """A row as text in the order of the contract: the same for both engines. Doubles are written as Python writes them."""
-    names = [column.name for column in table_contract(table).columns if column.name != "run_id"]
-    types = {column.name: column.type for column in table_contract(table).columns}
-    return json.dumps([_value(types[name], row[name]) for name in names], ensure_ascii=True)
+    return json.dumps([None if row[name] is None else write(row[name]) for name, write in _columns(table)], ensure_ascii=True)
 
 
-def _value(kind: str, value: Any) -> Any:  # noqa: ANN401
-    if value is None:
-        return None
-    match kind:
-        case "DOUBLE":
-            return repr(float(value))
-        case "BIGINT":
-            return int(value)
-        case _:
-            return str(value)
+@cache
+def _columns(table: str) -> list[tuple[str, Callable[[Any], Any]]]:
+    """A table's columns, and how each is written."""
+    columns = table_contract(table).columns
+    return [(column.name, _WRITTEN.get(column.type, str)) for column in columns if column.name != "run_id"]
+
+
+_WRITTEN: dict[str, Callable[[Any], Any]] = {"DOUBLE": lambda value: repr(float(value)), "BIGINT": int}
 
 
 class Snapshot:

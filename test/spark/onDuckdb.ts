@@ -1,6 +1,6 @@
 // What the engine on one machine makes of a landing folder, for comparison with Spark.
-//   node onDuckdb.ts run LAKE LANDING [key=value …]      one run over what is pending; prints the run's name and all tables as JSON lines
-//   node onDuckdb.ts judge LAKE RUN [key=value …]        parses the files that a run on Spark has left, and lets the gate judge them
+//   node onDuckdb.ts run LAKE LANDING TABLE,… [key=value …]   one run over what is pending; prints the run's name and the tables as JSON lines
+//   node onDuckdb.ts judge LAKE RUN [key=value …]             parses the files that a run on Spark has left, and lets the gate judge them
 //   node onDuckdb.ts generate OUT CUSTOMERS SEED dirty|clean
 import path from 'node:path';
 import { auditsSchema, manifestSchema, readRunFile, readStepMetrics } from '../../functions/core/runFiles.ts';
@@ -18,7 +18,7 @@ const [command = '', first = '', second = '', ...more] = process.argv.slice(2);
 /** What is compared are tables, so the gate lets pass whatever the data of a test are. */
 const SETTINGS = { maxRejectRatio: 1, maxShrinkRatio: 1 };
 
-async function runOnDuckdb(lake: string, landing: string, set: string[]): Promise<void> {
+async function runOnDuckdb(lake: string, landing: string, tables: string, set: string[]): Promise<void> {
   const home = new LocalHome({ folder: lake, landing, settings: parseSettings(SETTINGS, 'the test', set) });
   try {
     await home.announceLanding();
@@ -29,7 +29,8 @@ async function runOnDuckdb(lake: string, landing: string, set: string[]): Promis
       throw new Error(`expected one good run, found ${JSON.stringify(home.ended)}`);
     print({ run: ended.runId });
     const { run } = await home.session();
-    for (const table of PUBLISHED_TABLES) {
+    const wanted = new Set<string>(tables.split(','));
+    for (const table of PUBLISHED_TABLES.filter((one) => wanted.has(one))) {
       for (const row of await rowsOfTable(run, table)) print({ table, row: { ...row, run_id: undefined } });
     }
   } finally {
@@ -52,7 +53,7 @@ function print(value: unknown): void {
   process.stdout.write(`${text}\n`);
 }
 
-if (command === 'run') await runOnDuckdb(first, second, more);
+if (command === 'run') await runOnDuckdb(first, second, more[0] ?? '', more.slice(1));
 else if (command === 'judge') await judgeRun(first, second, more);
 else if (command === 'generate')
   print(await generate({ out: first, customers: Number(second), seed: Number(more[0]), dirty: more[1] === 'dirty' }));
