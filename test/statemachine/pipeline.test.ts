@@ -13,6 +13,7 @@ const retrier = z.strictObject({
   ErrorEquals: z.array(z.string()).min(1),
   IntervalSeconds: z.int().min(1),
   MaxAttempts: z.int().min(1),
+  MaxDelaySeconds: z.int().min(1).optional(),
   BackoffRate: z.number().min(1),
   JitterStrategy: z.literal('FULL'),
 });
