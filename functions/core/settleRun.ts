@@ -57,8 +57,11 @@ export async function settleRun(ports: SettlePorts, runId: string): Promise<Outc
   const claimed = await ports.ledger.claimed(runId);
   const outcome = outcomeOf(published, validation, manifest !== null || claimed.length > 0);
   await ports.ledger.settle(runId, verdicts(claimed, outcome, steps, validation));
+  // A Plan that goes on although its execution was aborted may have claimed since; a settled run can't any more.
+  const late = await ports.ledger.claimed(runId);
+  if (late.length > 0) await ports.ledger.settle(runId, verdicts(late, outcome, steps, validation));
   if (published) await ports.ledger.setPublished(shown);
-  ports.log('run_settled', { runId, outcome, files: claimed.length });
+  ports.log('run_settled', { runId, outcome, files: claimed.length + late.length });
   return outcome;
 }
 

@@ -137,4 +137,22 @@ describe('settling a run', () => {
     expect(await settleRun(world.ports, 'run-1')).toBe('nothing to do');
     expect(await world.states()).toEqual({ 'customer_landing/a': 'pending' });
   });
+
+  test('a claim that was made while it was settled goes back, too', async () => {
+    const world = newWorld();
+    const files = await world.register('customer_landing/early', 'customer_landing/late');
+    const [early, late] = files;
+    if (early === undefined || late === undefined) throw new Error('two files were registered');
+    await world.ledger.takeLock('run-1');
+    await world.ledger.claim('run-1', 1, [early]);
+    const settle = world.ledger.settle.bind(world.ledger);
+    let first = true;
+    world.ledger.settle = async (...args) => {
+      if (first) await world.ledger.claim('run-1', 1, [late]);
+      first = false;
+      await settle(...args);
+    };
+    expect(await settleRun(world.ports, 'run-1')).toBe('interrupted');
+    expect(await world.states()).toEqual({ 'customer_landing/early': 'pending', 'customer_landing/late': 'pending' });
+  });
 });
