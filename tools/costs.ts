@@ -46,10 +46,10 @@ const SCHEDULE = HOURS * 4;
 export const MADE = { alarmMetrics: 16, customMetrics: 10, metricsOfSchedule: 3, interfaceEndpoints: 4, zones: 2, states: 11 };
 
 /**
- * Measured: plain Spark statements over generated files of 980 MB take 86 s on 2 cores. Assumed: twice as much with staging,
- * counts and audits, and that a vCPU of Glue, which is a hyper-thread, does half of what a core does.
+ * What a first run takes of Spark: 84 seconds of two cores for 1 GB of landing files (docs/benchmarks.md), everything included; and that a
+ * vCPU of Glue, which is a hyper-thread, does half of what a core does.
  */
-export const SPARK = { coreSecondsPerGb: (86 * 2) / 0.98, overhead: 2, coresPerVcpu: 0.5, vcpusPerDpu: 4 };
+export const SPARK = { coreSecondsPerGb: 84 * 2, coresPerVcpu: 0.5, vcpusPerDpu: 4 };
 
 /** A job that has little to do: Spark's start, planning and metadata, with the two workers that a job has at least. */
 const SMALL_JOB = { seconds: 75, dpus: 2 };
@@ -99,8 +99,8 @@ function smallRun(): Scenario {
 }
 
 function largeRun(): Scenario {
-  const { coreSecondsPerGb, overhead, coresPerVcpu, vcpusPerDpu } = SPARK;
-  const dpuSeconds = (100 * coreSecondsPerGb * overhead) / coresPerVcpu / vcpusPerDpu + JOBS * SMALL_JOB.seconds * SMALL_JOB.dpus;
+  const { coreSecondsPerGb, coresPerVcpu, vcpusPerDpu } = SPARK;
+  const dpuSeconds = (100 * coreSecondsPerGb) / coresPerVcpu / vcpusPerDpu + JOBS * SMALL_JOB.seconds * SMALL_JOB.dpus;
   return scenario(
     'One run of 100 GB',
     '10,000 files of 10 MB, a billion records',
@@ -162,8 +162,8 @@ export function costsPage(): string {
     '# What it costs on AWS',
     `US dollars, region ${region}, without free tiers and discounts. Written by \`npm run docs\` from \`tools/costs.ts\` and \`tools/prices.json\`; \`npm run costs\` prints the same.`,
     summary(all),
-    'Time and money of a run are those of Glue. Its start (30 to 60 seconds for each job) costs time and no money. DPU seconds of the large run are an estimate: plain Spark ' +
-      'statements over 980 MB take 86 seconds on two cores; twice as much is taken for staging, counts and audits, and twice as much again because a vCPU is half a core. ' +
+    'Time and money of a run are those of Glue. Its start (30 to 60 seconds for each job) costs time and no money. DPU seconds of the large run are an estimate: a first ' +
+      'run over 1 GB takes 84 seconds on two cores, and a vCPU is half a core. ' +
       'The dashboard shows the DPU seconds that were really used.',
     ...all.map(section),
     '## Prices',
