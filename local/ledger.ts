@@ -2,6 +2,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { LockLostError } from '../functions/core/errors.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
+import { ledgerFileOf } from '../functions/core/storedFile.ts';
 import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../functions/ports.ts';
 
 const SCHEMA = `
@@ -32,7 +33,7 @@ const fileRow = z
     attempts: z.number(),
     why: z.string().nullable(),
     format: z.enum(['json', 'gzip', 'empty', 'unknown']),
-    unknown_fields: z.string(),
+    unknown_fields: z.string().transform((text) => z.array(z.string()).parse(JSON.parse(text))),
     landed: z.number().nullable(),
     staged: z.number().nullable(),
     duplicate: z.number().nullable(),
@@ -40,31 +41,7 @@ const fileRow = z
     arrived_at: z.string(),
     retried_at: z.string().nullable(),
   })
-  .transform(
-    ({
-      landing_table,
-      run_id,
-      unknown_fields,
-      arrived_at,
-      retried_at,
-      landed,
-      staged,
-      duplicate,
-      rejected,
-      ...same
-    }): LedgerFile => ({
-      ...same,
-      table: landing_table,
-      runId: run_id,
-      unknownFields: z.array(z.string()).parse(JSON.parse(unknown_fields)),
-      arrivedAt: arrived_at,
-      waitsSince: retried_at ?? arrived_at,
-      counts:
-        landed === null || staged === null || duplicate === null || rejected === null
-          ? null
-          : { landed, staged, duplicate, rejected },
-    }),
-  );
+  .transform(ledgerFileOf);
 
 const lockRow = z.object({ run_id: z.string().nullable(), fence: z.number(), publishing: z.number() });
 const memoryRow = z.object({ tried: z.string().nullable(), tried_runs: z.number().nullable(), listed_to: z.string().nullable() });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { z } from 'zod';
 import { LANDING_TABLES } from '../core/steps.ts';
+import { ledgerFileOf } from '../core/storedFile.ts';
 import type { FileVersion, LedgerFile, Memory, NewFile } from '../ports.ts';
 
 /** The items of the ledger table: how file versions, permits and the run lock are written down. ledger.ts says what happens to them. */
@@ -68,38 +69,14 @@ const fileItem = z
     why: S.nullable().default(null),
     format: S.pipe(z.enum(['json', 'gzip', 'empty', 'unknown'])),
     unknown_fields: list,
-    landed: N.optional(),
-    staged: N.optional(),
-    duplicate: N.optional(),
-    rejected: N.optional(),
+    landed: N.nullable().default(null),
+    staged: N.nullable().default(null),
+    duplicate: N.nullable().default(null),
+    rejected: N.nullable().default(null),
     arrived_at: S,
-    retried_at: S.optional(),
+    retried_at: S.nullable().default(null),
   })
-  .transform(
-    ({
-      landing_table,
-      run_id,
-      unknown_fields,
-      arrived_at,
-      retried_at,
-      landed,
-      staged,
-      duplicate,
-      rejected,
-      ...same
-    }): LedgerFile => ({
-      ...same,
-      table: landing_table,
-      runId: run_id,
-      unknownFields: unknown_fields,
-      arrivedAt: arrived_at,
-      waitsSince: retried_at ?? arrived_at,
-      counts:
-        landed === undefined || staged === undefined || duplicate === undefined || rejected === undefined
-          ? null
-          : { landed, staged, duplicate, rejected },
-    }),
-  );
+  .transform(ledgerFileOf);
 
 export function fileOf(item: Item): LedgerFile {
   return fileItem.parse(item);
