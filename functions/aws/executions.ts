@@ -20,6 +20,11 @@ export const STATUS: Readonly<Record<ExecutionStatus, Exclude<Status, 'NOT_START
   ABORTED: 'ABORTED',
 };
 
+/** The ARN of a run's execution, as Step Functions derives it from the name. */
+export function executionArnOf(stateMachineArn: string, runId: string): string {
+  return `${stateMachineArn.replace(':stateMachine:', ':execution:')}:${runId}`;
+}
+
 /** Starting and watching executions of the state machine; their name is the run id. */
 export class StateMachineExecutions implements Pick<Executions, 'start' | 'status'> {
   readonly #client: SFNClient;
@@ -40,7 +45,7 @@ export class StateMachineExecutions implements Pick<Executions, 'start' | 'statu
   }
 
   async status(runId: string): Promise<Status> {
-    const executionArn = `${this.#stateMachineArn.replace(':stateMachine:', ':execution:')}:${runId}`;
+    const executionArn = executionArnOf(this.#stateMachineArn, runId);
     try {
       const { status } = await this.#client.send(new DescribeExecutionCommand({ executionArn }));
       if (status === undefined) throw new Error(`${executionArn}: Step Functions told no status`);

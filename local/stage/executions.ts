@@ -5,7 +5,7 @@ import {
   StartExecutionCommand,
 } from '@aws-sdk/client-sfn';
 import type { HistoryEvent } from '@aws-sdk/client-sfn';
-import { STATUS } from '../../functions/aws/executions.ts';
+import { executionArnOf, STATUS } from '../../functions/aws/executions.ts';
 import { shortCause } from '../../functions/core/shortCause.ts';
 import type { Execution } from '../views/runs.ts';
 import type { Stage } from './stage.ts';
@@ -33,7 +33,7 @@ export async function latestExecutions({ sfn, stateMachineArn }: Stage, most = L
 
 /** An execution with what it failed with. */
 export async function withError({ sfn, stateMachineArn }: Stage, execution: Execution): Promise<Execution> {
-  const executionArn = `${stateMachineArn.replace(':stateMachine:', ':execution:')}:${execution.runId}`;
+  const executionArn = executionArnOf(stateMachineArn, execution.runId);
   const { error, cause } = await sfn.send(new DescribeExecutionCommand({ executionArn }));
   return { ...execution, error: error === undefined ? null : `${error}: ${shortCause(error, cause ?? '')}` };
 }
@@ -52,7 +52,7 @@ export interface StateLeft {
 
 /** The states that an execution has left so far, in their order. */
 export async function statesLeft({ sfn, stateMachineArn }: Stage, runId: string): Promise<StateLeft[]> {
-  const executionArn = `${stateMachineArn.replace(':stateMachine:', ':execution:')}:${runId}`;
+  const executionArn = executionArnOf(stateMachineArn, runId);
   const entered = new Map<string, number>();
   const left: StateLeft[] = [];
   const pages = paginateGetExecutionHistory({ client: sfn, pageSize: 1000 }, { executionArn, includeExecutionData: false });

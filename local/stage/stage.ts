@@ -3,6 +3,7 @@ import { GlueClient } from '@aws-sdk/client-glue';
 import { S3Client } from '@aws-sdk/client-s3';
 import { SFNClient } from '@aws-sdk/client-sfn';
 import { CLIENT, S3_CLIENT } from '../../functions/aws/clients.ts';
+import { executionArnOf } from '../../functions/aws/executions.ts';
 import { VisibleLake } from '../../functions/aws/lake.ts';
 import { DynamoLedger } from '../../functions/aws/ledger.ts';
 import { BucketRunFiles } from '../../functions/aws/runFiles.ts';
@@ -53,7 +54,7 @@ export class Stage {
 
   /** Where the Step Functions console shows an execution. */
   consoleLink(runId: string): string {
-    const arn = `${this.stateMachineArn.replace(':stateMachine:', ':execution:')}:${runId}`;
+    const arn = executionArnOf(this.stateMachineArn, runId);
     return `https://${this.region}.console.aws.amazon.com/states/home?region=${this.region}#/v2/executions/details/${arn}`;
   }
 }

@@ -18,6 +18,7 @@ import { SNSClient, SubscribeCommand } from '@aws-sdk/client-sns';
 import { CreateQueueCommand, DeleteMessageCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { z } from 'zod';
+import { executionArnOf } from '../../functions/aws/executions.ts';
 import { DynamoLedger } from '../../functions/aws/ledger.ts';
 import { landingTableOf } from '../../functions/core/catalogFile.ts';
 import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
@@ -186,9 +187,7 @@ export class Stage {
   }
 
   async abort(runId: string): Promise<void> {
-    await this.sfn.send(
-      new StopExecutionCommand({ executionArn: this.#stateMachine.replace(':stateMachine:', ':execution:') + `:${runId}` }),
-    );
+    await this.sfn.send(new StopExecutionCommand({ executionArn: executionArnOf(this.#stateMachine, runId) }));
   }
 
   /** Whether each job has a process and a Spark of its own from now on, as on Glue. */
