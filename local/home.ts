@@ -131,7 +131,8 @@ export class LocalHome {
   /** What the schedule does on AWS: settle what was interrupted, register what was missed, start what is due. */
   async reconcile(): Promise<void> {
     // Whoever asks wants a definition tried again, however often it has failed.
-    await this.ledger.remember({ ...(await this.ledger.memory()), tried: null });
+    const memory = await this.ledger.memory();
+    if (memory.tried !== null) await this.ledger.remember({ ...memory, tried: null });
     await reconcile(this.ports)(scheduledEvent(), lambdaContext('reconcile'));
   }
 

@@ -5,7 +5,7 @@ import { UsageError } from '../../functions/core/errors.ts';
 import { lakePaths } from '../home.ts';
 import { requireLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import { exportRejects, exportText, latestRejects, rejectedSchema, rejectsText } from '../views/rejects.ts';
+import { exportRejects, exportText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
 import type { Rejected } from '../views/rejects.ts';
 
 /** Rejected records with file, line and reason, those of failed runs too; `--export` writes them back out. */
@@ -27,18 +27,7 @@ async function* readRejects(runsFolder: string, runId: string | undefined): Asyn
   for (const run of runs.filter((name) => runId === undefined || name === runId)) {
     const folder = path.join(runsFolder, run, 'rejects');
     for (const name of (await readdir(folder).catch(() => [])).filter((each) => each.endsWith('.ndjson')).sort()) {
-      for await (const line of linesOf(path.join(folder, name))) yield rejectedSchema.parse(JSON.parse(line));
+      for await (const line of linesOf(createReadStream(path.join(folder, name)))) yield rejectedSchema.parse(JSON.parse(line));
     }
   }
-}
-
-/** Lines that end at a line feed and nothing else: node:readline also takes U+2028 for a line end, which a record may hold. */
-async function* linesOf(file: string): AsyncGenerator<string> {
-  let rest = '';
-  for await (const chunk of createReadStream(file, 'utf8')) {
-    const lines = `${rest}${String(chunk)}`.split('\n');
-    rest = lines.pop() ?? '';
-    yield* lines;
-  }
-  if (rest !== '') yield rest;
 }

@@ -12,7 +12,7 @@ import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
-import { droppedText, exitCodeOf, isEmpty, noTotals, resultText, totalsOf } from '../views/runResult.ts';
+import { droppedText, exitCodeOf, heldFiles, isEmpty, newlyHeld, noTotals, resultText, totalsOf } from '../views/runResult.ts';
 import type { RunResult, Totals } from '../views/runResult.ts';
 
 /** Puts the files of the sources into landing, and runs until nothing is pending. Exit code 1 when a run failed or anything was held. */
@@ -42,12 +42,11 @@ export async function runLake({ options, output }: CommandContext, drops: readon
   return withLake(options, { log, stableMs: STABLE_MS }, 'run', async (home) => {
     for (const key of [...own, ...dropped.map((file) => file.key)]) home.landing.own.add(key);
     await untilQuiet(home, (text) => output.say(text));
-    const heldBefore = new Set((await heldFiles(home)).map(({ id }) => id));
+    const heldBefore = await heldFiles(home.ledger);
     await home.announceLanding();
     await home.reconcile();
     await home.executions.drain();
-    const nowHeld = (await heldFiles(home)).filter(({ id }) => !heldBefore.has(id)).map(({ file, why }) => ({ file, why }));
-    const held = [...nowHeld, ...[...uncataloged].map(([file, why]) => ({ file, why }))];
+    const held = [...(await newlyHeld(home.ledger, heldBefore)), ...[...uncataloged].map(([file, why]) => ({ file, why }))];
     const reports = await Promise.all(
       home.ended.map(({ runId }) => readRunFile(home.runFiles, runId, 'report.json', reportSchema)),
     );
@@ -66,14 +65,6 @@ export async function runLake({ options, output }: CommandContext, drops: readon
     };
     return { result, report: last, error: home.ended.at(-1)?.error ?? null, settings };
   });
-}
-
-async function heldFiles(home: LocalHome): Promise<{ id: string; file: string; why: string }[]> {
-  const held = [];
-  for await (const { key, version, state, why } of home.ledger.files()) {
-    if (state === 'held') held.push({ id: `${key} ${version}`, file: key, why: why ?? '' });
-  }
-  return held;
 }
 
 /** What the lake shows: from the report of the run that published it, or counted again where that is lost. */

@@ -2,7 +2,7 @@ import { GetObjectCommand, NoSuchKey, paginateListObjectsV2 } from '@aws-sdk/cli
 import { UsageError } from '../../functions/core/errors.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { CommandContext } from '../lake.ts';
-import { exportRejects, exportText, latestRejects, rejectedSchema, rejectsText } from '../views/rejects.ts';
+import { exportRejects, exportText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
 import type { Rejected } from '../views/rejects.ts';
 import { bytesOf } from './objects.ts';
 import { withStage } from './stage.ts';
@@ -25,26 +25,19 @@ async function* readRejects(stage: Stage, runId: string | undefined): AsyncGener
   if (runId !== undefined && !runs.includes(runId)) throw new UsageError(`${runId} names no run; "stedi runs" lists them`);
   for (const run of runs.filter((name) => runId === undefined || name === runId)) {
     for (const table of LANDING_TABLES) {
-      for await (const line of linesOf(stage, `runs/${run}/rejects/${table}.ndjson`))
+      for await (const line of linesOf(contentOf(stage, `runs/${run}/rejects/${table}.ndjson`)))
         yield rejectedSchema.parse(JSON.parse(line));
     }
   }
 }
 
-/** Lines that end at a line feed and nothing else; none where there is no such object. A run may have rejected more than memory holds. */
-async function* linesOf({ s3, lakeBucket }: Stage, key: string): AsyncGenerator<string> {
+/** Nothing where there is no such object. */
+async function* contentOf({ s3, lakeBucket }: Stage, key: string): AsyncGenerator<Uint8Array> {
   const found = await s3.send(new GetObjectCommand({ Bucket: lakeBucket, Key: key })).catch((error: unknown) => {
     if (error instanceof NoSuchKey) return null;
     throw error;
   });
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of bytesOf(found?.Body)) {
-    const lines = `${rest}${decoder.decode(chunk, { stream: true })}`.split('\n');
-    rest = lines.pop() ?? '';
-    yield* lines;
-  }
-  if (rest !== '') yield rest;
+  yield* bytesOf(found?.Body);
 }
 
 /** Every run that left something, the first one first: names begin with the time. */

@@ -10,7 +10,7 @@ import type { FileVersion } from '../../functions/ports.ts';
 import { findDrops } from '../dropFiles.ts';
 import type { CommandContext } from '../lake.ts';
 import type { Output } from '../output.ts';
-import { droppedText, exitCodeOf, isEmpty, noTotals, resultText, totalsOf } from '../views/runResult.ts';
+import { droppedText, exitCodeOf, heldFiles, isEmpty, newlyHeld, noTotals, resultText, totalsOf } from '../views/runResult.ts';
 import type { RunResult } from '../views/runResult.ts';
 import type { Execution } from '../views/runs.ts';
 import { dropIntoLanding } from './dropFiles.ts';
@@ -32,7 +32,7 @@ export async function run({ options, output }: CommandContext, sources: readonly
   const drops = await findDrops(sources);
   return withStage(options, async (stage) => {
     const before = new Set((await latestExecutions(stage)).filter(hasEnded).map(({ runId }) => runId));
-    const heldBefore = await heldFiles(stage);
+    const heldBefore = await heldFiles(stage.ledger);
     const dropped = await dropIntoLanding(stage, drops);
     if (drops.length > 0) output.say(droppedText(dropped));
     await untilKnown(
@@ -50,7 +50,7 @@ export async function run({ options, output }: CommandContext, sources: readonly
     const reports = await Promise.all(
       executions.map(({ runId }) => readRunFile(stage.runFiles, runId, 'report.json', reportSchema)),
     );
-    const held = [...(await heldFiles(stage))].filter(([id]) => !heldBefore.has(id)).map(([, file]) => file);
+    const held = await newlyHeld(stage.ledger, heldBefore);
     const { result, last } = await resultOf(stage, executions, reports, held, options.expect === 'published');
     result.seconds = Math.round(performance.now() - started) / 1000;
     output.result(result, () => summary(stage, result, last, executions.at(-1)?.error ?? null));
@@ -120,14 +120,6 @@ async function showStates(stage: Stage, runId: string, shown: Map<string, number
     output.say(`  ${state.padEnd(24)}${seconds.toFixed(2).padStart(9)} s`);
     shown.set(runId, id);
   }
-}
-
-async function heldFiles({ ledger }: Stage): Promise<Map<string, { file: string; why: string }>> {
-  const held = new Map<string, { file: string; why: string }>();
-  for await (const { key, version, state, why } of ledger.files()) {
-    if (state === 'held') held.set(`${key} ${version}`, { file: key, why: why ?? '' });
-  }
-  return held;
 }
 
 async function resultOf(

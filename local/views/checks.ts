@@ -1,4 +1,10 @@
+import { z } from 'zod';
+import { AUDIT_NAMES } from '../../functions/core/auditNames.ts';
+import { landingContractOf } from '../../functions/core/contracts.ts';
 import { table } from '../../functions/core/renderReport.ts';
+import type { Audits } from '../../functions/core/runFiles.ts';
+import { LANDING_TABLES } from '../../functions/core/steps.ts';
+import type { FileState, Ledger } from '../../functions/ports.ts';
 
 export interface Check {
   name: string;
@@ -16,4 +22,92 @@ export function checksText(checks: readonly Check[], whatNext: string): string {
     ),
     checks.every(({ ok }) => ok) ? 'This lake is healthy' : `This lake needs a look; ${whatNext}`,
   ].join('\n\n');
+}
+
+/** How many file versions are in each state. */
+export async function countByState(ledger: Pick<Ledger, 'files'>): Promise<(state: FileState) => number> {
+  const states = new Map<FileState, number>();
+  for await (const { state } of ledger.files()) states.set(state, (states.get(state) ?? 0) + 1);
+  return (state) => states.get(state) ?? 0;
+}
+
+/** No file is claimed where no run goes on; and how many there are, for information. */
+export function fileChecks(count: (state: FileState) => number, isGoing: boolean): Check[] {
+  return [
+    { name: 'no file is claimed', ok: count('claimed') === 0 || isGoing, found: `${count('claimed')} claimed` },
+    { name: 'files', ok: true, found: `${count('loaded')} loaded, ${count('pending')} pending, ${count('held')} held` },
+  ];
+}
+
+/** landed = staged + duplicate + rejected over all loads, and staged is what the staging table holds. */
+export function conservationChecks({ loads, counts }: Pick<Audits, 'loads' | 'counts'>): Check[] {
+  return LANDING_TABLES.map((name) => {
+    const { landed, staged, duplicate, rejected } = loads[name];
+    const { feeds } = landingContractOf(name);
+    return {
+      name: `conservation of ${name}`,
+      ok: landed === staged + duplicate + rejected && staged === counts[feeds],
+      found: `${landed} landed = ${staged} staged + ${duplicate} duplicate + ${rejected} rejected; ${counts[feeds]} rows in ${feeds}`,
+    };
+  });
+}
+
+/** Each record stands once in its staging table. `rowsIn` counts the rows of what stands behind FROM. */
+export async function recordsOnceChecks(rowsIn: (from: string) => Promise<number>): Promise<Check[]> {
+  const checks: Check[] = [];
+  for (const name of LANDING_TABLES) {
+    const { feeds, identity } = landingContractOf(name);
+    const columns = identity.map((column) => `"${column}"`).join(', ');
+    const twice = await rowsIn(`(select 1 from ${feeds} group by ${columns} having count(*) > 1)`);
+    checks.push({ name: `each record once in ${feeds}`, ok: twice === 0, found: `${twice} twice` });
+  }
+  return checks;
+}
+
+/** Every audit has a result, and found nothing. */
+export function auditChecks(audits: Audits['audits']): Check[] {
+  return AUDIT_NAMES.map((name) => {
+    const rows = audits.find((audit) => audit.name === name)?.rows;
+    return { name: `audit ${name}`, ok: rows === 0, found: rows === undefined ? 'no result' : `${rows} rows` };
+  });
+}
+
+export function oneRunCheck(shows: string, knows: string | null): Check {
+  const ok = shows === knows;
+  return { name: 'ledger and lake show one run', ok, found: ok ? shows : `lake ${shows}, ledger ${knows ?? 'none'}` };
+}
+
+/** What `loadChecks` needs of the table `loads`. `whole` is how an engine gives a whole number. */
+export const LOADS_QUERY = 'select file, version, landed, staged, duplicate, rejected from loads';
+export function loadRowOf(whole: z.ZodType<number>) {
+  return z.object({ file: z.string(), version: z.string(), landed: whole, staged: whole, duplicate: whole, rejected: whole });
+}
+type LoadRow = z.infer<ReturnType<typeof loadRowOf>>;
+
+/** What the ledger calls loaded, and what the lake holds, are the same file versions with the same counts. */
+export async function loadChecks(ledger: Pick<Ledger, 'files'>, rows: readonly LoadRow[]): Promise<Check[]> {
+  const loads = new Map(rows.map((load) => [`${load.file} ${load.version}`, load]));
+  const loaded = new Set<string>();
+  const differing: string[] = [];
+  for await (const { key, version, state, counts } of ledger.files()) {
+    if (state !== 'loaded') continue;
+    loaded.add(`${key} ${version}`);
+    const load = loads.get(`${key} ${version}`);
+    const parts = ['landed', 'staged', 'duplicate', 'rejected'] as const;
+    if (parts.some((part) => load?.[part] !== counts?.[part])) differing.push(key);
+  }
+  const unknown = [...loads.keys()].filter((id) => !loaded.has(id));
+  const notSo = (names: readonly string[]): string => `not so: ${names.slice(0, 3).join(', ')}`;
+  return [
+    {
+      name: 'loaded files stand in loads',
+      ok: differing.length === 0,
+      found: differing.length === 0 ? `${loaded.size} files` : notSo(differing),
+    },
+    {
+      name: 'loads stand in the ledger',
+      ok: unknown.length === 0,
+      found: unknown.length === 0 ? `${loads.size} loads` : notSo(unknown),
+    },
+  ];
 }

@@ -21,6 +21,19 @@ export const rejectedSchema = z.object({
 });
 export type Rejected = z.infer<typeof rejectedSchema>;
 
+/** Lines that end at a line feed and nothing else: node:readline also takes U+2028 for a line end, which a record may hold. */
+export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  let rest = '';
+  for await (const chunk of chunks) {
+    const lines = `${rest}${decoder.decode(chunk, { stream: true })}`.split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+  rest += decoder.decode();
+  if (rest !== '') yield rest;
+}
+
 /** How many records the text shows; `--json` and `--export` have all. */
 const SHOWN = 50;
 const RECORD_WIDTH = 80;

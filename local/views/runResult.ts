@@ -2,6 +2,7 @@ import { identitySentence, rowCountTable } from '../../functions/core/renderRepo
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { Expectation, Report } from '../../functions/core/runFiles.ts';
 import type { Policies } from '../../functions/core/settings.ts';
+import type { Ledger } from '../../functions/ports.ts';
 
 /** What `run --json` prints. */
 export interface RunResult {
@@ -29,6 +30,20 @@ export function noTotals(): Totals {
 /** What the lake showed after a run; null when the run published nothing. */
 export function totalsOf({ tables, identity, withheld }: Report): Totals | null {
   return tables === null || identity === null || withheld === null ? null : { tables, identity, withheld };
+}
+
+/** What is held, by file version. */
+export async function heldFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<string, RunResult['held'][number]>> {
+  const held = new Map<string, RunResult['held'][number]>();
+  for await (const { key, version, state, why } of ledger.files()) {
+    if (state === 'held') held.set(`${key} ${version}`, { file: key, why: why ?? '' });
+  }
+  return held;
+}
+
+/** What is held now and was not before. */
+export async function newlyHeld(ledger: Pick<Ledger, 'files'>, before: ReadonlyMap<string, unknown>): Promise<RunResult['held']> {
+  return [...(await heldFiles(ledger))].filter(([id]) => !before.has(id)).map(([, file]) => file);
 }
 
 /** The exit code of `run`: 1 when a run failed, anything is held, or an expectation was not met. */

@@ -54,9 +54,11 @@ def as_in_a_job(spark: SparkSession) -> Iterator[None]:
     """Lets Spark compile and adapt its plans, as it does in a job."""
     for name, value in AS_IN_A_JOB.items():
         spark.conf.set(name, value)
-    yield
-    for name in AS_IN_A_JOB:
-        spark.conf.set(name, SMALL[name])
+    try:
+        yield
+    finally:
+        for name in AS_IN_A_JOB:
+            spark.conf.set(name, SMALL[name])
 
 
 @pytest.fixture
