@@ -16,7 +16,8 @@ from lakehouse.shapes import Shape, common_shapes, shape_of
 
 if TYPE_CHECKING:
     from pyspark import RDD
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
+    from pyspark.sql.types import StructType
 
     from lakehouse.contracts import LandingContract
 
@@ -59,17 +60,34 @@ class Lines:
 
     def native(self, files: list[LandingFile]) -> DataFrame:
         """Spark's own text reader splits large files and packs small ones. A lone carriage return is no line end."""
-        reader = self._spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
-        # Spark's name of each file: to turn it back into ours on every line would cost more than reading the line.
-        named = [(name, file.number, self._number_of[file.number]) for file in files for name in _spark_names(file.place)]
-        numbers = F.broadcast(self._spark.createDataFrame(named, "place STRING, file INT, shape INT"))
-        lines = reader.text([file.place for file in files]).select(
-            F.col("_metadata.file_path").alias("place"),
-            F.col("_metadata.file_block_start").alias("block"),
-            F.monotonically_increasing_id().alias("row"),
-            "value",
+        lines = (
+            self._reader()
+            .text([file.place for file in files])
+            .select(
+                F.col("_metadata.file_path").alias("_place"),
+                F.col("_metadata.file_block_start").alias("block"),
+                F.monotonically_increasing_id().alias("row"),
+                "value",
+            )
         )
-        return lines.join(numbers, "place").select("file", "shape", "block", "row", "value")
+        return self._numbered(lines, files).select("file", "shape", "block", "row", "value")
+
+    def native_records(self, files: list[LandingFile], schema: StructType) -> DataFrame:
+        """The records of files whose lines are all clean: `file`, and the fields of the schema.
+
+        Spark's own JSON reader takes half the time of its text reader and from_json.
+        """
+        records = self._reader().schema(schema).json([file.place for file in files])
+        numbered = self._numbered(records.select("*", F.col("_metadata.file_path").alias("_place")), files)
+        return numbered.select("file", *schema.names)
+
+    def _reader(self) -> DataFrameReader:
+        return self._spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
+
+    def _numbered(self, rows: DataFrame, files: list[LandingFile]) -> DataFrame:
+        """Spark's name of each file, `_place`, becomes ours: to turn it back on every line would cost more than reading the line."""
+        named = [(name, file.number, self._number_of[file.number]) for file in files for name in _spark_names(file.place)]
+        return rows.join(F.broadcast(self._spark.createDataFrame(named, "_place STRING, file INT, shape INT")), "_place")
 
     def broken_gzip(self, files: list[LandingFile]) -> list[int]:
         """The numbers of those gzip files that can't be decompressed to their end."""

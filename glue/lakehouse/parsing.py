@@ -34,13 +34,20 @@ def clean_records(
     records: DataFrame | None = None
     others = {file.number for file in dirty}
     for shape in lines.shapes:
+        schema = _schema_of(contract, shape)
         for mixed in (False, True):
             alike = [file for file in files if lines.shape(file) == shape and (file.number in others) == mixed]
-            if not alike:
-                continue
-            clean = lines.of(alike).where(F.col("value").rlike(shape.pattern)) if mixed else lines.of(alike)
-            found = _records_of(contract, clean, shape)
-            records = found if records is None else records.unionByName(found)
+            native = [file for file in alike if file.native and not mixed]
+            texts = [file for file in alike if file not in native]
+            found = []
+            if native:
+                found.append(lines.native_records(native, schema))
+            if texts:
+                clean = lines.of(texts).where(F.col("value").rlike(shape.pattern)) if mixed else lines.of(texts)
+                found.append(clean.select("file", F.from_json("value", schema).alias("record")).select("file", "record.*"))
+            for fields in found:
+                typed = _typed(contract, fields, shape)
+                records = typed if records is None else records.unionByName(typed)
     return _none(spark, contract) if records is None else records
 
 
@@ -61,13 +68,15 @@ def judged_records(judged: DataFrame) -> DataFrame:
     return judged.where(F.col("reason").isNull()).select("values.*", "file")
 
 
-def _records_of(contract: LandingContract, lines: DataFrame, shape: Shape) -> DataFrame:
+def _schema_of(contract: LandingContract, shape: Shape) -> T.StructType:
     rules = {column.name: column.rule for column in contract.columns}
-    schema = T.StructType([T.StructField(name, _TYPE[rules[column]]) for column, name in shape.spelling])
-    record = F.from_json("value", schema, {"mode": "PERMISSIVE"})
-    spelling = dict(shape.spelling)
-    values = [_clean_value(rules[name], F.col("record")[spelling[name]]).alias(name) for name in spelling]
-    return lines.select("file", record.alias("record")).select(*values, "file")
+    return T.StructType([T.StructField(name, _TYPE[rules[column]]) for column, name in shape.spelling])
+
+
+def _typed(contract: LandingContract, fields: DataFrame, shape: Shape) -> DataFrame:
+    """From the fields of clean lines, as they are spelled there, to columns."""
+    rules = {column.name: column.rule for column in contract.columns}
+    return fields.select(*[_clean_value(rules[column], F.col(f"`{name}`")).alias(column) for column, name in shape.spelling], "file")
 
 
 def _none(spark: SparkSession, contract: LandingContract) -> DataFrame:

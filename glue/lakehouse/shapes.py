@@ -16,9 +16,11 @@ from lakehouse.records import Member, end_of_value, fold
 
 # Java's regular expressions. Text begins and ends with printable ASCII: nothing to strip. It has no backslash: nothing to unescape.
 _CHARACTERS = r'[^"\\\x00-\x1f\uFFFD]*'
+_VISIBLE = r"[!#-\[\]-~]"
 _CLEAN = {
-    "text": rf'"[!#-\[\]-~](?:{_CHARACTERS}[!#-\[\]-~])?"',
-    "email": r'"[!#-\[\]-~]+"',
+    # Most text has neither blanks nor letters outside ASCII: then nothing has to be tried twice.
+    "text": rf'"(?:{_VISIBLE}++|{_VISIBLE}{_CHARACTERS}(?<={_VISIBLE}))"',
+    "email": rf'"{_VISIBLE}+"',
     # At most 18 digits fit a BIGINT; at most 14 are a time before the year 9999.
     "integer": r"-?(?:0|[1-9][0-9]{0,17})",
     "time": r"[1-9][0-9]{0,13}",
