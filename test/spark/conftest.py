@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +63,42 @@ def as_in_a_job(spark: SparkSession) -> Iterator[None]:
     finally:
         for name in AS_IN_A_JOB:
             spark.conf.set(name, SMALL[name])
+
+
+_LARGE = pytest.StashKey[tuple[Path, subprocess.Popen[str]]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The run over 1 GB takes minutes: it goes on beside the other tests, on what they leave of the processors."""
+    if session.config.option.collectonly or not any("large_run" in getattr(item, "fixturenames", []) for item in session.items):
+        return
+    folder = Path(tempfile.mkdtemp(prefix="stedi-large-"))
+    command = ["nice", sys.executable, str(Path(__file__).with_name("large.py")), str(folder), str(random.SystemRandom().randrange(2**31))]
+    process = subprocess.Popen(
+        command, env={**os.environ, "STEDI_SPARK_MEMORY": "640m"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    session.config.stash[_LARGE] = (folder, process)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _LARGE in session.config.stash:
+        folder, process = session.config.stash[_LARGE]
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def large_run(request: pytest.FixtureRequest) -> Callable[[], dict[str, Any]]:
+    """Waits for the run over 1 GB, and returns what large.py prints of it."""
+
+    def wait() -> dict[str, Any]:
+        _, process = request.config.stash[_LARGE]
+        output, _ = process.communicate()
+        assert process.returncode == 0, f"{process.args}\n{output}"
+        return json.loads(output.splitlines()[-1])
+
+    return wait
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""A run over a landing folder of 1 GB, dirty, in a process of its own with little memory: prints what came of it as JSON.
+
+python large.py FOLDER SEED
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "glue"), str(Path(__file__).resolve().parent)]
+
+from lakehouse import session  # noqa: E402
+
+import duckdb  # noqa: E402
+from lakes import new_lake, result_bytes  # noqa: E402
+
+CUSTOMERS = 87_000
+
+
+def main(folder: Path, seed: int) -> None:
+    spark = session.start(str(folder))
+    spark.sparkContext.setLogLevel("ERROR")
+    lake = new_lake(spark, folder / "lake")
+    generated = duckdb.generate(lake.landing, CUSTOMERS, seed, dirty=True)
+    run_id = lake.run()
+    found = {
+        "generated": generated,
+        "loads": lake.read(run_id, "metrics/audits.json")["loads"],
+        "counts": lake.counts(),
+        "memory": spark._jvm.java.lang.Runtime.getRuntime().maxMemory(),
+        "sentToDriver": sum(result_bytes(spark).values()),
+    }
+    print(json.dumps(found))
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
