@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { LakeBusyError, messageOf } from '../functions/core/errors.ts';
@@ -8,9 +8,11 @@ const holderSchema = z.object({ pid: z.number(), command: z.string(), since: z.s
 
 /** One process works on a lake at a time. SQLite's file lock ends with the process, however it ends. */
 export class ProcessLock {
+  readonly #folder: string;
   readonly #database: DatabaseSync;
 
-  private constructor(database: DatabaseSync) {
+  private constructor(folder: string, database: DatabaseSync) {
+    this.#folder = folder;
     this.#database = database;
   }
 
@@ -27,10 +29,11 @@ export class ProcessLock {
       );
     }
     writeFileSync(holderFile(folder), JSON.stringify({ pid: process.pid, command, since: new Date().toISOString() }));
-    return new ProcessLock(database);
+    return new ProcessLock(folder, database);
   }
 
   release(): void {
+    rmSync(holderFile(this.#folder), { force: true });
     this.#database.exec('rollback');
     this.#database.close();
   }
@@ -45,6 +48,6 @@ function holderOf(folder: string): string {
     const { pid, command, since } = holderSchema.parse(JSON.parse(readFileSync(holderFile(folder), 'utf8')));
     return `process ${pid} (${command}, since ${since})`;
   } catch {
-    return 'another process';
+    return 'another process, which has just begun';
   }
 }

@@ -1,33 +1,26 @@
 -- Grain: one row: pairs of a trusted step trainer reading and a trusted accelerometer reading at the same time, all and of the same person.
 -- Counted from counts by time; the pairs are never built, for with many people they explode.
-with steps_at_time as (
-  select sensorreadingtime, count(*) as steps
+with readings as (
+  select email, sensorreadingtime as reading_time, 1 as steps, 0 as motions
   from step_trainer_trusted
-  group by sensorreadingtime
-),
-
-steps_of_person_at_time as (
-  select email, sensorreadingtime, count(*) as steps
-  from step_trainer_trusted
-  group by email, sensorreadingtime
-),
-
-same_time as (
-  select coalesce(sum(steps_at_time.steps), 0) as pairs
+  union all
+  select user as email, timestamp as reading_time, 0 as steps, 1 as motions
   from accelerometer_trusted
-  join steps_at_time on steps_at_time.sensorreadingtime = accelerometer_trusted.timestamp
 ),
 
-same_person as (
-  select coalesce(sum(steps_of_person_at_time.steps), 0) as pairs
-  from accelerometer_trusted
-  join steps_of_person_at_time
-    on steps_of_person_at_time.sensorreadingtime = accelerometer_trusted.timestamp
-    and steps_of_person_at_time.email = accelerometer_trusted.user
+of_person_at_time as (
+  select email, reading_time, sum(steps) as steps, sum(motions) as motions
+  from readings
+  group by email, reading_time
+),
+
+at_time as (
+  select sum(steps) as steps, sum(motions) as motions, sum(steps * motions) as pairs_of_person
+  from of_person_at_time
+  group by reading_time
 )
 
 select
-  cast(same_time.pairs as BIGINT) as same_time,
-  cast(same_person.pairs as BIGINT) as same_person
-from same_time
-cross join same_person
+  cast(coalesce(sum(steps * motions), 0) as BIGINT) as same_time,
+  cast(coalesce(sum(pairs_of_person), 0) as BIGINT) as same_person
+from at_time

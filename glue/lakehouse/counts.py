@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.contracts import LANDING_TABLES, PUBLISHED_TABLES
@@ -64,18 +65,21 @@ def audit(spark: SparkSession, run_id: str) -> dict[str, Any]:
     """All audits and counts on the run's version, as in `metrics/audits.json`."""
     started = time.monotonic()
     sql = sql_files("counts")
-    identity = spark.sql(sql["identity"]).head()
-    same_time, same_person = (identity["same_time"], identity["same_person"]) if identity else (0, 0)
-    loads = {row["landing_table"]: row for row in spark.sql(sql["loads"]).collect()}
+    # Side by side: while one statement is planned, others use the cores.
+    with ThreadPoolExecutor() as threads:
+        identity = threads.submit(lambda: spark.sql(sql["identity"]).first())
+        audits = threads.submit(_rows_of, spark, sql_files("audits"))
+        accelerometer = threads.submit(_reasons, spark, sql["withheld_accelerometer"])
+        step_trainer = threads.submit(_reasons, spark, sql["withheld_step_trainer"])
+        counts = threads.submit(_rows_of, spark, {table: f"select * from {table}" for table in PUBLISHED_TABLES})
+        loads = threads.submit(lambda: {row["landing_table"]: row for row in spark.sql(sql["loads"]).collect()})
+    same_time, same_person = identity.result() or (0, 0)
     found = {
-        "counts": _rows_of(spark, {table: f"select * from {table}" for table in PUBLISHED_TABLES}),
-        "loads": {table: _load_counts(loads.get(table)) for table in LANDING_TABLES},
-        "withheld": {
-            "accelerometer": _reasons(spark, sql["withheld_accelerometer"]),
-            "step_trainer": _reasons(spark, sql["withheld_step_trainer"]),
-        },
+        "counts": counts.result(),
+        "loads": {table: _load_counts(loads.result().get(table)) for table in LANDING_TABLES},
+        "withheld": {"accelerometer": accelerometer.result(), "step_trainer": step_trainer.result()},
         "identity": {"sameTime": same_time, "samePerson": same_person, "otherPerson": same_time - same_person},
-        "audits": [{"name": name, "rows": rows} for name, rows in _rows_of(spark, sql_files("audits")).items()],
+        "audits": [{"name": name, "rows": rows} for name, rows in audits.result().items()],
     }
     return {"runId": run_id, "seconds": round(time.monotonic() - started, 3), **found}
 
