@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
 from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.records import LONGEST_LINE, judge_line
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, SparkSession
 
     from lakehouse.contracts import LandingContract
     from lakehouse.landing import LandingFile
@@ -31,24 +33,20 @@ def clean_records(
     spark: SparkSession, contract: LandingContract, lines: Lines, files: list[LandingFile], dirty: list[LandingFile]
 ) -> DataFrame:
     """Clean lines as typed records with the number of their file. Of files that are not dirty, all lines are known to be clean."""
-    records: DataFrame | None = None
-    others = {file.number for file in dirty}
+    records = []
+    by_line = {file.number for file in dirty} | {file.number for file in files if not file.native}
     for shape in lines.shapes:
         schema = _schema_of(contract, shape)
-        for mixed in (False, True):
-            alike = [file for file in files if lines.shape(file) == shape and (file.number in others) == mixed]
-            native = [file for file in alike if file.native and not mixed]
-            texts = [file for file in alike if file not in native]
-            found = []
-            if native:
-                found.append(lines.native_records(native, schema))
-            if texts:
-                clean = lines.of(texts).where(F.col("value").rlike(shape.pattern)) if mixed else lines.of(texts)
-                found.append(clean.select("file", F.from_json("value", schema).alias("record")).select("file", "record.*"))
-            for fields in found:
-                typed = _typed(contract, fields, shape)
-                records = typed if records is None else records.unionByName(typed)
-    return _none(spark, contract) if records is None else records
+        alike = [file for file in files if lines.shape(file) == shape]
+        as_json = [file for file in alike if file.number not in by_line]
+        as_text = [file for file in alike if file.number in by_line]
+        if as_json:
+            records.append(_typed(contract, lines.native_records(as_json, schema), shape))
+        if as_text:
+            clean = lines.of(as_text).where(F.col("value").rlike(shape.pattern))
+            fields = clean.select("file", F.from_json("value", schema).alias("record")).select("file", "record.*")
+            records.append(_typed(contract, fields, shape))
+    return reduce(DataFrame.unionByName, records) if records else _none(spark, contract)
 
 
 def judged_values(contract: LandingContract, lines: Lines, files: list[LandingFile]) -> DataFrame:
