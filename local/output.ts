@@ -32,7 +32,7 @@ export function progress(output: Output): Log {
         output.say(`Run ${String(fields['runId'])}`);
         break;
       case 'run_planned':
-        counts.push(`${number('files')} files`);
+        counts.push(`${number('files')} ${fields['files'] === 1 ? 'file' : 'files'}`);
         break;
       case 'table_staged':
         counts.push(`${number('rows')} staged`);

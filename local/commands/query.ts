@@ -26,7 +26,11 @@ export async function query({ options, output }: CommandContext, sql: string): P
       `set allowed_directories = ['${path.resolve(paths.landing).replaceAll("'", "''")}/']; set enable_external_access = false; set lock_configuration = true`,
     );
     const result = await session.run.runAndReadAll(sql).catch((error: unknown) => {
-      throw new UsageError(messageOf(error));
+      const message = messageOf(error);
+      const advice = /read-only/i.test(message)
+        ? '; query only reads: tables follow from the landing files, "stedi run" builds them'
+        : '';
+      throw new UsageError(`${message}${advice}`);
     });
     const names = result.deduplicatedColumnNames();
     const whole = result.columnTypes().map(({ typeId }) => WHOLE.has(typeId));

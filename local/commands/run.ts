@@ -12,7 +12,17 @@ import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
-import { droppedText, exitCodeOf, heldFiles, isEmpty, newlyHeld, noTotals, resultText, totalsOf } from '../views/runResult.ts';
+import {
+  droppedText,
+  exitCodeOf,
+  heldFiles,
+  isEmpty,
+  loadedBy,
+  newlyHeld,
+  noTotals,
+  resultText,
+  totalsOf,
+} from '../views/runResult.ts';
 import type { RunResult, Totals } from '../views/runResult.ts';
 
 /** Puts the files of the sources into landing, and runs until nothing is pending. Exit code 1 when a run failed or anything was held. */
@@ -59,6 +69,7 @@ export async function runLake({ options, output }: CommandContext, drops: readon
       tables,
       identity,
       withheld,
+      loaded: loadedBy(reports),
       held,
       expectations: last?.expectations ?? expectedCounts({ ...tables, same_time: identity.sameTime }, settings),
       seconds: Math.round(performance.now() - started) / 1000,

@@ -10,7 +10,17 @@ import type { FileVersion } from '../../functions/ports.ts';
 import { findDrops } from '../dropFiles.ts';
 import type { CommandContext } from '../lake.ts';
 import type { Output } from '../output.ts';
-import { droppedText, exitCodeOf, heldFiles, isEmpty, newlyHeld, noTotals, resultText, totalsOf } from '../views/runResult.ts';
+import {
+  droppedText,
+  exitCodeOf,
+  heldFiles,
+  isEmpty,
+  loadedBy,
+  newlyHeld,
+  noTotals,
+  resultText,
+  totalsOf,
+} from '../views/runResult.ts';
 import type { RunResult } from '../views/runResult.ts';
 import type { Execution } from '../views/runs.ts';
 import { dropIntoLanding } from './dropFiles.ts';
@@ -141,6 +151,7 @@ async function resultOf(
     status: executions.at(-1)?.status === 'SUCCEEDED' ? (last?.status ?? 'NOTHING_TO_DO') : 'FAILED',
     runs: reports.flatMap((report) => report?.runId ?? []),
     ...totals,
+    loaded: loadedBy(reports),
     held,
     expectations: [...(last?.expectations ?? []), ...published],
     seconds: 0,

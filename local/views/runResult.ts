@@ -1,6 +1,6 @@
-import { identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
+import { figure, identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
-import type { Expectation, Report } from '../../functions/core/runFiles.ts';
+import type { Expectation, LoadCounts, Report } from '../../functions/core/runFiles.ts';
 import type { Policies } from '../../functions/core/settings.ts';
 import type { Ledger } from '../../functions/ports.ts';
 
@@ -11,6 +11,8 @@ export interface RunResult {
   tables: Record<string, number>;
   identity: { sameTime: number; samePerson: number; otherPerson: number };
   withheld: { accelerometer: Record<string, number>; step_trainer: Record<string, number> };
+  /** What became of the records of the files that these runs loaded. */
+  loaded: LoadCounts;
   held: { file: string; why: string }[];
   expectations: Expectation[];
   seconds: number;
@@ -30,6 +32,18 @@ export function noTotals(): Totals {
 /** What the lake showed after a run; null when the run published nothing. */
 export function totalsOf({ tables, identity, withheld }: Report): Totals | null {
   return tables === null || identity === null || withheld === null ? null : { tables, identity, withheld };
+}
+
+/** What became of the records that runs have published. */
+export function loadedBy(reports: readonly (Report | null)[]): LoadCounts {
+  const sum: LoadCounts = { landed: 0, staged: 0, duplicate: 0, rejected: 0 };
+  for (const load of reports.flatMap((report) => (report?.tables == null ? [] : Object.values(report.loads)))) {
+    sum.landed += load.landed;
+    sum.staged += load.staged;
+    sum.duplicate += load.duplicate;
+    sum.rejected += load.rejected;
+  }
+  return sum;
 }
 
 /** What is held, by file version. */
@@ -70,6 +84,7 @@ export function resultText(
   if (Object.values(result.tables).some((rows) => rows > 0)) {
     parts.push(rowCountTable(result.tables, report?.tablesBefore ?? null), identitySentence(result.identity, mlJoin));
   }
+  if (result.loaded.staged < result.loaded.landed) parts.push(loadedSentence(result.loaded));
   if (result.held.length > 0)
     parts.push(`Held, waiting for a person:\n${result.held.map(({ file, why }) => `  ${file}: ${why}`).join('\n')}`);
   const failed = result.expectations.filter(({ ok }) => !ok);
@@ -80,6 +95,11 @@ export function resultText(
   }
   parts.push(places.join('\n'));
   return parts.join('\n\n');
+}
+
+function loadedSentence({ landed, staged, duplicate, rejected }: LoadCounts): string {
+  const look = rejected > 0 ? ' ("stedi rejects" shows them)' : '';
+  return `${figure(landed)} landed now = ${figure(staged)} staged + ${figure(duplicate)} duplicate + ${figure(rejected)} rejected${look}`;
 }
 
 export function droppedText(dropped: readonly { added: boolean }[]): string {

@@ -84,6 +84,7 @@ export const runResultSchema = z.strictObject({
   tables: z.looseObject(Object.fromEntries(COUNTED.map((table) => [table, count]))).pipe(z.record(z.string(), count)),
   identity: z.strictObject({ sameTime: count, samePerson: count, otherPerson: count }),
   withheld: z.strictObject({ accelerometer: z.record(z.string(), count), step_trainer: z.record(z.string(), count) }),
+  loaded: z.strictObject({ landed: count, staged: count, duplicate: count, rejected: count }),
   held: z.array(z.strictObject({ file: z.string(), why: z.string() })),
   expectations: z.array(
     z.strictObject({
