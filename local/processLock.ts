@@ -4,6 +4,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { LakeBusyError, messageOf } from '../functions/core/errors.ts';
 
+/** A process that has just taken the lock, or is about to let it go, stands there without a name for a moment. */
+const NAMELESS_MS = 1_000;
+const PAUSE_MS = 20;
+
 const holderSchema = z.object({ pid: z.number(), command: z.string(), since: z.string() });
 
 /** One process works on a lake at a time. SQLite's file lock ends with the process, however it ends. */
@@ -18,18 +22,20 @@ export class ProcessLock {
 
   /** @throws LakeBusyError naming the process that holds the lake */
   static acquire(folder: string, command: string): ProcessLock {
-    const database = new DatabaseSync(path.join(folder, '.lock'));
-    try {
-      database.exec('begin exclusive');
-    } catch (error) {
-      database.close();
-      if (!/locked/.test(messageOf(error))) throw error;
-      throw new LakeBusyError(
-        `${folder} is held by ${holderOf(folder)}. Files in landing wait until it takes them; try again when it has ended`,
-      );
+    for (let waited = 0; ; waited += PAUSE_MS) {
+      const database = lockedDatabase(folder);
+      if (database !== null) {
+        writeFileSync(holderFile(folder), JSON.stringify({ pid: process.pid, command, since: new Date().toISOString() }));
+        return new ProcessLock(folder, database);
+      }
+      const holder = holderOf(folder);
+      if (holder !== null || waited >= NAMELESS_MS) {
+        throw new LakeBusyError(
+          `${folder} is held by ${holder ?? 'another process'}. Files in landing wait until it takes them; try again when it has ended`,
+        );
+      }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
     }
-    writeFileSync(holderFile(folder), JSON.stringify({ pid: process.pid, command, since: new Date().toISOString() }));
-    return new ProcessLock(folder, database);
   }
 
   release(): void {
@@ -39,15 +45,28 @@ export class ProcessLock {
   }
 }
 
+/** Null when another process has the lock. */
+function lockedDatabase(folder: string): DatabaseSync | null {
+  const database = new DatabaseSync(path.join(folder, '.lock'));
+  try {
+    database.exec('begin exclusive');
+    return database;
+  } catch (error) {
+    database.close();
+    if (!/locked/.test(messageOf(error))) throw error;
+    return null;
+  }
+}
+
 function holderFile(folder: string): string {
   return path.join(folder, '.holder.json');
 }
 
-function holderOf(folder: string): string {
+function holderOf(folder: string): string | null {
   try {
     const { pid, command, since } = holderSchema.parse(JSON.parse(readFileSync(holderFile(folder), 'utf8')));
     return `process ${pid} (${command}, since ${since})`;
   } catch {
-    return 'another process, which has just begun';
+    return null;
   }
 }
