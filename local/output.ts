@@ -1,5 +1,5 @@
 import type { Log } from '../functions/ports.ts';
-import { figure } from '../functions/core/renderReport.ts';
+import { figure, filesText } from '../functions/core/renderReport.ts';
 
 /** Where a command's words go: with `--json` standard output is one JSON value and everything else goes to standard error. */
 export interface Output {
@@ -32,7 +32,7 @@ export function progress(output: Output): Log {
         output.say(`Run ${String(fields['runId'])}`);
         break;
       case 'run_planned':
-        counts.push(`${number('files')} ${fields['files'] === 1 ? 'file' : 'files'}`);
+        counts.push(filesText(Number(fields['files'] ?? 0)));
         break;
       case 'table_staged':
         counts.push(`${number('rows')} staged`);

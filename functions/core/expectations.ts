@@ -1,3 +1,4 @@
+import { addedUp } from './runFiles.ts';
 import type { Audits, Expectation, LoadCounts, Manifest, StepMetrics, Validation } from './runFiles.ts';
 import type { Settings } from './settings.ts';
 import { LANDING_TABLES, MODEL_TABLES } from './steps.ts';
@@ -181,8 +182,7 @@ interface Ratio {
 
 function rejectRatio(table: LandingTable, steps: readonly StepMetrics[], settings: Settings): Ratio[] {
   const loads = loadsOf(table, steps);
-  const landed = loads.reduce((total, load) => total + load.landed, 0);
-  const rejected = loads.reduce((total, load) => total + load.rejected, 0);
+  const { landed, rejected } = addedUp(loads);
   if (landed < settings.minRecordsForRatio || landed === 0) return [];
   const limit = settings.maxRejectRatio;
   const over = (load: LoadCounts) => load.rejected > limit * load.landed;

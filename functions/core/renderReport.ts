@@ -6,6 +6,10 @@ export function figure(value: number): string {
   return value.toLocaleString('en-US');
 }
 
+export function filesText(count: number): string {
+  return `${figure(count)} ${count === 1 ? 'file' : 'files'}`;
+}
+
 /** An aligned table, the same in a terminal, in a mail and in Markdown. Columns after the first are right-aligned. */
 export function table(
   header: readonly string[],
@@ -96,7 +100,7 @@ export function renderReport(report: Report): string {
 function headline(report: Report): string {
   if (report.status === 'SUCCEEDED') {
     const met = report.expectations.length;
-    return `# SUCCEEDED: ${report.files === 0 ? 'tables built anew' : `${figure(report.files)} ${report.files === 1 ? 'file' : 'files'} loaded`}, all tables published, ${met} expectations met`;
+    return `# SUCCEEDED: ${report.files === 0 ? 'tables built anew' : `${filesText(report.files)} loaded`}, all tables published, ${met} expectations met`;
   }
   const nothing = report.publishing
     ? 'some tables may be published already; the rest follows by itself, and another report'

@@ -3,6 +3,7 @@ import { landingTotals } from './expectations.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 import {
+  addedUp,
   auditsSchema,
   manifestSchema,
   readRunFile,
@@ -87,13 +88,9 @@ async function publishedCounts(ports: ReportPorts, audits: Audits) {
 /** What a run came to in a few numbers, for the log: those of a run that was not published count what it tried. */
 function sums({ files, loads, withheld, steps }: Report): Record<string, number> {
   const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
-  const loaded = (part: keyof LoadCounts) => sum(Object.values(loads).map((counts) => counts[part]));
   return {
     files,
-    landed: loaded('landed'),
-    staged: loaded('staged'),
-    duplicate: loaded('duplicate'),
-    rejected: loaded('rejected'),
+    ...addedUp(Object.values(loads)),
     withheld: withheld === null ? 0 : sum([...Object.values(withheld.accelerometer), ...Object.values(withheld.step_trainer)]),
     jobSeconds: Math.round(sum(steps.map(({ seconds }) => seconds))),
   };
@@ -108,14 +105,7 @@ async function tablesOf(ports: ReportPorts, runId: string | null): Promise<Repor
 function loadsByTable(steps: readonly StepMetrics[]): Partial<Record<LandingTable, LoadCounts>> {
   const total: Partial<Record<LandingTable, LoadCounts>> = {};
   for (const { staging } of steps) {
-    if (staging === undefined) continue;
-    const add = (part: keyof LoadCounts) => staging.files.reduce((sum, file) => sum + file[part], 0);
-    total[staging.landingTable] = {
-      landed: add('landed'),
-      staged: add('staged'),
-      duplicate: add('duplicate'),
-      rejected: add('rejected'),
-    };
+    if (staging !== undefined) total[staging.landingTable] = addedUp(staging.files);
   }
   return total;
 }

@@ -41,6 +41,12 @@ export type Manifest = z.infer<typeof manifestSchema>;
 const countsSchema = z.strictObject({ landed: count, staged: count, duplicate: count, rejected: count });
 export type LoadCounts = z.infer<typeof countsSchema>;
 
+/** What became of the records of several loads together. */
+export function addedUp(loads: readonly LoadCounts[]): LoadCounts {
+  const sum = (part: keyof LoadCounts) => loads.reduce((total, load) => total + load[part], 0);
+  return { landed: sum('landed'), staged: sum('staged'), duplicate: sum('duplicate'), rejected: sum('rejected') };
+}
+
 /** `metrics/<step>.json`: what the job of one table did. */
 export const stepMetricsSchema = z.strictObject({
   step: z.enum(MODEL_TABLES),

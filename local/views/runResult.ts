@@ -1,5 +1,6 @@
 import { figure, identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
+import { addedUp } from '../../functions/core/runFiles.ts';
 import type { Expectation, LoadCounts, Report } from '../../functions/core/runFiles.ts';
 import type { Policies } from '../../functions/core/settings.ts';
 import type { Ledger } from '../../functions/ports.ts';
@@ -36,14 +37,7 @@ export function totalsOf({ tables, identity, withheld }: Report): Totals | null 
 
 /** What became of the records that runs have published. */
 export function loadedBy(reports: readonly (Report | null)[]): LoadCounts {
-  const sum: LoadCounts = { landed: 0, staged: 0, duplicate: 0, rejected: 0 };
-  for (const load of reports.flatMap((report) => (report?.tables == null ? [] : Object.values(report.loads)))) {
-    sum.landed += load.landed;
-    sum.staged += load.staged;
-    sum.duplicate += load.duplicate;
-    sum.rejected += load.rejected;
-  }
-  return sum;
+  return addedUp(reports.flatMap((report) => (report?.tables == null ? [] : Object.values(report.loads))));
 }
 
 /** What is held, by file version. */

@@ -35,9 +35,8 @@ async function holds<T extends [unknown, ...unknown[]]>(
     markInterruptAsFailure: false,
   });
   const failure = await last;
-  if (!tried.failed && failure !== null && 'error' in failure)
-    throw new Error(`PROPERTY_SEED=${SEED} repeats this`, { cause: failure.error });
   if (tried.failed) throw new Error(`PROPERTY_SEED=${SEED} repeats this. ${await fc.asyncDefaultReportMessage(tried)}`);
+  if (failure !== null && 'error' in failure) throw new Error(`PROPERTY_SEED=${SEED} repeats this`, { cause: failure.error });
   return tried.numRuns;
 }
 
