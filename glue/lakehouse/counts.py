@@ -73,7 +73,8 @@ def audit(spark: SparkSession, run_id: str) -> dict[str, Any]:
         step_trainer = threads.submit(_reasons, spark, sql["withheld_step_trainer"])
         counts = threads.submit(_rows_of, spark, {table: f"select * from {table}" for table in PUBLISHED_TABLES})
         loads = threads.submit(lambda: {row["landing_table"]: row for row in spark.sql(sql["loads"]).collect()})
-    same_time, same_person = identity.result() or (0, 0)
+    pairs = identity.result() or {"same_time": 0, "same_person": 0}
+    same_time, same_person = pairs["same_time"], pairs["same_person"]
     found = {
         "counts": counts.result(),
         "loads": {table: _load_counts(loads.result().get(table)) for table in LANDING_TABLES},

@@ -66,14 +66,18 @@ def judged_records(judged: DataFrame) -> DataFrame:
     return judged.where(F.col("reason").isNull()).select("values.*", "file")
 
 
+def _rules(contract: LandingContract) -> dict[str, str]:
+    return {column.name: column.rule for column in contract.columns}
+
+
 def _schema_of(contract: LandingContract, shape: Shape) -> T.StructType:
-    rules = {column.name: column.rule for column in contract.columns}
+    rules = _rules(contract)
     return T.StructType([T.StructField(name, _TYPE[rules[column]]) for column, name in shape.spelling])
 
 
 def _typed(contract: LandingContract, fields: DataFrame, shape: Shape) -> DataFrame:
     """From the fields of clean lines, as they are spelled there, to columns."""
-    rules = {column.name: column.rule for column in contract.columns}
+    rules = _rules(contract)
     return fields.select(*[_clean_value(rules[column], F.col(f"`{name}`")).alias(column) for column, name in shape.spelling], "file")
 
 

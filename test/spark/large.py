@@ -28,7 +28,6 @@ def main(folder: Path, seed: int) -> None:
     found = {
         "generated": generated,
         "loads": lake.read(run_id, "metrics/audits.json")["loads"],
-        "counts": lake.counts(),
         "memory": spark._jvm.java.lang.Runtime.getRuntime().maxMemory(),
         "sentToDriver": sum(result_bytes(spark).values()),
     }
