@@ -10,12 +10,6 @@ with devices as (
   group by serialnumber
 ),
 
-moving as (
-  select user as email
-  from accelerometer_trusted
-  group by user
-),
-
 readings_of_device as (
   select serialnumber, count(*) as readings
   from step_trainer_staging
@@ -39,12 +33,12 @@ judged as (
       when devices.serialnumber is null then 'unknown_device'
       when devices.holders > 1 then 'ambiguous_device'
       when devices.consent is null then 'no_consent'
-      when moving.email is null then 'no_motion'
+      when customers_curated.email is null then 'no_motion'
     end as reason,
     readings_of_device.readings - coalesce(early_readings_of_device.readings, 0) as readings
   from readings_of_device
   left join devices on devices.serialnumber = readings_of_device.serialnumber
-  left join moving on moving.email = devices.email
+  left join customers_curated on customers_curated.email = devices.email
   left join early_readings_of_device on early_readings_of_device.serialnumber = readings_of_device.serialnumber
   union all
   select 'before_consent' as reason, readings

@@ -11,8 +11,8 @@ from lakehouse.errors import LakeUnusableError
 from lakehouse.tables import full_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import date, datetime
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAIN = "main"
 RUN_PROPERTY = "run-id"
+ORIGIN_PROPERTY = "built-from"
 _PREFIX = "run_"
 
 
@@ -53,18 +54,15 @@ class Branches:
     def ensure(self, table: str) -> None:
         """Makes the table's branch where there is none. One that a write makes by itself would start its totals at zero."""
         if self._head(table, self.name) is None:
-            self._spark.sql(f"ALTER TABLE {self._full(table)} CREATE BRANCH IF NOT EXISTS `{self.name}`")
+            self._iceberg(table).manageSnapshots().createBranch(self.name).commit()
 
     def reset(self, table: str) -> None:
         """Puts the run's version of a table back to the published one, so that a retry counts the same."""
         main = self._head(table, MAIN)
         if main is not None and main == self._head(table, self.name):
             return
-        if main is not None:
-            self._spark.sql(f"ALTER TABLE {self._full(table)} CREATE OR REPLACE BRANCH `{self.name}`")
-        else:
-            self._drop(table, self.name)
-            self.ensure(table)
+        self._drop(table, self.name)
+        self.ensure(table)
 
     def enter(self) -> None:
         """From here on reads and writes of bare table names mean the run's version."""
@@ -80,24 +78,49 @@ class Branches:
 
     def published_rows(self, table: str) -> int:
         """How many rows the published version has, by its metadata."""
-        return int(self._summary(table, MAIN).get("total-records", "0"))
+        return int(self._summary(table, MAIN, "total-records") or 0)
 
     def is_untouched(self, table: str) -> bool:
         """Whether the run's version is the published one still."""
         return self._head(table, self.name) == self._head(table, MAIN)
 
+    def head(self, table: str, *, published: bool = False) -> int | None:
+        """The snapshot of the run's version, or of the published one; None where there is none."""
+        return self._head(table, MAIN if published else self.name)
+
+    def published_by(self, table: str) -> str | None:
+        """The run whose rows are the published ones."""
+        return self._summary(table, MAIN, RUN_PROPERTY)
+
+    def built_from(self, table: str) -> str | None:
+        """What the published rows were built from, if `replace` has built them and nobody has touched the table since."""
+        return self._summary(table, MAIN, ORIGIN_PROPERTY)
+
+    def files(self, table: str, *, published: bool = False) -> DataFrame:
+        """The data files of the run's version, or of the published one."""
+        files = self._spark.read.option("snapshot-id", str(self.head(table, published=published))).table(f"{self._full(table)}.files")
+        return files.select("file_path", "partition")
+
     def append(self, rows: DataFrame, table: str, **options: str) -> None:
         """Adds rows to the run's version."""
         self._writer(rows, table, options).append()
 
-    def replace(self, rows: DataFrame, table: str) -> None:
-        """Replaces all rows of the run's version: INSERT OVERWRITE in static mode.
+    def replace(self, rows: DataFrame, table: str, days: Sequence[date] | None = None, built_from: str | None = None) -> None:
+        """Replaces all rows of the run's version, or those of some days: INSERT OVERWRITE in static mode.
 
-        As an overwrite where true it can't depend on the session's mode: a day without rows goes, and an empty result empties.
+        As an overwrite where a condition holds it can't depend on the session's mode: a day without rows goes, and an empty result
+        empties. `built_from` stays readable as long as the rows do.
         """
-        from pyspark.sql.functions import lit
+        from pyspark.sql.functions import col, lit
 
-        self._writer(rows, table, {"overwrite-mode": "static"}).overwrite(lit(True))
+        origin = {} if built_from is None else {f"snapshot-property.{ORIGIN_PROPERTY}": built_from}
+        writer = self._writer(rows, table, {"overwrite-mode": "static", **origin})
+        if days is None:
+            writer.overwrite(lit(True))
+        elif days:
+            writer.overwrite(col("reading_date").isin(list(days)))
+        else:
+            writer.append()  # nothing, in a snapshot that carries the run all the same
 
     def _writer(self, rows: DataFrame, table: str, options: dict[str, str]):  # noqa: ANN202 - DataFrameWriterV2
         writer = rows.writeTo(self._full(table)).option(f"snapshot-property.{RUN_PROPERTY}", self.run_id)
@@ -107,7 +130,7 @@ class Branches:
 
     def added_records(self, table: str) -> int:
         """How many records the latest snapshot of the run's version added."""
-        return int(self._summary(table, self.name).get("added-records", "0"))
+        return int(self._summary(table, self.name, "added-records") or 0)
 
     def publish(self, files: RunFiles, mark: Callable[[], None], check: Callable[[], None]) -> list[str]:
         """Turns every branch into `main`, `machine_learning_curated` last; returns the tables that it moved.
@@ -124,7 +147,7 @@ class Branches:
         mark()
         for table in waiting:
             check()
-            self._spark.sql(f"CALL {self._catalog}.system.fast_forward('{self._namespace}.{table}', '{MAIN}', '{self.name}')")
+            self._iceberg(table).manageSnapshots().fastForwardBranch(MAIN, self.name).commit()
         return waiting
 
     def is_published(self) -> bool:
@@ -159,17 +182,17 @@ class Branches:
         return False
 
     def _carries_run(self, table: str) -> bool:
-        return self._summary(table, MAIN).get(RUN_PROPERTY) == self.run_id
+        return self.published_by(table) == self.run_id
 
     def _head(self, table: str, branch: str) -> int | None:
         """The snapshot of a branch, read from the table's metadata, without a Spark job; None where there is no such branch."""
         snapshot = self._iceberg(table).snapshot(branch)
         return None if snapshot is None else snapshot.snapshotId()
 
-    def _summary(self, table: str, branch: str) -> dict[str, str]:
-        """What the snapshot of a branch says of itself; empty where there is no such branch."""
+    def _summary(self, table: str, branch: str, name: str) -> str | None:
+        """What the snapshot of a branch says of itself under this name; None where it says nothing, or there is no such branch."""
         snapshot = self._iceberg(table).snapshot(branch)
-        return {} if snapshot is None else dict(snapshot.summary())
+        return None if snapshot is None else snapshot.summary().get(name)
 
     def _iceberg(self, table: str) -> Any:  # noqa: ANN401 - Iceberg's own table object
         found = self._loader.loadIcebergTable(self._spark._jsparkSession, self._full(table))
@@ -177,7 +200,9 @@ class Branches:
         return found
 
     def _drop(self, table: str, branch: str) -> None:
-        self._spark.sql(f"ALTER TABLE {self._full(table)} DROP BRANCH IF EXISTS `{branch}`")
+        found = self._iceberg(table)
+        if found.snapshot(branch) is not None:
+            found.manageSnapshots().removeBranch(branch).commit()
 
     def _full(self, table: str) -> str:
         return full_name(self._namespace, table)

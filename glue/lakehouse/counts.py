@@ -6,14 +6,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.contracts import LANDING_TABLES, PUBLISHED_TABLES
+from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES
+from lakehouse.readings import count_readings
 from lakehouse.sources import sql_files
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from lakehouse.branches import Branches
+    from lakehouse.run_files import RunFiles
 
+_EXCEPTED = "excepted.json"
 # Of the published rows those that may go: rows of people who withdrew, and of devices that are now held by more than one person.
 _EXCEPTED_PEOPLE = """
   select email from previous_people
@@ -42,15 +45,21 @@ _OF_EXCEPTED = {
 }
 
 
-def rows_excepted(spark: SparkSession, branches: Branches, table: str, rows_before: int) -> int:
-    """Rows of a table's published version that this run may take away; `customer_trusted` must be built already."""
-    if rows_before == 0:
+def rows_excepted(spark: SparkSession, branches: Branches, files: RunFiles, table: str, rows_before: int) -> int:
+    """Rows of a table's published version that this run may take away; the job of `customer_trusted` must be the first that asks."""
+    is_first = table == MODEL_TABLES[0]
+    # In most runs nobody is excepted: the first job finds out, the others need not ask again.
+    if rows_before == 0 or not (is_first or files.expect(_EXCEPTED)["excepted"] > 0):
         return 0
     branches.published("customer_trusted").createOrReplaceTempView("previous_people")
     spark.sql(_EXCEPTED_PEOPLE).createOrReplaceTempView("excepted_people")
     spark.sql(_EXCEPTED_DEVICES).createOrReplaceTempView("excepted_devices")
-    if count(spark, "select count(*) from (select 1 from excepted_people union all select 1 from excepted_devices)") == 0:
-        return 0
+    if is_first:
+        both = "select count(*) from (select 1 from excepted_people union all select 1 from excepted_devices)"
+        excepted = count(spark, both)
+        files.write(_EXCEPTED, {"runId": files.run_id, "excepted": excepted})
+        if excepted == 0:
+            return 0
     branches.published(table).createOrReplaceTempView("previous_rows")
     return count(spark, f"select count(*) from previous_rows where {_OF_EXCEPTED[table]}")
 
@@ -61,28 +70,25 @@ def count(spark: SparkSession, sql: str) -> int:
     return 0 if row is None or row[0] is None else int(row[0])
 
 
-def audit(spark: SparkSession, run_id: str) -> dict[str, Any]:
-    """All audits and counts on the run's version, as in `metrics/audits.json`."""
+def audit(spark: SparkSession, branches: Branches, files: RunFiles) -> dict[str, Any]:
+    """All audits and counts on the run's version, as in `metrics/audits.json`; all tables must be built."""
     started = time.monotonic()
-    sql = sql_files("counts")
     # Side by side: while one statement is planned, others use the cores.
     with ThreadPoolExecutor() as threads:
-        identity = threads.submit(lambda: spark.sql(sql["identity"]).first())
+        readings = {name: threads.submit(asked) for name, asked in count_readings(spark, branches, files).items()}
         audits = threads.submit(_rows_of, spark, sql_files("audits"))
-        accelerometer = threads.submit(_reasons, spark, sql["withheld_accelerometer"])
-        step_trainer = threads.submit(_reasons, spark, sql["withheld_step_trainer"])
         counts = threads.submit(_rows_of, spark, {table: f"select * from {table}" for table in PUBLISHED_TABLES})
-        loads = threads.submit(lambda: {row["landing_table"]: row for row in spark.sql(sql["loads"]).collect()})
-    pairs = identity.result() or {"same_time": 0, "same_person": 0}
-    same_time, same_person = pairs["same_time"], pairs["same_person"]
+        loads = threads.submit(lambda: {row["landing_table"]: row for row in spark.sql(sql_files("counts")["loads"]).collect()})
+    identity = readings["identity"].result()
+    same_time, same_person = identity.get("same_time", 0), identity.get("same_person", 0)
     found = {
         "counts": counts.result(),
         "loads": {table: _load_counts(loads.result().get(table)) for table in LANDING_TABLES},
-        "withheld": {"accelerometer": accelerometer.result(), "step_trainer": step_trainer.result()},
+        "withheld": {kind: readings[f"withheld_{kind}"].result() for kind in ("accelerometer", "step_trainer")},
         "identity": {"sameTime": same_time, "samePerson": same_person, "otherPerson": same_time - same_person},
         "audits": [{"name": name, "rows": rows} for name, rows in audits.result().items()],
     }
-    return {"runId": run_id, "seconds": round(time.monotonic() - started, 3), **found}
+    return {"runId": files.run_id, "seconds": round(time.monotonic() - started, 3), **found}
 
 
 def _rows_of(spark: SparkSession, queries: dict[str, str]) -> dict[str, int]:
@@ -94,7 +100,3 @@ def _rows_of(spark: SparkSession, queries: dict[str, str]) -> dict[str, int]:
 
 def _load_counts(row: Any) -> dict[str, int]:  # noqa: ANN401 - a Spark row
     return {name: 0 if row is None else row[name] for name in ("landed", "staged", "duplicate", "rejected")}
-
-
-def _reasons(spark: SparkSession, sql: str) -> dict[str, int]:
-    return {row["reason"]: row["readings"] for row in sorted(spark.sql(sql).collect(), key=lambda row: row["reason"])}

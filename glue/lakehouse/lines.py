@@ -12,6 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the name that everybody u
 
 from lakehouse import landing, storage
 from lakehouse.landing import LandingFile
+from lakehouse.rows import rows_of
 from lakehouse.shapes import Shape, common_shapes, shape_of
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Lines:
     def _numbered(self, read: DataFrame, files: list[LandingFile], *columns: Column) -> DataFrame:
         """What was read of files, with our number of each: to make it of Spark's name on every line would cost more than reading."""
         named = [(name, file.number, self._number_of[file.number]) for file in files for name in _spark_names(file.place)]
-        numbers = F.broadcast(self._spark.createDataFrame(named, "_place STRING, file INT, shape INT"))
+        numbers = F.broadcast(rows_of(self._spark, named, "_place STRING, file INT, shape INT"))
         rows = read.select(F.col("_metadata.file_path").alias("_place"), *columns).join(numbers, "_place")
         return rows.drop("_place")
 

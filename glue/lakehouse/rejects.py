@@ -12,6 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the name that everybody u
 
 from lakehouse import storage
 from lakehouse.contracts import table_contract
+from lakehouse.rows import rows_of, schema_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -36,15 +37,14 @@ class Rejects:
             (self._contract.table, file.key, file.version, 1, 1, "broken_gzip", None, "utf-8", "", self._run_files.run_id)
             for file in broken
         ]
-        return self._spark.createDataFrame(rows, self._spark.table("rejected").schema)
+        return rows_of(self._spark, rows, schema_of(table_contract("rejected")))
 
     def of_values(self, judged: DataFrame, lines: Lines, files: list[LandingFile]) -> DataFrame:
         """The rejected ones of the judged values of these files."""
         rejected = judged.where(F.col("reason").isNotNull())
         blocks = F.broadcast(self._blocks(lines, [file for file in files if file.native]))
-        keys = F.broadcast(
-            self._spark.createDataFrame([(file.number, file.key, file.version) for file in files], "number INT, key STRING, version STRING")
-        )
+        named = [(file.number, file.key, file.version) for file in files]
+        keys = F.broadcast(rows_of(self._spark, named, "number INT, key STRING, version STRING"))
         here = (rejected["file"] == blocks["in_file"]) & (rejected["block"] == blocks["in_block"])
         found = rejected.join(blocks, here, "left").join(keys, rejected["file"] == keys["number"])
         return found.select(
@@ -72,7 +72,7 @@ class Rejects:
             for row in sorted(blocks.collect(), key=lambda row: (row["file"], row["block"])):
                 offsets.append((row["file"], row["block"], before[row["file"]] - row["first"] + 1))
                 before[row["file"]] += row["lines"]
-        return self._spark.createDataFrame(offsets, "in_file INT, in_block BIGINT, offset BIGINT")
+        return rows_of(self._spark, offsets, "in_file INT, in_block BIGINT, offset BIGINT")
 
     def leave(self) -> None:
         """Leaves the rejects of the run as JSON lines, as on one machine: they tell what happened where the run is not published."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakehouse import storage
-from lakehouse.errors import LockLostError
+from lakehouse.errors import LakeUnusableError, LockLostError
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class RunFiles:
     """What one run leaves behind, below the lake."""
 
     def __init__(self, lake: str, run_id: str) -> None:
+        self._lake = lake
         self.run_id = run_id
         self.folder = storage.join(lake, "runs", run_id)
 
@@ -60,10 +61,24 @@ class RunFiles:
             files=tuple(ManifestFile(file["table"], file["key"], file["version"], file["size"], file["input"]) for file in value["files"]),
         )
 
+    def of(self, run_id: str) -> RunFiles:
+        """Those of another run."""
+        return RunFiles(self._lake, run_id)
+
     def read(self, name: str) -> Any:  # noqa: ANN401 - JSON
         """A JSON file of the run; None when there is none."""
         text = storage.read_text(storage.join(self.folder, name))
         return None if text is None else json.loads(text)
+
+    def expect(self, name: str) -> Any:  # noqa: ANN401 - JSON
+        """A JSON file that an earlier job of the run has left.
+
+        Raises LakeUnusableError when it is missing.
+        """
+        found = self.read(name)
+        if found is None:
+            raise LakeUnusableError(f"runs/{self.run_id}/{name} is missing: an earlier step did not run; start a new run")
+        return found
 
     def write(self, name: str, value: dict[str, Any]) -> None:
         """Puts a JSON file, written as on one machine."""

@@ -20,6 +20,7 @@ from lakehouse.errors import LandingChangedError
 from lakehouse.landing import LandingFile
 from lakehouse.lines import Lines
 from lakehouse.rejects import Rejects
+from lakehouse.rows import rows_of, schema_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -110,7 +111,7 @@ def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]
     """What the lake knows of file versions that an earlier run has published, though the ledger does not."""
     if not files or context.branches.published_rows("loads") == 0:
         return {}
-    wanted = context.spark.createDataFrame([(file.key, file.version) for file in files], "file STRING, version STRING")
+    wanted = rows_of(context.spark, [(file.key, file.version) for file in files], "file STRING, version STRING")
     loads = context.branches.published("loads").where(F.col("landing_table") == table)
     rows = loads.join(F.broadcast(wanted), ["file", "version"], "left_semi").collect()
     return {
@@ -298,4 +299,4 @@ class _Staging:
             (self._contract.table, load.key, load.version, load.landed, load.staged, load.duplicate, load.rejected, run_id)
             for load in self._loads
         ]
-        self._context.branches.append(self._spark.createDataFrame(rows, self._spark.table("loads").schema).coalesce(1), "loads")
+        self._context.branches.append(rows_of(self._spark, rows, schema_of(table_contract("loads"))), "loads")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lakehouse import counts, lock, models, staging, upkeep
+from lakehouse import counts, days, lock, models, staging, upkeep, views
 from lakehouse.branches import Branches
 from lakehouse.contracts import LAST_TABLE, MODEL_TABLES, landing_contract, table_contract
 from lakehouse.errors import DeployedMeanwhileError
@@ -74,9 +74,12 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
     staged = _stage(staging.StageContext(spark, branches, files, job.landing, job.lake, log), manifest, contract.stages)
     if staged is not None:
         log("table_staged", {"landingTable": contract.stages, "files": len(staged["files"]), "rows": staged["rows"]})
-    models.create_views(spark, manifest)
+    views.create(spark, manifest)
     lock.check(job.lock, job.run_id, job.fence)
-    models.build(spark, branches, job.step)
+    to_build = days.to_build(spark, branches, job.step, manifest.definition)
+    models.build(spark, branches, job.step, manifest.definition, to_build)
+    if job.step in days.INPUTS:
+        days.keep(files, job.step, to_build)
     rows_before = branches.published_rows(job.step)
     metrics = {
         "step": job.step,
@@ -84,14 +87,15 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
         "seconds": 0.0,
         "rows": spark.table(job.step).count(),
         "rowsBefore": rows_before,
-        "rowsExcepted": counts.rows_excepted(spark, branches, job.step, rows_before),
+        "rowsExcepted": counts.rows_excepted(spark, branches, files, job.step, rows_before),
         **({} if staged is None else {"staging": staged}),
     }
     metrics["seconds"] = round(time.monotonic() - started, 3)
     if job.step == LAST_TABLE:
-        files.write("metrics/audits.json", counts.audit(spark, job.run_id))
+        files.write("metrics/audits.json", counts.audit(spark, branches, files))
     files.write(f"metrics/{job.step}.json", metrics)
-    log("table_built", {"table": job.step, "rows": metrics["rows"], "before": metrics["rowsBefore"], "seconds": metrics["seconds"]})
+    built = {"table": job.step, "rows": metrics["rows"], "before": metrics["rowsBefore"], "seconds": metrics["seconds"]}
+    log("table_built", built if to_build is None else {**built, "days": len(to_build)})
 
 
 def check_definition(job: Job, manifest: Manifest) -> None:

@@ -7,12 +7,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lakehouse import steps
 from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES, table_contract
+from lakehouse.days import INPUTS
 from lakehouse.lock import FileLock
 from pyspark.sql import SparkSession
 
@@ -37,6 +39,11 @@ class Lake:
     @property
     def landing(self) -> Path:
         return self.landing_folder or self.folder / "landing"
+
+    @property
+    def definition(self) -> str:
+        """Stands for the hash of policies, models and contracts; the last two never change here."""
+        return " ".join(self.policies.values())
 
     def land(self, key: str, content: str | bytes) -> None:
         """Puts a file into landing."""
@@ -66,7 +73,7 @@ class Lake:
             "fence": self.runs,
             "plannedAt": "2026-01-01T00:00:00.000Z",
             "reason": "files" if files else "definition",
-            "definition": "any",
+            "definition": self.definition,
             "definitionChanged": False,
             "previous": self.previous,
             "policies": self.policies,
@@ -109,6 +116,18 @@ class Lake:
         path = self.folder / "runs" / run_id / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value))
+
+    def built_days(self, run_id: str) -> dict[str, set[int] | None]:
+        """The days that a run has built anew of each table of readings, counted from 1970-01-01; None for all."""
+        found: dict[str, set[int] | None] = {}
+        for table in INPUTS:
+            days = self.read(run_id, f"days/{table}.json")["days"]
+            found[table] = None if days is None else {(date.fromisoformat(day) - date(1970, 1, 1)).days for day in days}
+        return found
+
+    def files(self, table: str) -> set[str]:
+        """The data files of a table's published version."""
+        return {row.file_path for row in self.spark.sql(f"select file_path from {self.full(table)}.files").collect()}
 
     def refresh(self) -> None:
         """Lets the session's catalog forget what it knows of tables that were changed without it."""

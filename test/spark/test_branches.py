@@ -18,6 +18,7 @@ from lakehouse import landing, lock, models, session, steps, tables, upkeep
 from lakehouse.branches import Branches, branch_of
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
+from lakehouse.days import INPUTS
 from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError, LandingChangedError, LockLostError
 from lakehouse.run_files import RunFiles
 from pyspark.sql import SparkSession
@@ -80,13 +81,16 @@ def totals(lake: Lake) -> dict[str, int]:
 
 
 def test_a_reader_sees_a_run_when_it_is_published_and_not_before(walked: Lake) -> None:
-    before = walked.dump()
+    before, files = walked.dump(), {table: walked.files(table) for table in INPUTS}
     land(walked, walk("cem@x.org", at=AT + DAY))
     run_id = walked.plan()
     for step in MODEL_TABLES:
         walked.step(step, run_id)
         assert walked.dump() == before
     walked.step(steps.PUBLISH, run_id)
+    # Of readings only the day that came is built; the files of the other two stay.
+    assert walked.built_days(run_id) == {table: {(AT + DAY) // DAY} for table in INPUTS}
+    assert all(files[table] < walked.files(table) for table in INPUTS)
     counts = walked.counts()
     assert {table: counts[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
     # The gate counts rows on the branch; the report reads the totals from the metadata of main.
@@ -205,7 +209,7 @@ def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(walk
     for table in MODEL_TABLES:
         assert walked.counts()[table] == 2
         assert walked.spark.sql(f"select * from {walked.full(table)}.snapshots").count() == 1
-        live = {Path(row.file_path).name for row in walked.spark.sql(f"select file_path from {walked.full(table)}.files").collect()}
+        live = {Path(file).name for file in walked.files(table)}
         folder = Path(walked.spark.conf.get("spark.sql.catalog.lake.warehouse")) / walked.namespace / table / "data"
         assert {path.name for path in folder.rglob("*.parquet")} == live
 
@@ -266,7 +270,7 @@ def test_a_job_that_was_deployed_after_its_run_was_planned(built: Lake) -> None:
     with pytest.raises(DeployedMeanwhileError, match=r"the service was deployed after run-2 was planned .*; start a new run"):
         built.step("machine_learning_curated", "run-2", definition="another")
     steps.check_definition(built.job("machine_learning_curated", "run-2"), RunFiles(str(built.folder), "run-2").manifest())
-    built.step("machine_learning_curated", "run-2", definition="any")
+    built.step("machine_learning_curated", "run-2", definition=built.definition)
     built.step(steps.PUBLISH, "run-2", definition="another")
     assert built.counts()["machine_learning_curated"] == 4
 
@@ -279,15 +283,29 @@ def test_everybody_withdraws(walked: Lake) -> None:
     assert Branches(walked.spark, walked.namespace, run_id).is_published()
 
 
-def test_a_run_without_files_builds_the_tables_anew(walked: Lake) -> None:
+def test_a_run_without_files(walked: Lake) -> None:
     """No row changes, and still every table that a model makes tells by its snapshot which run it is of."""
     before = walked.dump()
     run_id = walked.run([])
     assert walked.dump() == before
+    assert walked.built_days(run_id) == {table: set() for table in INPUTS}
     own = Branches(walked.spark, walked.namespace, run_id)
     assert own.is_published()
     assert [table for table in PUBLISHED_TABLES if own._carries_run(table)] == list(MODEL_TABLES)
     assert totals(walked) == walked.counts()
+
+
+def test_tables_that_somebody_changed_by_hand_are_built_anew(walked: Lake) -> None:
+    """As compaction does to one that others are built from; or worse. What the run before has counted may be gone."""
+    before = walked.dump()
+    walked.spark.sql(f"insert overwrite {walked.full('accelerometer_staging')} select * from {walked.full('accelerometer_staging')}")
+    walked.spark.sql(f"delete from {walked.full('machine_learning_curated')} where reading_date > date '2022-06-19'")
+    (walked.folder / "runs/run-1/metrics/audits.json").unlink()
+    run_id = walked.run([])
+    assert walked.dump() == before
+    built = walked.built_days(run_id)
+    assert built == {"accelerometer_trusted": None, "step_trainer_trusted": set(), "machine_learning_curated": None}
+    assert walked.read(run_id, "metrics/audits.json")["identity"] == {"sameTime": 5, "samePerson": 3, "otherPerson": 2}
 
 
 def test_a_first_run_in_which_nothing_is_valid(lake: Lake) -> None:
@@ -373,7 +391,7 @@ def start_job(lake: Lake, step: str, run_id: str) -> subprocess.Popen[str]:
     name, content = bundle(PROJECT / "glue")
     (alone / name).write_bytes(content)
     arguments = {"step": step, "run_id": run_id, "fence": str(lake.runs), "lake": str(lake.folder), "landing": str(lake.landing)}
-    arguments["definition"] = "any"
+    arguments["definition"] = lake.definition
     command = [sys.executable, "job.py", "--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
     for argument, value in arguments.items():
         command += [f"--{argument}", value]

@@ -24,7 +24,7 @@ SINCE_CONSENT = {"mlJoin": "person-and-time", "consentFrom": "consent-date"}
 SAME_TIME_SINCE_CONSENT = {"mlJoin": "time", "consentFrom": "consent-date"}
 
 
-def run_both(lake: Lake, tables: tuple[str, ...] = PUBLISHED_TABLES) -> None:
+def run_both(lake: Lake, tables: tuple[str, ...] = PUBLISHED_TABLES) -> str:
     """One run of each engine over what is pending, side by side; compares tables and metrics, and lets the gate judge the run on Spark."""
     with ThreadPoolExecutor(2) as beside:
         other = beside.submit(duckdb.run, lake.folder / "duckdb", lake.landing, lake.policies, tables)
@@ -41,6 +41,7 @@ def run_both(lake: Lake, tables: tuple[str, ...] = PUBLISHED_TABLES) -> None:
         )
     assert comparable(lake.read(run_id, "metrics/audits.json")) == comparable(json.loads((folder / "metrics/audits.json").read_text()))
     assert judgement["ok"], [expectation for expectation in judgement["expectations"] if not expectation["ok"]]
+    return run_id
 
 
 def comparable(value: Any) -> Any:  # noqa: ANN401 - JSON
@@ -85,14 +86,19 @@ def test_three_runs_with_withdrawals_and_agreements(make_lake: Callable[..., Lak
         duckdb.generate(lake.landing, customers=40, seed=seed, dirty=False)
     draw = random.Random(seed)
     land_a_round(lake, draw, 0)
+    land_acquaintances(lake, 0)
     run_both(lake)
     expected = land_dirty(lake, seed + 1) if generated else None
     land_a_round(lake, draw, 1)
-    run_both(lake)
+    land_acquaintances(lake, 1)
+    run_id = run_both(lake)
+    assert built_of_acquaintances(lake, run_id) == [{2, 3, 5, 6}, {2, 4, 5, 6}, {2, 3, 4, 5, 6}]
     if expected is not None:
         assert dirty_loads(lake) == {name: expected[name] for name in ("records", "rejected", "duplicates")}
     land_a_round(lake, draw, 2)
-    run_both(lake)
+    land_acquaintances(lake, 2)
+    run_id = run_both(lake)
+    assert built_of_acquaintances(lake, run_id) == [{0, 1, 6, 7}, {0, 1, 4, 5, 6, 7}, {0, 1, 4, 5, 6, 7}]
 
 
 def land_dirty(lake: Lake, seed: int) -> dict[str, Any]:
@@ -116,11 +122,43 @@ def land_a_round(lake: Lake, draw: random.Random, number: int) -> None:
         for email in draw.sample(people, 25)
     ]
     lake.land(f"customer_landing/round-{number}.json", lines(*records))
-    times = [AT + draw.randrange(-3, 4) * DAY + draw.randrange(5) for _ in range(60)]
+    days = draw.sample(range(-3, 4), 3)  # the others are built anew only if somebody stands elsewhere now
+    times = [AT + draw.choice(days) * DAY + draw.randrange(5) for _ in range(60)]
     motions = [motion(draw.choice(people), at, draw.choice([0.5, -1.0])) for at in times]
     lake.land(f"accelerometer_landing/round-{number}.json", lines(*motions))
     devices = [f"device-of-{email}" for email in people] + ["shared-1", "shared-2", *(f"device-{number}" for number in range(50))]
     lake.land(f"step_trainer_landing/round-{number}.json", lines(*(reading(draw.choice(devices), at, draw.randrange(3)) for at in times)))
+
+
+FAR = AT + 100 * DAY
+
+
+def land_acquaintances(lake: Lake, number: int) -> None:
+    """People of whom is known on which days they and nobody else were there, counted from FAR."""
+    customers = [
+        [customer("ann@x.org"), customer("ben@x.org"), customer("cem@x.org", shares=None), customer("gus@x.org")],
+        # Cem agrees to what was there before, and Dan was unknown.
+        [customer("cem@x.org", updated=AT), customer("dan@x.org")],
+        # Ann takes another device, Eve's makes Ben's nobody's, Gus withdraws; Cem has another phone and stands where he stood.
+        [
+            customer("ann@x.org", serial="new", updated=AT),
+            customer("eve@x.org", shares=None, serial="device-of-ben@x.org"),
+            customer("gus@x.org", shares=None, updated=AT),
+            {**customer("cem@x.org", updated=AT + 1), "phone": "1"},
+        ],
+    ][number]
+    # Ben's first motion makes his earlier steps count.
+    motions = [[("ann", 0), ("ann", 1), ("cem", 2), ("dan", 3), ("gus", 7)], [("ann", 6), ("ben", 5)], []][number]
+    steps = [[("ann", 0), ("ann", 1), ("ben", 4), ("ben", 5), ("cem", 2), ("gus", 7)], [("ann", 6)], []][number]
+    lake.land(f"customer_landing/known-{number}.json", lines(*customers))
+    lake.land(f"accelerometer_landing/known-{number}.json", lines(*(motion(f"{name}@x.org", FAR + day * DAY) for name, day in motions)))
+    readings = (reading(f"device-of-{name}@x.org", FAR + day * DAY) for name, day in steps)
+    lake.land(f"step_trainer_landing/known-{number}.json", lines(*readings))
+
+
+def built_of_acquaintances(lake: Lake, run_id: str) -> list[set[int]]:
+    """Which of their days a run has built anew, by table."""
+    return [{day for day in range(8) if day + FAR // DAY in (days or ())} for days in lake.built_days(run_id).values()]
 
 
 def dirty_loads(lake: Lake) -> dict[str, dict[str, int]]:

@@ -1,0 +1,134 @@
+"""Which days of a readings table a run builds anew; the files of all other days stay as they are.
+
+A model of readings never looks from one day at another: its rows of a day follow from the readings of that day and from where people
+stand. So a day is built anew when readings of it came, or when the standing of somebody changed who has readings on it. The outcome is
+that of building all days: test/spark holds it against the engine on one machine, which does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from lakehouse import views
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lakehouse.branches import Branches
+    from lakehouse.run_files import RunFiles
+
+DAY = "reading_date"
+# More days than these are named one by one in no condition: then all are built anew.
+MOST_DAYS = 1000
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the rows of one day follow from."""
+
+    # Of that day.
+    readings: tuple[str, ...]
+    # Of all time.
+    people: tuple[str, ...] = ()
+    # The readings of whoever stands elsewhere now, in terms of the view `changed_standing`.
+    of_changed: str | None = None
+
+
+INPUTS = {
+    "accelerometer_trusted": Inputs(
+        readings=("accelerometer_staging",),
+        people=("customer_staging",),
+        of_changed="select reading_date from accelerometer_staging where user in (select email from changed_standing)",
+    ),
+    "step_trainer_trusted": Inputs(
+        readings=("step_trainer_staging",),
+        people=("customer_staging", "customers_curated"),
+        of_changed="select reading_date from step_trainer_staging where serialnumber in (select serialnumber from changed_standing)",
+    ),
+    "machine_learning_curated": Inputs(readings=("accelerometer_trusted", "step_trainer_trusted")),
+}
+
+# Who they are, what they hold and since when they share; once more if they move, for only then their devices count.
+_STANDING = """
+  select email, serialnumber, sharewithresearchasofdate, 0 as moves from {customers}
+  union all
+  select email, serialnumber, sharewithresearchasofdate, 1 as moves from {curated}
+"""
+_CHANGED_STANDING = f"""
+  select email, serialnumber from (
+    {_STANDING.format(customers="current_customer", curated="customers_curated")}
+    union all
+    {_STANDING.format(customers="published_current_customer", curated="published_customers_curated")}
+  )
+  group by email, serialnumber, sharewithresearchasofdate, moves
+  having count(*) = 1
+"""
+
+
+def to_build(spark: SparkSession, branches: Branches, table: str, definition: str) -> list[date] | None:
+    """The days that the run must build anew, sorted; None for all of them, and for a table that has no days.
+
+    All of them, unless the published rows are of the same definition and of the very inputs that are published now: whoever compacts or
+    mends a table by hand gets it built from its inputs.
+    """
+    if table not in INPUTS or branches.built_from(table) != origin(branches, table, definition, published=True):
+        return None
+    inputs = INPUTS[table]
+    found = [_days_of_changed_files(spark, branches, name) for name in inputs.readings if not branches.is_untouched(name)]
+    if inputs.of_changed is not None and not all(branches.is_untouched(name) for name in inputs.people):
+        _view_changed_standing(spark, branches)
+        found.append(spark.sql(inputs.of_changed))
+    if not found:
+        return []
+    days = found[0]
+    for more in found[1:]:
+        days = days.unionAll(more)
+    rows = days.distinct().limit(MOST_DAYS + 1).collect()
+    return None if len(rows) > MOST_DAYS else sorted(row[0] for row in rows)
+
+
+def origin(branches: Branches, table: str, definition: str, *, published: bool = False) -> str | None:
+    """What the run's version of a table is built from, or would be if it were built from what is published: a definition and snapshots."""
+    if table not in INPUTS:
+        return None
+    inputs = INPUTS[table]
+    heads = [f"{name}={branches.head(name, published=published)}" for name in (*inputs.readings, *inputs.people)]
+    return " ".join([definition, *heads])
+
+
+def keep(files: RunFiles, table: str, to_build: Sequence[date] | None) -> None:
+    """Leaves the days that the run has built anew to the jobs after this one."""
+    files.write(_file_of(table), {"runId": files.run_id, "days": None if to_build is None else [day.isoformat() for day in to_build]})
+
+
+def built(files: RunFiles, table: str) -> list[date] | None:
+    """The days that the run has built anew; None for all of them."""
+    found = files.expect(_file_of(table))["days"]
+    return None if found is None else [date.fromisoformat(day) for day in found]
+
+
+def on(rows: DataFrame, days: Sequence[date]) -> DataFrame:
+    """The readings of these days."""
+    return rows.where(rows[DAY].isin(list(days)))
+
+
+def _file_of(table: str) -> str:
+    return f"days/{table}.json"
+
+
+def _days_of_changed_files(spark: SparkSession, branches: Branches, table: str) -> DataFrame:
+    """The days whose data files are not those that are published."""
+    files = branches.files(table).unionAll(branches.files(table, published=True))
+    changed = files.groupBy("file_path", f"partition.{DAY}").count().where("count = 1")
+    return changed.select(DAY)
+
+
+def _view_changed_standing(spark: SparkSession, branches: Branches) -> None:
+    """`changed_standing`: people, and devices that they hold or held, of whom this run and the published version say different things."""
+    for name, rows in views.published_people(spark, branches).items():
+        rows.createOrReplaceTempView(f"published_{name}")
+    spark.sql(_CHANGED_STANDING).createOrReplaceTempView("changed_standing")

@@ -1,0 +1,30 @@
+"""Rows that the driver has, as a DataFrame."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lakehouse.contracts import TableContract
+
+
+def rows_of(spark: SparkSession, rows: Iterable[tuple[Any, ...]], schema: str) -> DataFrame:
+    """The rows under a schema (`name TYPE, …`; texts and whole numbers).
+
+    As a literal of the plan: `createDataFrame` would make them a job of their own, through Python.
+    """
+    from pyspark.sql.functions import from_json, inline, lit
+
+    names = [column.split()[0] for column in schema.split(",")]
+    text = json.dumps([dict(zip(names, row, strict=True)) for row in rows])
+    return spark.sql("select 1").select(inline(from_json(lit(text), f"ARRAY<STRUCT<{schema}>>")))
+
+
+def schema_of(contract: TableContract) -> str:
+    """The columns of a table, as `rows_of` wants them."""
+    return ", ".join(f"{column.name} {column.type}" for column in contract.columns)
