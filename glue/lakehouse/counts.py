@@ -47,21 +47,25 @@ _OF_EXCEPTED = {
 
 def rows_excepted(spark: SparkSession, branches: Branches, files: RunFiles, table: str, rows_before: int) -> int:
     """Rows of a table's published version that this run may take away; the job of `customer_trusted` must be the first that asks."""
-    is_first = table == MODEL_TABLES[0]
-    # In most runs nobody is excepted: the first job finds out, the others need not ask again.
-    if rows_before == 0 or not (is_first or files.expect(_EXCEPTED)["excepted"] > 0):
+    if table == MODEL_TABLES[0]:
+        files.write(_EXCEPTED, {"runId": files.run_id, "excepted": 0 if rows_before == 0 else _count_excepted(spark, branches)})
+    # In most runs nobody is excepted, and the other jobs need not ask again.
+    if rows_before == 0 or files.expect(_EXCEPTED)["excepted"] == 0:
         return 0
+    _view_excepted(spark, branches)
+    branches.published(table).createOrReplaceTempView("previous_rows")
+    return count(spark, f"select count(*) from previous_rows where {_OF_EXCEPTED[table]}")
+
+
+def _count_excepted(spark: SparkSession, branches: Branches) -> int:
+    _view_excepted(spark, branches)
+    return count(spark, "select count(*) from (select 1 from excepted_people union all select 1 from excepted_devices)")
+
+
+def _view_excepted(spark: SparkSession, branches: Branches) -> None:
     branches.published("customer_trusted").createOrReplaceTempView("previous_people")
     spark.sql(_EXCEPTED_PEOPLE).createOrReplaceTempView("excepted_people")
     spark.sql(_EXCEPTED_DEVICES).createOrReplaceTempView("excepted_devices")
-    if is_first:
-        both = "select count(*) from (select 1 from excepted_people union all select 1 from excepted_devices)"
-        excepted = count(spark, both)
-        files.write(_EXCEPTED, {"runId": files.run_id, "excepted": excepted})
-        if excepted == 0:
-            return 0
-    branches.published(table).createOrReplaceTempView("previous_rows")
-    return count(spark, f"select count(*) from previous_rows where {_OF_EXCEPTED[table]}")
 
 
 def count(spark: SparkSession, sql: str) -> int:
