@@ -24,17 +24,17 @@ def fail() -> None:
 
 def wait(until: Path) -> None:
     """The job has staged its files and is about to build its table."""
-    from lakehouse import models
+    from lakehouse import views
 
-    create_views = models.create_views
+    create = views.create
 
     def waiting(*arguments: Any) -> None:  # noqa: ANN401
         until.with_suffix(".waiting").touch()
         while not until.exists():
             time.sleep(0.05)
-        create_views(*arguments)
+        create(*arguments)
 
-    models.create_views = waiting
+    views.create = waiting
 
 
 def crash(after_tables: int) -> None:
