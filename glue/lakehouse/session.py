@@ -20,6 +20,8 @@ RUNTIME: dict[str, str] = {
     "spark.sql.ansi.doubleQuotedIdentifiers": "true",
     # In dynamic mode a withdrawn person's day would survive, and an empty result would change nothing.
     "spark.sql.sources.partitionOverwriteMode": "static",
+    # What one task sorts: as it is shuffled, packed; in memory it is several times as much.
+    "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
 }
 
 

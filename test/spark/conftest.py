@@ -24,9 +24,9 @@ from lakehouse import session  # noqa: E402
 from lakes import Lake, new_lake  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[2]
-# Many small queries: what counts is planning. So the JVM compiles quickly rather than well, and Spark compiles and adapts nothing.
+# Many small queries: what counts is planning. So Spark compiles and adapts nothing.
 SMALL = {
-    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC -Xmn450m",
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC -Xmn450m",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
