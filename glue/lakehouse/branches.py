@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES
 from lakehouse.errors import LakeUnusableError
-from lakehouse.tables import full_name
+from lakehouse.tables import for_each, full_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,12 +44,14 @@ class Branches:
         if files.read("branches.json") is None:
             main = {table: self._head(table, MAIN) for table in PUBLISHED_TABLES}
             files.write("branches.json", {"runId": self.run_id, "main": main})
-        for table in PUBLISHED_TABLES:
-            for branch in list(self._iceberg(table).refs()):
-                # The lock is ours, so whoever made these has ended without publishing.
-                if branch.startswith(_PREFIX) and branch != self.name:
-                    self._drop(table, branch)
-            self.ensure(table)
+        for_each(PUBLISHED_TABLES, self._begin)
+
+    def _begin(self, table: str) -> None:
+        for branch in list(self._iceberg(table).refs()):
+            # The lock is ours, so whoever made these has ended without publishing.
+            if branch.startswith(_PREFIX) and branch != self.name:
+                self._drop(table, branch)
+        self.ensure(table)
 
     def ensure(self, table: str) -> None:
         """Makes the table's branch where there is none. One that a write makes by itself would start its totals at zero."""
@@ -156,8 +158,7 @@ class Branches:
 
     def clean_up(self) -> None:
         """Drops the run's branches; only for a published run."""
-        for table in PUBLISHED_TABLES:
-            self._drop(table, self.name)
+        for_each(PUBLISHED_TABLES, lambda table: self._drop(table, self.name))
 
     def expire(self, until: datetime, tables: Iterable[str] = PUBLISHED_TABLES) -> None:
         """Removes the snapshots from before a time, but for the published one, and the files that only they hold."""

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the name that everybody u
 from lakehouse import landing, parsing
 from lakehouse.contracts import LandingContract, landing_contract, table_contract
 from lakehouse.errors import LandingChangedError
+from lakehouse.file_counts import FileCounts
 from lakehouse.landing import LandingFile
 from lakehouse.lines import Lines
 from lakehouse.rejects import Rejects
@@ -229,13 +230,18 @@ class _Staging:
         columns = [column.name for column in table_contract(contract.feeds).columns]
         # Distribution and order are those of the table already: one shuffle serves them and the search for equals.
         ordered = {"use-table-distribution-and-ordering": "false", "fanout-enabled": "true"}
-        self._context.branches.append(first.select(*columns), contract.feeds, **ordered)
+        counts = FileCounts(self._spark, len(self._files))
+        self._context.branches.append(counts.watch(first).select(*columns), contract.feeds, **ordered)
         added = self._context.branches.added_records(contract.feeds)
-        staged = {row["file"]: row["count"] for row in first.groupBy("file").count().collect()} if added < expected else None
+        staged = None if added == expected else counts.exact(added) or self._ask_staged(first)
         for number, load in enumerate(self._loads):
             records = load.landed - load.rejected
-            load.staged = records if staged is None else staged.get(number, 0)
+            load.staged = records if staged is None else staged[number]
             load.duplicate = records - load.staged
+
+    def _ask_staged(self, first: DataFrame) -> list[int]:
+        found = {row["file"]: row["count"] for row in first.groupBy("file").count().collect()}
+        return [found.get(number, 0) for number in range(len(self._files))]
 
     def _with_date(self, records: DataFrame) -> DataFrame:
         time_column = self._contract.time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts import PUBLISHED_TABLES, Column, TableContract, table_contract
@@ -9,7 +10,7 @@ from lakehouse.errors import LakeUnusableError
 from lakehouse.session import CATALOG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyspark.sql import SparkSession
 
@@ -22,12 +23,13 @@ def ensure_tables(spark: SparkSession, namespace: str, tables: Sequence[str] = P
     Raises LakeUnusableError when a contract has lost or retyped a column that the table has.
     """
     existing = {row.tableName for row in spark.sql(f"SHOW TABLES IN {CATALOG}.{namespace}").collect()}
-    for table in tables:
-        contract = table_contract(table)
-        if table in existing:
-            _evolve(spark, namespace, contract)
-        else:
-            _create(spark, namespace, contract)
+    for_each(tables, lambda table: (_evolve if table in existing else _create)(spark, namespace, table_contract(table)))
+
+
+def for_each(tables: Sequence[str], work: Callable[[str], None]) -> None:
+    """The work for every table, side by side: most of it is waiting for the catalog and the metadata files of a table."""
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(work, tables))
 
 
 def full_name(namespace: str, table: str) -> str:

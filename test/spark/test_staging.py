@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakehouse import landing, models, shapes, staging
+from lakehouse import file_counts, landing, models, shapes, staging
 from lakehouse.branches import branch_of
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, landing_contract
@@ -65,6 +65,38 @@ def test_files_of_days_that_did_not_arrive_are_not_opened(lake: Lake, monkeypatc
         lake.step("accelerometer_trusted", run_id)
     [load] = lake.spark.read.option("branch", "run_run_2").table(lake.full("loads")).where("run_id = 'run-2'").collect()
     assert (load["landed"], load["staged"], load["duplicate"]) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("most_files", "counters", "asks"),
+    [
+        pytest.param(1000, 64, False, id="counted while they are written"),
+        pytest.param(5, 64, True, id="too many files for that"),
+        pytest.param(1000, 0.01, True, id="files that share their counters"),
+    ],
+)
+def test_each_file_is_told_its_duplicates(
+    lake: Lake, seed: int, monkeypatch: pytest.MonkeyPatch, most_files: int, counters: float, asks: bool
+) -> None:
+    """A record is staged from the first file that has it."""
+    monkeypatch.setattr(file_counts, "MOST_FILES", most_files)
+    monkeypatch.setattr(file_counts, "_COUNTERS_PER_FILE", counters)
+    asked = []
+    monkeypatch.setattr(
+        staging._Staging, "_ask_staged", lambda *arguments, ask=staging._Staging._ask_staged: asked.append(1) or ask(*arguments)
+    )
+    chance, seen = random.Random(seed), set()
+    expected = {}
+    for number in range(12):
+        people = chance.choices(range(100), k=chance.randrange(1, 60))
+        lake.land(f"customer_landing/{number:02}.json", lines(*(customer(f"{person}@x.org") for person in people)))
+        expected[f"customer_landing/{number:02}.json"] = (len(people), len(set(people) - seen))
+        seen |= set(people)
+    run_id = lake.plan()
+    lake.step("customer_trusted", run_id)
+    staging_metrics = lake.read(run_id, "metrics/customer_trusted.json")["staging"]
+    assert {file["key"]: (file["landed"], file["staged"]) for file in staging_metrics["files"]} == expected
+    assert bool(asked) == asks
 
 
 def test_many_small_files_are_few_tasks(spark: SparkSession, tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""How many rows of each file a write lets through, counted while it writes: to ask afterwards is to read, shuffle and sort them again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Observation
+from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# Each task sends its sketch, 1.5 KB for each file, to the driver.
+MOST_FILES = 1000
+# A sketch has three rows of so many counters for each file.
+_COUNTERS_PER_FILE = 64
+
+
+class FileCounts:
+    """Counts of rows by their column `file`, a number from 0 up to how many files there are."""
+
+    def __init__(self, spark: SparkSession, files: int) -> None:
+        self._spark = spark
+        self._files = files
+        self._seen = Observation()
+
+    def watch(self, rows: DataFrame) -> DataFrame:
+        """The same rows; whatever writes them counts them. For one statement."""
+        if self._files > MOST_FILES:
+            return rows
+        width, three_rows = F.lit(2 / (_COUNTERS_PER_FILE * self._files)), F.lit(0.87)
+        return rows.observe(self._seen, F.count_min_sketch("file", width, three_rows, F.lit(1)).alias("sketch"))
+
+    def exact(self, total: int) -> list[int] | None:
+        """The count of each file, once so many rows were written; None where it must be asked otherwise.
+
+        A count-min sketch never says too little (Cormode and Muthukrishnan 2005). So when its counts add up to the total, each is exact;
+        when they do not, files shared all their counters, or Spark ran a task twice.
+        """
+        if self._files > MOST_FILES:
+            return None
+        sketch = self._spark._jvm.org.apache.spark.util.sketch.CountMinSketch.readFrom(self._seen.get["sketch"])
+        counts = [int(sketch.estimateCount(number)) for number in range(self._files)]
+        return counts if sum(counts) == total else None
