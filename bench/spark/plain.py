@@ -33,9 +33,14 @@ def run(spark: SparkSession, landing: str, namespace: str, infer: bool = False) 
     """Builds the tables; with `infer` Spark finds out the schema by itself, which reads everything once more."""
     spark.sql(f"create namespace if not exists lake.{namespace}")
     spark.sql(f"use lake.{namespace}")
-    for table, schema in SCHEMAS.items():
-        reader = spark.read if infer else spark.read.schema(schema)
-        reader.json(f"{landing}/{table}").createOrReplaceTempView(table)
+    view_landing(spark, landing, infer)
     for table, model in MODELS.items():
         spark.sql(f"drop table if exists lake.{namespace}.{table}")
         spark.sql(f"create table lake.{namespace}.{table} using iceberg as {model}")
+
+
+def view_landing(spark: SparkSession, landing: str, infer: bool) -> None:
+    """Makes the landing tables that the statements name."""
+    for table, schema in SCHEMAS.items():
+        reader = spark.read if infer else spark.read.schema(schema)
+        reader.json(f"{landing}/{table}").createOrReplaceTempView(table)
