@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Observation
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 MOST_FILES = 1000
 # A sketch has three rows of so many counters for each file.
 _COUNTERS_PER_FILE = 64
+# Spark tells what it has observed a moment after the write; where the message is lost, it would be waited for without end.
+_PATIENCE_SECONDS = 60.0
 
 
 class FileCounts:
@@ -37,8 +40,18 @@ class FileCounts:
         A count-min sketch never says too little (Cormode and Muthukrishnan 2005). So when its counts add up to the total, each is exact;
         when they do not, files shared all their counters, or Spark ran a task twice.
         """
-        if self._files > MOST_FILES:
+        if total == 0:
+            return [0] * self._files
+        found = None if self._files > MOST_FILES else self._sketch()
+        if found is None:
             return None
-        sketch = self._spark._jvm.org.apache.spark.util.sketch.CountMinSketch.readFrom(self._seen.get["sketch"])
+        sketch = self._spark._jvm.org.apache.spark.util.sketch.CountMinSketch.readFrom(found)
         counts = [int(sketch.estimateCount(number)) for number in range(self._files)]
         return counts if sum(counts) == total else None
+
+    def _sketch(self) -> bytearray | None:
+        found: list[bytearray] = []
+        asking = Thread(target=lambda: found.append(self._seen.get["sketch"]), daemon=True)
+        asking.start()
+        asking.join(_PATIENCE_SECONDS)
+        return found[0] if found else None

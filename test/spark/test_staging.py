@@ -68,19 +68,20 @@ def test_files_of_days_that_did_not_arrive_are_not_opened(lake: Lake, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("most_files", "counters", "asks"),
+    ("limits", "asks"),
     [
-        pytest.param(1000, 64, False, id="counted while they are written"),
-        pytest.param(5, 64, True, id="too many files for that"),
-        pytest.param(1000, 0.01, True, id="files that share their counters"),
+        pytest.param({}, False, id="counted while they are written"),
+        pytest.param({"MOST_FILES": 5}, True, id="too many files for that"),
+        pytest.param({"_COUNTERS_PER_FILE": 0.01}, True, id="files that share their counters"),
+        pytest.param({"_PATIENCE_SECONDS": 0.0}, True, id="counts that do not come"),
     ],
 )
 def test_each_file_is_told_its_duplicates(
-    lake: Lake, seed: int, monkeypatch: pytest.MonkeyPatch, most_files: int, counters: float, asks: bool
+    lake: Lake, seed: int, monkeypatch: pytest.MonkeyPatch, limits: dict[str, float], asks: bool
 ) -> None:
     """A record is staged from the first file that has it."""
-    monkeypatch.setattr(file_counts, "MOST_FILES", most_files)
-    monkeypatch.setattr(file_counts, "_COUNTERS_PER_FILE", counters)
+    for name, limit in limits.items():
+        monkeypatch.setattr(file_counts, name, limit)
     asked = []
     monkeypatch.setattr(
         staging._Staging, "_ask_staged", lambda *arguments, ask=staging._Staging._ask_staged: asked.append(1) or ask(*arguments)
