@@ -80,8 +80,8 @@ def audit(spark: SparkSession, branches: Branches, files: RunFiles) -> dict[str,
     # Side by side: while one statement is planned, others use the cores.
     with ThreadPoolExecutor() as threads:
         readings = {name: threads.submit(asked) for name, asked in count_readings(spark, branches, files).items()}
-        audits = threads.submit(_rows_of, spark, sql_files("audits"))
-        counts = threads.submit(_rows_of, spark, {table: f"select * from {table}" for table in PUBLISHED_TABLES})
+        audits = threads.submit(count_rows, spark, sql_files("audits"))
+        counts = threads.submit(count_rows, spark, {table: f"select * from {table}" for table in PUBLISHED_TABLES})
         loads = threads.submit(lambda: {row["landing_table"]: row for row in spark.sql(sql_files("counts")["loads"]).collect()})
     identity = readings["identity"].result()
     same_time, same_person = identity.get("same_time", 0), identity.get("same_person", 0)
@@ -95,7 +95,7 @@ def audit(spark: SparkSession, branches: Branches, files: RunFiles) -> dict[str,
     return {"runId": files.run_id, "seconds": round(time.monotonic() - started, 3), **found}
 
 
-def _rows_of(spark: SparkSession, queries: dict[str, str]) -> dict[str, int]:
+def count_rows(spark: SparkSession, queries: dict[str, str]) -> dict[str, int]:
     """How many rows each query returns, in one statement: planned once, and run side by side."""
     selects = [f"select '{name}' as name, count(*) as rows from (\n{text}\n)" for name, text in queries.items()]
     found = {row["name"]: row["rows"] for row in spark.sql(" union all ".join(selects)).collect()}

@@ -25,11 +25,11 @@ class FileCounts:
     def __init__(self, spark: SparkSession, files: int) -> None:
         self._spark = spark
         self._files = files
-        self._seen = Observation()
+        self._seen = Observation() if files <= MOST_FILES else None
 
     def watch(self, rows: DataFrame) -> DataFrame:
         """The same rows; whatever writes them counts them. For one statement."""
-        if self._files > MOST_FILES:
+        if self._seen is None:
             return rows
         width, three_rows = F.lit(2 / (_COUNTERS_PER_FILE * self._files)), F.lit(0.87)
         return rows.observe(self._seen, F.count_min_sketch("file", width, three_rows, F.lit(1)).alias("sketch"))
@@ -41,17 +41,18 @@ class FileCounts:
         when they do not, files shared all their counters, or Spark ran a task twice.
         """
         if total == 0:
-            return [0] * self._files
-        found = None if self._files > MOST_FILES else self._sketch()
+            return [0] * self._files  # of a plan that Spark finds to be empty nothing is observed
+        found = None if self._seen is None else _sketch_of(self._seen)
         if found is None:
             return None
         sketch = self._spark._jvm.org.apache.spark.util.sketch.CountMinSketch.readFrom(found)
         counts = [int(sketch.estimateCount(number)) for number in range(self._files)]
         return counts if sum(counts) == total else None
 
-    def _sketch(self) -> bytearray | None:
-        found: list[bytearray] = []
-        asking = Thread(target=lambda: found.append(self._seen.get["sketch"]), daemon=True)
-        asking.start()
-        asking.join(_PATIENCE_SECONDS)
-        return found[0] if found else None
+
+def _sketch_of(seen: Observation) -> bytearray | None:
+    found: list[bytearray] = []
+    asking = Thread(target=lambda: found.append(seen.get["sketch"]), daemon=True)
+    asking.start()
+    asking.join(_PATIENCE_SECONDS)
+    return found[0] if found else None

@@ -23,7 +23,12 @@ def ensure_tables(spark: SparkSession, namespace: str, tables: Sequence[str] = P
     Raises LakeUnusableError when a contract has lost or retyped a column that the table has.
     """
     existing = {row.tableName for row in spark.sql(f"SHOW TABLES IN {CATALOG}.{namespace}").collect()}
-    for_each(tables, lambda table: (_evolve if table in existing else _create)(spark, namespace, table_contract(table)))
+
+    def ensure(table: str) -> None:
+        create_or_evolve = _evolve if table in existing else _create
+        create_or_evolve(spark, namespace, table_contract(table))
+
+    for_each(tables, ensure)
 
 
 def for_each(tables: Sequence[str], work: Callable[[str], None]) -> None:
