@@ -7,6 +7,8 @@ import { LakeBusyError, messageOf } from '../functions/core/errors.ts';
 /** A process that has just taken the lock, or is about to let it go, stands there without a name for a moment. */
 const NAMELESS_MS = 1_000;
 const PAUSE_MS = 20;
+/** `isHeld` has the file for an instant: that is no reason to refuse. */
+const INSTANT_MS = 100;
 
 const holderSchema = z.object({ pid: z.number(), command: z.string(), since: z.string() });
 
@@ -38,6 +40,13 @@ export class ProcessLock {
     }
   }
 
+  /** Whether a process works on the lake at this moment. */
+  static isHeld(folder: string): boolean {
+    const database = lockedDatabase(folder);
+    database?.close();
+    return database === null;
+  }
+
   release(): void {
     rmSync(holderFile(this.#folder), { force: true });
     this.#database.exec('rollback');
@@ -47,7 +56,7 @@ export class ProcessLock {
 
 /** Null when another process has the lock. */
 function lockedDatabase(folder: string): DatabaseSync | null {
-  const database = new DatabaseSync(path.join(folder, '.lock'));
+  const database = new DatabaseSync(path.join(folder, '.lock'), { timeout: INSTANT_MS });
   try {
     database.exec('begin exclusive');
     return database;

@@ -1,12 +1,14 @@
+import type { Execution } from '../executions.ts';
 import type { LocalHome } from '../home.ts';
 import { withLedger } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
+import { ProcessLock } from '../processLock.ts';
 import { chosenRun, overviewOf, runDetails, runsText } from '../views/runs.ts';
 
 /** All runs, the latest first. */
 export async function runs({ options, output }: CommandContext): Promise<number> {
   const list = await withLedger(options, async (home) =>
-    Promise.all(home.executions.history().map((execution) => overviewOf(home.runFiles, execution))),
+    Promise.all(historyOf(home).map((execution) => overviewOf(home.runFiles, execution))),
   );
   const shown = list.filter((run) => run.files !== null);
   output.result(shown, () => runsText(shown));
@@ -23,11 +25,24 @@ export async function show({ options, output }: CommandContext, wanted: string):
 }
 
 async function overviewOfRun(home: LocalHome, wanted: string) {
-  const history = home.executions.history();
+  const history = historyOf(home);
   const runId = chosenRun(
     history.map((execution) => execution.runId),
     wanted,
   );
   const execution = history.find((candidate) => candidate.runId === runId);
   return overviewOf(home.runFiles, execution ?? { runId, status: 'ABORTED', startedAt: '', endedAt: null, error: null });
+}
+
+/** All executions, the latest first. One that was going while nobody worked on the lake was killed; the next run says so in the ledger. */
+function historyOf({ executions, paths }: LocalHome): Execution[] {
+  const going = executions.history().filter(({ status }) => status === 'RUNNING');
+  const killed = new Set(going.length === 0 || ProcessLock.isHeld(paths.folder) ? [] : going.map(({ runId }) => runId));
+  return executions
+    .history()
+    .map((execution) =>
+      execution.status === 'RUNNING' && killed.has(execution.runId)
+        ? { ...execution, status: 'ABORTED', error: 'the process was killed; "stedi run" puts everything right' }
+        : execution,
+    );
 }

@@ -6,6 +6,7 @@ import { landingContractOf } from '../../functions/core/contracts.ts';
 import { messageOf, UsageError } from '../../functions/core/errors.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
+import { publishedRun } from '../duckdb/counts.ts';
 import { openSession } from '../duckdb/session.ts';
 import type { Session } from '../duckdb/session.ts';
 import { lakePaths } from '../home.ts';
@@ -25,12 +26,8 @@ export async function query({ options, output }: CommandContext, sql: string): P
     await session.run.run(
       `set allowed_directories = ['${path.resolve(paths.landing).replaceAll("'", "''")}/']; set enable_external_access = false; set lock_configuration = true`,
     );
-    const result = await session.run.runAndReadAll(sql).catch((error: unknown) => {
-      const message = messageOf(error);
-      const advice = /read-only/i.test(message)
-        ? '; query only reads: tables follow from the landing files, "stedi run" builds them'
-        : '';
-      throw new UsageError(`${message}${advice}`);
+    const result = await session.run.runAndReadAll(sql).catch(async (error: unknown) => {
+      throw new UsageError(`${messageOf(error)}${await adviceOn(messageOf(error), session)}`);
     });
     const names = result.deduplicatedColumnNames();
     const whole = result.columnTypes().map(({ typeId }) => WHOLE.has(typeId));
@@ -42,6 +39,13 @@ export async function query({ options, output }: CommandContext, sql: string): P
   } finally {
     session.close();
   }
+}
+
+async function adviceOn(message: string, session: Session): Promise<string> {
+  if (/read-only/i.test(message)) return '; query only reads: tables follow from the landing files, "stedi run" builds them';
+  if (/does not exist/i.test(message) && (await publishedRun(session.aside)) === null)
+    return '\nNo run was published yet, so only the landing tables can be read; "stedi run" builds the others';
+  return '';
 }
 
 async function createLandingViews(session: Session, landing: string): Promise<void> {

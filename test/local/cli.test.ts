@@ -3,6 +3,8 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { ProcessLock } from '../../local/processLock.ts';
+import { killedAt } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { landAll, Running, runResultSchema, startStedi, STEDI, stedi } from '../support/lake.ts';
 import type { Ended } from '../support/lake.ts';
@@ -304,6 +306,33 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
     const files = valueOf(await stedi('files', '--lake', lake, '--json'), z.array(fileRow));
     expect(files.map(({ key }) => key)).toEqual(Object.keys(walk([])).sort());
     expect(readdirSync(path.join(lake, 'landing', 'customer_landing'))).toEqual(['people.json']);
+  });
+});
+
+describe('a first run that was killed before it published', () => {
+  const lake = newFolder();
+  const statuses = async () =>
+    valueOf(await stedi('runs', '--lake', lake, '--json'), z.array(runRow)).map(({ status }) => status);
+
+  beforeAll(async () => {
+    landAll(lake, walk(PEOPLE));
+    await killedAt(lake, 'log table_staged customer_landing');
+  });
+
+  test('runs shows it as going only while a process works on the lake', async () => {
+    const lock = ProcessLock.acquire(lake, 'a test');
+    expect(await statuses()).toEqual(['RUNNING']);
+    lock.release();
+    expect(await statuses()).toEqual(['ABORTED']);
+    expect((await stedi('show', 'last', '--lake', lake)).stdout).toMatch(/ABORTED[\s\S]*was killed[\s\S]*stedi run/);
+  });
+
+  test('query says that nothing is published, and reads what has landed', async () => {
+    const { code, stderr } = await stedi('query', 'from customer_trusted', '--lake', lake);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/No run was published yet.*stedi run/);
+    const landed = await stedi('query', 'select count(*) as landed from customer_landing', '--lake', lake, '--json');
+    expect(valueOf(landed, z.unknown())).toEqual([{ landed: 2 }]);
   });
 });
 
