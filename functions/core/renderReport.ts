@@ -84,6 +84,12 @@ export function renderReport(report: Report): string {
     section('Rejected in this run', reasonTable(['landing table', 'reason', 'records'], report.rejected)),
     section('Landed in this run', landedTable(report)),
     section(
+      'Slow to read',
+      report.slow.length === 0
+        ? null
+        : `${report.slow.map((file) => `- ${file}`).join('\n')}\n\nA gzip file is read by one task, however large it is: land it in parts, or uncompressed.`,
+    ),
+    section(
       'Time',
       report.steps.length === 0
         ? null

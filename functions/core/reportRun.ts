@@ -62,6 +62,7 @@ export async function reportRun(ports: ReportPorts, runId: string, error: RunErr
     identity: audits?.identity ?? null,
     expectations: [...(validation?.expectations ?? []), ...(published?.expectations ?? [])],
     held: validation?.held ?? [],
+    slow: steps.flatMap(({ staging }) => staging?.slow ?? []),
     steps: steps.map(({ step, seconds }) => ({ step, seconds })),
   };
   await writeRunFile(ports.runFiles, runId, 'report.json', reportSchema, report);

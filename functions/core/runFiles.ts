@@ -74,6 +74,8 @@ export const stepMetricsSchema = z.strictObject({
           unknownFields: z.array(z.string()),
         }),
       ),
+      /** Keys of large gzip files, each of which one task had to read from its start to its end; only where there are any. */
+      slow: z.array(z.string()).optional(),
     })
     .optional(),
 });
@@ -141,6 +143,8 @@ export const reportSchema = z.strictObject({
   identity: identitySchema.nullable(),
   expectations: z.array(expectationSchema),
   held: z.array(heldSchema),
+  /** Keys of files that were slow to read, because they are large and gzip; a report that was written before there was this list lacks it. */
+  slow: z.array(z.string()).default([]),
   steps: z.array(z.strictObject({ step: z.string(), seconds: z.number().min(0) })),
 });
 export type Report = z.infer<typeof reportSchema>;

@@ -87,9 +87,12 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
     held = _already_loaded(context, table, files)
     fresh = [file for file in files if (file.key, file.version) not in held]
     loads = []
+    slow: list[str] = []
     if fresh:
         looked = landing.look(fresh, contract, context.landing, context.lake)
-        _report_slow(context, table, looked)
+        slow = [file.key for file in looked if file.gzip and file.size >= _SLOW_GZIP_BYTES]
+        if slow:
+            context.log("slow_files", {"landingTable": table, "keys": slow, "why": "a gzip file is read by one task"})
         loads = _Staging(context, contract, looked, rows_before).run()
         landing.check_unchanged(fresh, context.landing, context.lake)
     return {
@@ -98,14 +101,8 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
         "rows": context.spark.table(contract.feeds).count(),
         "rowsBefore": rows_before,
         "files": [load.as_metrics() for load in [*held.values(), *loads]],
+        **({"slow": slow} if slow else {}),
     }
-
-
-def _report_slow(context: StageContext, table: str, files: list[LandingFile]) -> None:
-    for file in files:
-        if file.gzip and file.size >= _SLOW_GZIP_BYTES:
-            advice = "a gzip file is read by one task; land it in parts, or uncompressed"
-            context.log("slow_file", {"landingTable": table, "key": file.key, "bytes": file.size, "advice": advice})
 
 
 def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]) -> dict[tuple[str, str], Load]:

@@ -48,6 +48,7 @@ const SUCCEEDED: Report = {
   identity: { sameTime: 43_681, samePerson: 40_981, otherPerson: 2_700 },
   expectations: [{ name: 'audit:loaded_once', ok: true, expected: 0, found: 0 }],
   held: [],
+  slow: [],
   steps: [
     { step: 'customer_trusted', seconds: 0.5 },
     { step: 'machine_learning_curated', seconds: 12.345 },
@@ -84,8 +85,15 @@ const FAILED: Report = {
     },
   ],
   held: [{ file: 'customer_landing/a.json', version: 'v1', why: '6 of 10 records rejected' }],
+  slow: [],
   steps: [],
 };
+
+test('files that were slow to read are named, with what to do', () => {
+  const text = renderReport({ ...SUCCEEDED, slow: ['accelerometer_landing/large.json.gz'] });
+  expect(text).toContain('## Slow to read\n\n- accelerometer_landing/large.json.gz\n\nA gzip file is read by one task');
+  expect(text).toContain('land it in parts');
+});
 
 test('a report of a published run, as people read it', () => {
   expect(renderReport(SUCCEEDED)).toMatchInlineSnapshot(`

@@ -89,6 +89,16 @@ describe('the report of a published run', () => {
     ]);
   });
 
+  test('names the files that were slow to read', async () => {
+    const world = newWorld();
+    const evidence = goodEvidence();
+    for (const { staging } of evidence.steps) {
+      if (staging?.landingTable === 'accelerometer_landing') staging.slow = ['accelerometer_landing/a'];
+    }
+    await world.writeEvidence('run-1', evidence);
+    expect(await reportRun(world.ports, 'run-1', null)).toMatchObject({ slow: ['accelerometer_landing/a'] });
+  });
+
   test('compares with the run before', async () => {
     const world = newWorld();
     await published(world);
