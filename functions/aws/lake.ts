@@ -30,6 +30,9 @@ const metadataSchema = z.object({
 type Metadata = z.infer<typeof metadataSchema>;
 type Snapshot = Metadata['snapshots'][number];
 
+/** Of a manifest that an earlier version of the service may have written. */
+const definitionSchema = manifestSchema.pick({ definition: true }).loose();
+
 const LAST_TABLE = 'machine_learning_curated' satisfies PublishedTable;
 const RUN_PROPERTY = 'run-id';
 
@@ -51,7 +54,7 @@ export class VisibleLake implements Pick<PublishedLake, 'publishedRun' | 'counts
     const metadata = await this.#metadata(LAST_TABLE);
     const runId = metadata === null ? null : runOf(metadata);
     if (runId === null) return null;
-    const manifest = await readRunFile(this.#runFiles, runId, 'manifest.json', manifestSchema);
+    const manifest = await readRunFile(this.#runFiles, runId, 'manifest.json', definitionSchema);
     // Whoever took the manifest away has made it unknown what the tables were built from: they are built again.
     return { runId, definition: manifest?.definition ?? 'unknown' };
   }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   CopyObjectCommand,
   GetObjectCommand,
@@ -9,6 +10,9 @@ import type { ListObjectVersionsCommandOutput, S3Client } from '@aws-sdk/client-
 import { isIgnoredKey, landingTableOf, tablesFrom } from '../core/catalogFile.ts';
 import type { FileVersion, Landing } from '../ports.ts';
 import { limited } from './parallel.ts';
+
+/** Bytes of a key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
+const LONGEST_KEY = 1024;
 
 /** S3 copies up to 5 GB in one request. */
 const LARGEST_COPY = 5 * 1024 ** 3;
@@ -74,7 +78,8 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
 
 /**
  * The landing zone of runs. What was overwritten or deleted can still be read by its version id, so it is copied below the run in the lake bucket,
- * `runs/<runId>/input/<version>/<key>`: jobs read objects by key, and two versions of one key may be claimed.
+ * `runs/<runId>/input/<version>/<key>`: jobs read objects by key, and two versions of one key may be claimed. Where that would be longer than a
+ * key may be, a hash stands for the landing key.
  */
 export class BucketLanding extends LandedFiles implements Landing {
   readonly #lakeBucket: string;
@@ -111,7 +116,7 @@ export class BucketLanding extends LandedFiles implements Landing {
         why: 'the file was overwritten or deleted before it was read, and is too large to be copied (5 GB); put it back under another name',
       };
     }
-    const input = `runs/${runId}/input/${version}/${key}`;
+    const input = inputKey(`runs/${runId}/input/${version}`, key);
     const CopySource = `${this.bucket}/${encodeURIComponent(key)}?versionId=${encodeURIComponent(version)}`;
     try {
       // Tags stay behind: to copy them would need permissions of its own.
@@ -126,6 +131,11 @@ export class BucketLanding extends LandedFiles implements Landing {
       };
     }
   }
+}
+
+function inputKey(folder: string, key: string): string {
+  const input = `${folder}/${key}`;
+  return Buffer.byteLength(input) <= LONGEST_KEY ? input : `${folder}/${createHash('sha256').update(key).digest('hex')}`;
 }
 
 function isRefused(error: unknown, status: number): boolean {

@@ -3,10 +3,11 @@ import { CONTRACTS } from './contracts.ts';
 import type { Policies } from './settings.ts';
 
 /**
- * The hash of everything that decides what the tables hold: policies, models and contracts. Another hash than the published one's is a reason to
- * run. On one machine it is computed when the lake is opened, on AWS when the service is packaged.
+ * The hash of everything that decides what the tables hold and what is counted of them: policies, models, counts and contracts. Another hash than
+ * the published one's is a reason to run. On one machine it is computed when the lake is opened, on AWS when the service is packaged.
+ * @param sql texts of models and counts, by name
  */
-export function hashOfDefinition({ mlJoin, consentFrom }: Policies, models: ReadonlyMap<string, string>): string {
-  const parts = JSON.stringify([{ mlJoin, consentFrom }, [...models], CONTRACTS]);
+export function hashOfDefinition({ mlJoin, consentFrom }: Policies, sql: ReadonlyMap<string, string>): string {
+  const parts = JSON.stringify([{ mlJoin, consentFrom }, [...sql], CONTRACTS]);
   return createHash('sha256').update(parts).digest('hex').slice(0, 16);
 }

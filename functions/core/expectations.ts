@@ -185,12 +185,13 @@ function rejectRatio(table: LandingTable, steps: readonly StepMetrics[], setting
   const { landed, rejected } = addedUp(loads);
   if (landed < settings.minRecordsForRatio || landed === 0) return [];
   const limit = settings.maxRejectRatio;
-  const over = (load: LoadCounts) => load.rejected > limit * load.landed;
+  // Quotients, not products: they are rounded alike, so that files which pass alone pass together.
+  const over = (load: LoadCounts) => load.rejected / load.landed > limit;
   return [
     {
       expectation: expectation(
         `reject_ratio:${table}`,
-        rejected <= limit * landed,
+        rejected / landed <= limit,
         `at most ${percent(limit)}`,
         `${percent(rejected / landed)} (${rejected} of ${landed})`,
         `the rejects of this run, then mend the files, or raise maxRejectRatio and retry them`,

@@ -61,14 +61,40 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion, told: Ende
 }
 
 async function settleEnded(ports: Ports, lock: Lock, status: Status | null): Promise<Outcome> {
-  const { runId, fence, publishing } = lock;
-  const resumed = publishing && (await ports.lake.publishedRun())?.runId !== runId;
-  if (resumed) await ports.lake.resumePublish(runId, fence); // first: a publish that still works comes to its end, and is not stopped
+  const { runId, publishing } = lock;
+  // First: a publish that still works comes to its end, and is not stopped.
+  let resumed = publishing && (await resumePublish(ports, lock, status));
   await ports.executions.stopJobs(runId);
+  if (!publishing && (await isPublishing(ports, runId))) {
+    // It began after the lock was read and was stopped just now, maybe half way: from there the only way is forward.
+    resumed = await resumePublish(ports, lock, status);
+  }
   const outcome = await settleRun(ports, runId);
   await reportEnded(ports, { runId, status, outcome, resumed });
   await ports.ledger.freeLock(runId);
   return outcome;
+}
+
+async function isPublishing(ports: Ports, runId: string): Promise<boolean> {
+  const lock = await ports.ledger.lock();
+  return lock?.runId === runId && lock.publishing;
+}
+
+/**
+ * Repeats a publish that did not come to its end; false where there is nothing to repeat. Of a published run only what follows the publishing can
+ * be left, as that older snapshots forget who withdrew: if that fails again, the next publish does it, and no run has to wait for it.
+ */
+async function resumePublish(ports: Ports, { runId, fence }: Lock, status: Status | null): Promise<boolean> {
+  const isPublished = (await ports.lake.publishedRun())?.runId === runId;
+  if (isPublished && status === 'SUCCEEDED') return false;
+  try {
+    await ports.lake.resumePublish(runId, fence);
+    return true;
+  } catch (error) {
+    if (!isPublished) throw error;
+    ports.log('publish_not_finished', { runId, error: messageOf(error) });
+    return false;
+  }
 }
 
 /**

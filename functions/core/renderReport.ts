@@ -87,7 +87,7 @@ export function renderReport(report: Report): string {
       'Slow to read',
       report.slow.length === 0
         ? null
-        : `${report.slow.map((file) => `- ${file}`).join('\n')}\n\nA gzip file is read by one task, however large it is: land it in parts, or uncompressed.`,
+        : `${report.slow.map((file) => `- ${file}`).join('\n')}\n\nOne task reads each of these, however large it is, for a gzip file can't be split, nor one whose name has unusual characters: land it in parts, or uncompressed under a plain name.`,
     ),
     section(
       'Time',

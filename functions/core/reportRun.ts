@@ -97,10 +97,13 @@ function sums({ files, loads, withheld, steps }: Report): Record<string, number>
   };
 }
 
+/** Of a report that an earlier version of this program may have written. */
+const tablesSchema = reportSchema.pick({ tables: true }).loose();
+
 /** Totals after an earlier run, from its report. */
 async function tablesOf(ports: ReportPorts, runId: string | null): Promise<Report['tables']> {
   if (runId === null) return null;
-  return (await readRunFile(ports.runFiles, runId, 'report.json', reportSchema))?.tables ?? null;
+  return (await readRunFile(ports.runFiles, runId, 'report.json', tablesSchema))?.tables ?? null;
 }
 
 function loadsByTable(steps: readonly StepMetrics[]): Partial<Record<LandingTable, LoadCounts>> {

@@ -74,7 +74,7 @@ export const stepMetricsSchema = z.strictObject({
           unknownFields: z.array(z.string()),
         }),
       ),
-      /** Keys of large gzip files, each of which one task had to read from its start to its end; only where there are any. */
+      /** Keys of large files that can't be split (gzip, unusual names), each of which one task had to read; only where there are any. */
       slow: z.array(z.string()).optional(),
     })
     .optional(),
@@ -143,7 +143,7 @@ export const reportSchema = z.strictObject({
   identity: identitySchema.nullable(),
   expectations: z.array(expectationSchema),
   held: z.array(heldSchema),
-  /** Keys of files that were slow to read, because they are large and gzip; a report that was written before there was this list lacks it. */
+  /** Keys of large files that one task had to read; a report that was written before there was this list lacks it. */
   slow: z.array(z.string()).default([]),
   steps: z.array(z.strictObject({ step: z.string(), seconds: z.number().min(0) })),
 });

@@ -7,5 +7,5 @@ where customer_trusted.sharewithresearchasofdate is null
     from customer_staging
     where customer_staging.email = customer_trusted.email
       and customer_staging.sharewithresearchasofdate is null
-      and coalesce(customer_staging.lastupdatedate, -9223372036854775807) >= coalesce(customer_trusted.lastupdatedate, -9223372036854775807)
+      and (customer_trusted.lastupdatedate is null or customer_staging.lastupdatedate >= customer_trusted.lastupdatedate)
   )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES
 from lakehouse.errors import LakeUnusableError
-from lakehouse.tables import for_each, full_name
+from lakehouse.session import CATALOG
+from lakehouse.tables import for_each, full_name, iceberg_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +38,6 @@ class Branches:
         self._namespace = namespace
         self.run_id = run_id
         self.name = branch_of(run_id)
-        self._loader = spark._jvm.org.apache.iceberg.spark.Spark3Util
 
     def begin(self, files: RunFiles) -> None:
         """Starts the run: remembers where every `main` is, clears what dead runs left, and makes the branches."""
@@ -79,8 +79,11 @@ class Branches:
         return self._spark.read.option("branch", MAIN).table(self._full(table))
 
     def published_rows(self, table: str) -> int:
-        """How many rows the published version has, by its metadata."""
-        return int(self._summary(table, MAIN, "total-records") or 0)
+        """How many rows the published version has: by its metadata, or counted, for other writers may leave the total out."""
+        total = self._summary(table, MAIN, "total-records")
+        if total is not None:
+            return int(total)
+        return 0 if self._head(table, MAIN) is None else self.published(table).count()
 
     def is_untouched(self, table: str) -> bool:
         """Whether the run's version is the published one still."""
@@ -167,7 +170,7 @@ class Branches:
             if len(snapshots) < 2 or min(snapshots) >= until.timestamp() * 1000:
                 continue
             self._spark.sql(
-                f"CALL {self._catalog}.system.expire_snapshots(table => '{self._namespace}.{table}', "
+                f"CALL {CATALOG}.system.expire_snapshots(table => '{self._namespace}.{table}', "
                 f"older_than => TIMESTAMP '{until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
             )
 
@@ -196,9 +199,7 @@ class Branches:
         return None if snapshot is None else snapshot.summary().get(name)
 
     def _iceberg(self, table: str) -> Any:  # noqa: ANN401 - Iceberg's own table object
-        found = self._loader.loadIcebergTable(self._spark._jsparkSession, self._full(table))
-        found.refresh()
-        return found
+        return iceberg_table(self._spark, self._full(table))
 
     def _drop(self, table: str, branch: str) -> None:
         found = self._iceberg(table)
@@ -207,7 +208,3 @@ class Branches:
 
     def _full(self, table: str) -> str:
         return full_name(self._namespace, table)
-
-    @property
-    def _catalog(self) -> str:
-        return full_name(self._namespace, "").split(".", 1)[0]

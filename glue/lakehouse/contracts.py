@@ -51,7 +51,6 @@ class TableContract:
     """What a published table is."""
 
     table: str
-    zone: str
     grain: str
     columns: tuple[Column, ...]
     stages: str | None
@@ -80,7 +79,6 @@ def table_contract(table: str) -> TableContract:
     value = json.loads(read_folder("tables", ".json")[table])
     return TableContract(
         table=value["table"],
-        zone=value["zone"],
         grain=value["grain"],
         columns=tuple(Column(column["name"], column["type"], column["comment"]) for column in value["columns"]),
         stages=value.get("stages"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Observation
 from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
@@ -26,6 +26,7 @@ class FileCounts:
         self._spark = spark
         self._files = files
         self._seen = Observation() if files <= MOST_FILES else None
+        self._seen_arrived = Observation()
 
     def watch(self, rows: DataFrame) -> DataFrame:
         """The same rows; whatever writes them counts them. For one statement."""
@@ -33,6 +34,15 @@ class FileCounts:
             return rows
         width, three_rows = F.lit(2 / (_COUNTERS_PER_FILE * self._files)), F.lit(0.87)
         return rows.observe(self._seen, F.count_min_sketch("file", width, three_rows, F.lit(1)).alias("sketch"))
+
+    def watch_arrived(self, rows: DataFrame) -> DataFrame:
+        """The same rows; whatever writes what becomes of them counts those that have a file. For one statement."""
+        has_file = F.col("file") >= 0
+        return rows.observe(self._seen_arrived, F.sum(has_file.cast("bigint")).alias("arrived"))
+
+    def arrived(self) -> int | None:
+        """How many rows that have a file were seen; None when Spark does not tell. More than there are where it ran a task twice."""
+        return _told(self._seen_arrived, "arrived")
 
     def exact(self, total: int) -> list[int] | None:
         """The count of each file, once so many rows were written; None where it must be asked otherwise.
@@ -42,7 +52,7 @@ class FileCounts:
         """
         if total == 0:
             return [0] * self._files  # of a plan that Spark finds to be empty nothing is observed
-        found = None if self._seen is None else _sketch_of(self._seen)
+        found = None if self._seen is None else _told(self._seen, "sketch")
         if found is None:
             return None
         sketch = self._spark._jvm.org.apache.spark.util.sketch.CountMinSketch.readFrom(found)
@@ -50,9 +60,9 @@ class FileCounts:
         return counts if sum(counts) == total else None
 
 
-def _sketch_of(seen: Observation) -> bytearray | None:
-    found: list[bytearray] = []
-    asking = Thread(target=lambda: found.append(seen.get["sketch"]), daemon=True)
+def _told(seen: Observation, name: str) -> Any:  # noqa: ANN401 - whatever is observed
+    found: list[Any] = []
+    asking = Thread(target=lambda: found.append(seen.get[name]), daemon=True)
     asking.start()
     asking.join(_PATIENCE_SECONDS)
     return found[0] if found else None

@@ -21,8 +21,8 @@ _THREADS = 32
 _CHUNK = 1024 * 1024
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Names that Spark's text reader would skip, take for a pattern, or decompress by their ending are read by lines_of.
-_PLAIN_PLACE = re.compile(r"(?:s3:/)?(?:/[A-Za-z0-9._=+~-]+)*/[A-Za-z0-9][A-Za-z0-9._=+~-]*\Z")
+# Names that Spark's text reader would skip, shorten, take for a pattern, or decompress by their ending are read by lines_of.
+_PLAIN_PLACE = re.compile(r"(?:s3:/)?(?:/(?!\.{1,2}/)[A-Za-z0-9._=+~-]+)*/[A-Za-z0-9][A-Za-z0-9._=+~-]*\Z")
 _CODEC_ENDINGS = (".gz", ".gzip", ".bz2", ".deflate", ".lz4", ".snappy", ".zst", ".lzo", ".xz", "._COPYING_", ".crc")
 
 

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the name that everybody u
 
 from lakehouse import landing, storage
 from lakehouse.landing import LandingFile
+from lakehouse.records import LONGEST_LINE
 from lakehouse.rows import rows_of
 from lakehouse.shapes import Shape, common_shapes, shape_of
 
@@ -27,11 +28,23 @@ _BYTES_PER_PACK = 32 * 1024 * 1024
 _BYTES_PER_FILE = 256 * 1024
 
 
+# By default Spark's JSON reader makes a record of nulls of one with a text of over 20,000,000 characters (SPARK-43263).
+ANY_LENGTH = {"maxStringLen": str(2**31 - 1)}
+
+
+def has_shape(shape: Shape) -> Column:
+    """Whether a line has this shape."""
+    return (F.octet_length("value") <= LONGEST_LINE) & F.col("value").rlike(shape.pattern)
+
+
 class Lines:
     """The lines of one landing table's files, and which of them are clean."""
 
     def __init__(self, spark: SparkSession, contract: LandingContract, files: list[LandingFile]) -> None:
         self._spark = spark
+        # Spark cuts files into blocks by the cores that it has when it plans. Workers may join meanwhile, but all plans must cut alike:
+        # the numbers of lines hang on it.
+        spark.conf.set("spark.sql.files.minPartitionNum", str(spark.sparkContext.defaultParallelism))
         self.shapes = common_shapes((file.names for file in files), contract)
         self._number_of = {file.number: self._own_shape(file, contract) for file in files}
 
@@ -47,7 +60,7 @@ class Lines:
         """Whether a line has the shape of its file."""
         clean = F.lit(False)
         for number, shape in enumerate(self.shapes):
-            clean = F.when(F.col("shape") == number, F.col("value").rlike(shape.pattern)).otherwise(clean)
+            clean = F.when(F.col("shape") == number, has_shape(shape)).otherwise(clean)
         return clean
 
     def of(self, files: list[LandingFile]) -> DataFrame:
@@ -69,7 +82,7 @@ class Lines:
 
         Spark's own JSON reader takes half the time of its text reader and from_json.
         """
-        records = self._reader().schema(schema).json(_places(files))
+        records = self._reader().options(**ANY_LENGTH).schema(schema).json(_places(files))
         return self._numbered(records, files, *[F.col(name) for name in schema.names])
 
     def _reader(self) -> DataFrameReader:

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
 from pyspark.sql import types as T  # noqa: N812
 
+from lakehouse.lines import ANY_LENGTH, has_shape
 from lakehouse.records import LONGEST_LINE, judge_line
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def clean_records(
         if as_json:
             records.append(_typed(contract, lines.native_records(as_json, schema), shape))
         if as_text:
-            clean = lines.of(as_text).where(F.col("value").rlike(shape.pattern))
-            fields = clean.select("file", F.from_json("value", schema).alias("record")).select("file", "record.*")
+            clean = lines.of(as_text).where(has_shape(shape))
+            fields = clean.select("file", F.from_json("value", schema, ANY_LENGTH).alias("record")).select("file", "record.*")
             records.append(_typed(contract, fields, shape))
     return reduce(DataFrame.unionByName, records) if records else _none(spark, contract)
 

@@ -47,11 +47,13 @@ class Rejects:
         keys = F.broadcast(rows_of(self._spark, named, "number INT, key STRING, version STRING"))
         here = (rejected["file"] == blocks["in_file"]) & (rejected["block"] == blocks["in_block"])
         found = rejected.join(blocks, here, "left").join(keys, rejected["file"] == keys["number"])
+        line = F.when(F.col("block") == -1, F.col("row")).otherwise(F.col("row") + F.col("offset"))
+        unknown = F.raise_error(F.lit(f"{self._contract.table}: the lines of rejected records were not found; start a new run"))
         return found.select(
             F.lit(self._contract.table).alias("landing_table"),
             F.col("key").alias("file"),
             "version",
-            F.when(F.col("block") == -1, F.col("row")).otherwise(F.col("row") + F.col("offset")).alias("line"),
+            F.when(line >= 1, line).otherwise(unknown).alias("line"),
             F.col("position").cast("bigint").alias("position"),
             "reason",
             "field",
@@ -63,7 +65,7 @@ class Rejects:
     def _blocks(self, lines: Lines, native: list[LandingFile]) -> DataFrame:
         """What turns a row of a block into a line number: rows are numbered through a block, and blocks follow each other.
 
-        The files are those that were judged: another plan would number rows differently.
+        The files are those that were judged, in blocks of the same size: another plan would number rows differently.
         """
         offsets = []
         if native:
@@ -74,11 +76,9 @@ class Rejects:
                 before[row["file"]] += row["lines"]
         return rows_of(self._spark, offsets, "in_file INT, in_block BIGINT, offset BIGINT")
 
-    def leave(self) -> None:
-        """Leaves the rejects of the run as JSON lines, as on one machine: they tell what happened where the run is not published."""
-        own = (F.col("run_id") == self._run_files.run_id) & (F.col("landing_table") == self._contract.table)
-        rows = self._spark.table("rejected").where(own).toLocalIterator()
-        lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in rows)
+    def leave(self, rows: DataFrame) -> None:
+        """Leaves rows of `rejected` as JSON lines, as on one machine: they tell what happened where the run is not published."""
+        lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in rows.toLocalIterator())
         name = f"{self._contract.table}.ndjson"
         scratch = os.path.join(tempfile.gettempdir(), f"{self._run_files.run_id}-{os.getpid()}-{name}")
         storage.write_lines(storage.join(self._run_files.folder, "rejects", name), lines, scratch)

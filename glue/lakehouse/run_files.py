@@ -25,10 +25,7 @@ class ManifestFile:
 class Manifest:
     """The claim of a run, and the policies it runs under."""
 
-    run_id: str
-    fence: int
     definition: str
-    previous: str | None
     ml_join: str
     consent_from: str
     files: tuple[ManifestFile, ...]
@@ -52,10 +49,7 @@ class RunFiles:
             raise LockLostError(f"runs/{self.run_id}/manifest.json is missing: Plan did not finish; start a new run")
         policies = value["policies"]
         return Manifest(
-            run_id=value["runId"],
-            fence=value["fence"],
             definition=value["definition"],
-            previous=value["previous"],
             ml_join=policies["mlJoin"],
             consent_from=policies["consentFrom"],
             files=tuple(ManifestFile(file["table"], file["key"], file["version"], file["size"], file["input"]) for file in value["files"]),

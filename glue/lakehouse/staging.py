@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
 
 from lakehouse import landing, parsing
 from lakehouse.contracts import LandingContract, landing_contract, table_contract
-from lakehouse.errors import LandingChangedError
+from lakehouse.duplicates import STAGED, Duplicates
+from lakehouse.errors import JobError, LandingChangedError
 from lakehouse.file_counts import FileCounts
 from lakehouse.landing import LandingFile
 from lakehouse.lines import Lines
@@ -24,6 +25,8 @@ from lakehouse.rejects import Rejects
 from lakehouse.rows import rows_of, schema_of
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from pyspark.sql import SparkSession
 
     from lakehouse.branches import Branches
@@ -31,8 +34,14 @@ if TYPE_CHECKING:
 
 # Records of one day go to one task until they are more than this.
 _BYTES_PER_BUCKET = 512 * 1024 * 1024
-# A gzip file is read by one task, three times: above this it is what the job waits for.
-_SLOW_GZIP_BYTES = 64 * 1024 * 1024
+# More days than these are named one by one in no condition.
+_MOST_DAYS = 1000
+# About what a record takes of a landing file.
+_BYTES_PER_RECORD = 100
+# A file that Spark does not read natively is read by one task, several times: above this it is what the job waits for.
+_SLOW_BYTES = 64 * 1024 * 1024
+# Names of unknown fields that are kept of a file: records may hold any number of them.
+_MOST_UNKNOWN_FIELDS = 1000
 _DAY_MS = 86_400_000
 
 
@@ -90,9 +99,9 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
     slow: list[str] = []
     if fresh:
         looked = landing.look(fresh, contract, context.landing, context.lake)
-        slow = [file.key for file in looked if file.gzip and file.size >= _SLOW_GZIP_BYTES]
+        slow = [file.key for file in looked if not file.native and file.size >= _SLOW_BYTES]
         if slow:
-            context.log("slow_files", {"landingTable": table, "keys": slow, "why": "a gzip file is read by one task"})
+            context.log("slow_files", {"landingTable": table, "keys": slow, "why": "each is read by one task"})
         loads = _Staging(context, contract, looked, rows_before).run()
         landing.check_unchanged(fresh, context.landing, context.lake)
     return {
@@ -203,7 +212,8 @@ class _Staging:
         return self._judged
 
     def _count_judged(self, judged: DataFrame) -> None:
-        names = F.array_distinct(F.flatten(F.collect_set("unknown_fields"))).alias("names")
+        every = F.array_sort(F.array_distinct(F.flatten(F.collect_set("unknown_fields"))))
+        names = F.slice(every, 1, _MOST_UNKNOWN_FIELDS).alias("names")
         for row in judged.groupBy("file", "reason").agg(F.count(F.lit(1)).alias("values"), names).collect():
             load = self._loads[row["file"]]
             load.landed += row["values"]
@@ -221,24 +231,42 @@ class _Staging:
         expected = sum(load.landed - load.rejected for load in self._loads)
         if expected == 0:
             return
-        first = self._first_of_equals(arrived)
-        if self._rows_before > 0:
-            first = self._not_staged(first, arrived)
+        staged_before, days = self._staged_before(arrived)
+        counts, duplicates = FileCounts(self._spark, len(self._files)), Duplicates(contract, table_contract(contract.feeds))
+        first = duplicates.first(arrived, staged_before, self._buckets(staged_before), counts.watch_arrived)
         columns = [column.name for column in table_contract(contract.feeds).columns]
-        # Distribution and order are those of the table already: one shuffle serves them and the search for equals.
-        ordered = {"use-table-distribution-and-ordering": "false", "fanout-enabled": "true"}
-        counts = FileCounts(self._spark, len(self._files))
-        self._context.branches.append(counts.watch(first).select(*columns), contract.feeds, **ordered)
-        added = self._context.branches.added_records(contract.feeds)
-        staged = None if added == expected else counts.exact(added) or self._ask_staged(first)
+        if duplicates.may_replace and staged_before is not None:
+            self._context.branches.replace(first.select(*columns), contract.feeds, days)
+            staged = self._ask_staged(first.where(F.col("file") != STAGED))
+            added = sum(staged)
+        else:
+            # Distribution and order are those of the table already: one shuffle serves them and the search for equals.
+            ordered = {"use-table-distribution-and-ordering": "false", "fanout-enabled": "true"}
+            self._context.branches.append(counts.watch(first).select(*columns), contract.feeds, **ordered)
+            added = self._context.branches.added_records(contract.feeds)
+            staged = [load.landed - load.rejected for load in self._loads]
+            if added != expected:
+                staged = counts.exact(added) or self._ask_staged(first)
+        if added != expected:
+            self._check_arrived(arrived, expected, counts.arrived() if added > 0 else None)
         for number, load in enumerate(self._loads):
-            records = load.landed - load.rejected
-            load.staged = records if staged is None else staged[number]
-            load.duplicate = records - load.staged
+            load.staged = staged[number]
+            load.duplicate = load.landed - load.rejected - load.staged
 
     def _ask_staged(self, first: DataFrame) -> list[int]:
         found = {row["file"]: row["count"] for row in first.groupBy("file").count().collect()}
         return [found.get(number, 0) for number in range(len(self._files))]
+
+    def _check_arrived(self, arrived: DataFrame, expected: int, observed: int | None) -> None:
+        """Makes sure that what is not staged was a duplicate: all records that were counted as valid came to the search for equals.
+
+        Raises JobError when they did not.
+        """
+        # What is observed may get lost, or be counted twice where Spark repeats a task.
+        found = expected if observed == expected else arrived.count()
+        if found != expected:
+            what = f"{expected} valid records were counted, but {found} were read to be staged"
+            raise JobError(f"{self._contract.table}: {what}; start a new run")
 
     def _with_date(self, records: DataFrame) -> DataFrame:
         time_column = self._contract.time
@@ -246,40 +274,26 @@ class _Staging:
             return records
         return records.withColumn("reading_date", F.expr(f"date_from_unix_date(cast(`{time_column}` div {_DAY_MS} as int))"))
 
-    def _first_of_equals(self, arrived: DataFrame) -> DataFrame:
-        contract = table_contract(self._contract.feeds)
-        size = sum(file.size for file in self._files)
-        buckets = max(1, -(-size // _BYTES_PER_BUCKET))
-        leading = [F.col(contract.partition)] if contract.partition else []
-        sort = list(contract.sort or self._contract.identity[:2])
-        bucket = F.pmod(F.hash(*[F.col(name) for name in sort[:1]]), F.lit(buckets))
-        spread = [*leading, F.col("bucket")] if leading else [F.col(name) for name in self._contract.identity]
-        rest = [name for name in self._contract.identity if name not in sort]
-        # Day and bucket last: a sort compares quickest by what tells most rows apart.
-        equals = [*[F.col(name) for name in [*sort, *rest] if name in self._contract.identity], *leading, F.col("bucket")]
-        place = F.row_number().over(Window.partitionBy(*equals).orderBy("file"))
-        return (
-            arrived.withColumn("bucket", bucket if leading else F.lit(0))
-            .repartition(*spread)
-            .withColumn("place", place)
-            .where(F.col("place") == 1)
-            .drop("place", "bucket")
-        )
+    def _staged_before(self, arrived: DataFrame) -> tuple[DataFrame | None, list[date] | None]:
+        """The published rows that arrived ones can be equal to, and their days; None for no rows, and for all days.
 
-    def _not_staged(self, first: DataFrame, arrived: DataFrame) -> DataFrame:
-        """Of staged records only those of days that arrived can be equal; the other days' files are not opened."""
+        Those of days that arrived: the other days' files are not opened.
+        """
         contract = table_contract(self._contract.feeds)
+        if self._rows_before == 0:
+            return None, None
         # Published: the run's version is the same until this very statement writes to it.
-        staged = self._context.branches.published(self._contract.feeds)
-        keys = list(self._contract.identity)
-        if contract.partition is not None:
-            days = [row[0] for row in arrived.select(contract.partition).distinct().limit(1001).collect()]
-            if len(days) <= 1000:
-                staged = staged.where(F.col(contract.partition).isin(days))
-            keys.append(contract.partition)
-        staged = staged.select(*[F.col(name).alias(f"staged_{name}") for name in keys])
-        same = [F.col(name).eqNullSafe(F.col(f"staged_{name}")) for name in keys]
-        return first.join(staged, same, "left_anti")
+        staged = self._context.branches.published(contract.table)
+        if contract.partition is None:
+            return staged, None
+        days = [row[0] for row in arrived.select(contract.partition).distinct().limit(_MOST_DAYS + 1).collect()]
+        return (staged, None) if len(days) > _MOST_DAYS else (staged.where(F.col(contract.partition).isin(days)), days)
+
+    def _buckets(self, staged_before: DataFrame | None) -> int:
+        """On how many tasks a day is spread, if all records were of one."""
+        staged = 0 if staged_before is None else staged_before.count()  # of whole days, so from the table's metadata
+        size = sum(file.size for file in self._files) + staged * _BYTES_PER_RECORD
+        return max(1, -(-size // _BYTES_PER_BUCKET))
 
     # What is kept of a load
 
@@ -293,8 +307,9 @@ class _Staging:
             found.append(rejects.of_values(self._judged, self._lines, self._dirty))
         if not found:
             return
-        self._context.branches.append(found[0] if len(found) == 1 else found[0].unionByName(found[1]), "rejected")
-        rejects.leave()
+        rows = found[0] if len(found) == 1 else found[0].unionByName(found[1])
+        self._context.branches.append(rows, "rejected")
+        rejects.leave(rows)
 
     def _keep_loads(self) -> None:
         run_id = self._context.run_files.run_id

@@ -132,6 +132,9 @@ def _stage(context: staging.StageContext, manifest: Manifest, landing_table: str
 
 
 def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, log: Callable[[str, dict[str, Any]], None]) -> None:
+    people = files.read(f"metrics/{MODEL_TABLES[0]}.json")
+    if people is not None and people["rowsExcepted"] > 0:
+        upkeep.note_withdrawal(job.lake, job.run_id)
     moved = branches.publish(
         files,
         mark=lambda: job.lock.mark_publishing(job.run_id, job.fence),
@@ -139,10 +142,10 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
     )
     log("run_published", {"tables": len(moved)})
     now = datetime.now(UTC)
-    people = files.read(f"metrics/{MODEL_TABLES[0]}.json")
-    if people is not None and people["rowsExcepted"] > 0:
-        # A person withdrew: what older snapshots hold of them goes at once, and the job must not end well before it is gone.
+    if upkeep.is_withdrawal_noted(job.lake):
+        # What older snapshots hold of people who withdrew goes at once, and the job must not end well before it is gone.
         branches.expire(now, MODEL_TABLES)
+        upkeep.settle_withdrawal(job.lake)
     for task, work in {
         "branches": branches.clean_up,
         "snapshots": lambda: branches.expire(now - job.snapshots_kept),

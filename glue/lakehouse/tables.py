@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lakehouse.contracts import PUBLISHED_TABLES, Column, TableContract, table_contract
+from lakehouse.contracts import PUBLISHED_TABLES, TableContract, table_contract
 from lakehouse.errors import LakeUnusableError
 from lakehouse.session import CATALOG
 
@@ -37,6 +37,13 @@ def for_each(tables: Sequence[str], work: Callable[[str], None]) -> None:
         list(threads.map(work, tables))
 
 
+def iceberg_table(spark: SparkSession, name: str) -> Any:  # noqa: ANN401 - Iceberg's own table object
+    """The table as Iceberg knows it at this moment."""
+    found = spark._jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
+    found.refresh()
+    return found
+
+
 def full_name(namespace: str, table: str) -> str:
     """The name under which metadata tables and branches of a table are found."""
     return f"{CATALOG}.{namespace}.{table}"
@@ -46,15 +53,23 @@ def _create(spark: SparkSession, namespace: str, contract: TableContract) -> Non
     name = full_name(namespace, contract.table)
     columns = ", ".join(f"`{column.name}` {column.type} COMMENT {_literal(column.comment)}" for column in contract.columns)
     partitioned = f"PARTITIONED BY (`{contract.partition}`)" if contract.partition else ""
-    properties = ", ".join(f"'{key}' = '{value}'" for key, value in _properties(contract).items())
     spark.sql(
         f"CREATE TABLE IF NOT EXISTS {name} ({columns}) USING iceberg {partitioned} "
-        f"COMMENT {_literal(contract.grain)} TBLPROPERTIES ({properties})"
+        f"COMMENT {_literal(contract.grain)} TBLPROPERTIES ({_listed(_properties(contract))})"
     )
-    if contract.sort:
-        distributed = "DISTRIBUTED BY PARTITION " if contract.partition else ""
-        sort = ", ".join(f"`{column}`" for column in contract.sort)
-        spark.sql(f"ALTER TABLE {name} WRITE {distributed}LOCALLY ORDERED BY {sort}")
+    _order(spark, name, contract)
+
+
+def _order(spark: SparkSession, name: str, contract: TableContract) -> None:
+    if not contract.sort:
+        return
+    distributed = "DISTRIBUTED BY PARTITION " if contract.partition else ""
+    sort = ", ".join(f"`{column}`" for column in contract.sort)
+    spark.sql(f"ALTER TABLE {name} WRITE {distributed}LOCALLY ORDERED BY {sort}")
+
+
+def _listed(properties: dict[str, str]) -> str:
+    return ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
 
 
 def _properties(contract: TableContract) -> dict[str, str]:
@@ -84,6 +99,15 @@ def _evolve(spark: SparkSession, namespace: str, contract: TableContract) -> Non
     for column in contract.columns:
         if column.name not in existing:
             spark.sql(f"ALTER TABLE {name} ADD COLUMNS (`{column.name}` {column.type} COMMENT {_literal(column.comment)})")
+    # A job that was killed between making a table and ordering it leaves one without an order; a later version may want other settings.
+    table = iceberg_table(spark, name)
+    found = dict(table.properties())
+    changed = {key: value for key, value in _properties(contract).items() if found.get(key) != value}
+    if changed:
+        spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ({_listed(changed)})")
+    ordered = [table.schema().findColumnName(field.sourceId()) for field in table.sortOrder().fields()]
+    if ordered != list(contract.sort):
+        _order(spark, name, contract)
 
 
 def _check_column(table: str, column: str, found: str, wanted: str | None) -> None:
@@ -91,15 +115,10 @@ def _check_column(table: str, column: str, found: str, wanted: str | None) -> No
         raise LakeUnusableError(
             f"glue/tables/{table}.json no longer has the column {column} that the table has; keep it, or rebuild the lake elsewhere"
         )
-    if spark_type(Column(column, wanted, "")).upper() != found:
+    if wanted != found:
         raise LakeUnusableError(
             f"glue/tables/{table}.json: {column} is {wanted}, but the table has {found}; a column can't change its type, so add a new one"
         )
-
-
-def spark_type(column: Column) -> str:
-    """The name that Spark itself uses for a column's type."""
-    return column.type.lower()
 
 
 def _literal(text: str) -> str:

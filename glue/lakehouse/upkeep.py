@@ -1,6 +1,7 @@
-"""Orphans: files below a table that no snapshot knows, left by jobs that were killed while they wrote.
+"""What `publish` does besides publishing.
 
-From time to time `publish` removes them.
+Withdrawals: what older snapshots hold of a person goes with the run that takes the person out. Orphans: files below a table that no
+snapshot knows, left by jobs that were killed while they wrote.
 """
 
 from __future__ import annotations
@@ -20,6 +21,34 @@ if TYPE_CHECKING:
 EVERY = timedelta(days=7)
 # No job lives as long as this, so nobody will commit a file that is older and unknown.
 AGE = timedelta(days=3)
+
+
+def note_withdrawal(lake: str, run_id: str) -> None:
+    """Notes, before any of it is published, that a run takes people's rows away.
+
+    The note in `<lake>/warehouse/withdrawal.json` stays until older snapshots are gone: where that fails, or the job is killed before, the
+    next `publish` does it.
+    """
+    _write_note(lake, run_id)
+
+
+def is_withdrawal_noted(lake: str) -> bool:
+    """Whether older snapshots may still hold rows of people who withdrew."""
+    text = storage.read_text(_note(lake))
+    return text is not None and json.loads(text)["runId"] is not None
+
+
+def settle_withdrawal(lake: str) -> None:
+    """Takes the note back: only the published snapshots are left."""
+    _write_note(lake, None)
+
+
+def _note(lake: str) -> str:
+    return storage.join(lake, "warehouse", "withdrawal.json")
+
+
+def _write_note(lake: str, run_id: str | None) -> None:
+    storage.write_text(_note(lake), json.dumps({"runId": run_id}) + "\n")
 
 
 def remove_orphans(spark: SparkSession, namespace: str, lake: str, now: datetime) -> int | None:

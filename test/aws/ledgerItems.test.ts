@@ -92,7 +92,7 @@ test('what is kept in mind comes back from its item as it was', () => {
 
 test('of fields without end the first ones are kept', () => {
   const { L = [] } = unknownFields(Array.from({ length: 50_000 }, (_, at) => `f${at}`));
-  expect(L.length).toBeGreaterThan(5_000);
-  expect(L.length).toBeLessThan(20_000);
+  expect(L.length).toBeGreaterThan(2_000);
+  expect(L.length).toBeLessThan(5_000);
   expect(L[0]).toEqual({ S: 'f0' });
 });

@@ -59,6 +59,15 @@ export function versionedLandingContract(name: string, open: () => Promise<Versi
       },
     );
 
+    test('a copy of a file whose key is as long as may be is made under a shorter one', async () => {
+      const key = `customer_landing/${'k'.repeat(1000)}`;
+      const first = await landed(key, 'first');
+      await landed(key, 'second');
+      const input = await inputOf('run-1', first);
+      expect(Buffer.byteLength(input)).toBeLessThanOrEqual(1024);
+      expect(await bench.readInput(input)).toBe('first');
+    });
+
     test('two overwritten versions of one key have a copy each', async () => {
       const first = await landed('customer_landing/a.json', 'first');
       const second = await landed('customer_landing/a.json', 'second');

@@ -212,6 +212,18 @@ describe('the files that are held', () => {
     ]);
   });
 
+  test('are none where each file passes alone: together they pass, too', () => {
+    const evidence = goodEvidence();
+    const { staging } = metricsOf(evidence, 'customer_trusted');
+    const files = [
+      load('customer_landing/a', { staged: 355, rejected: 145 }),
+      load('customer_landing/b', { staged: 710, rejected: 290 }),
+    ];
+    staging?.files.splice(0, 1, ...files);
+    const { expectations } = judged(evidence, settingsWith({ maxRejectRatio: 0.29 }));
+    expect(expectations.find(({ name }) => name === 'reject_ratio:customer_landing')).toMatchObject({ ok: true });
+  });
+
   test('are several, where several caused it', () => {
     const evidence = twoFiles({ staged: 4, rejected: 6 });
     rejecting(evidence, 'step_trainer_landing', 200);

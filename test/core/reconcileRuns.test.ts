@@ -269,6 +269,41 @@ describe('after a run that was interrupted while it published', () => {
     expect(await world.runFiles.read(runId, 'report.md')).toContain('SUCCEEDED');
   });
 
+  test('a publish that had published all, but did not come to its end, is repeated, and no run waits for it when that fails', async () => {
+    const world = newWorld();
+    const runId = await publishing(world);
+    world.publish(runId);
+    expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ settled: { outcome: 'published' } });
+    expect(world.lake.resumed).toEqual([1]);
+
+    const other = newWorld();
+    other.publish(await publishing(other));
+    other.ports.lake.resumePublish = async () => Promise.reject(new Error('denied'));
+    expect(await reconcileRuns(other.ports, 'execution ended')).toMatchObject({ settled: { outcome: 'published' } });
+    expect(other.logged).toContain('publish_not_finished');
+    expect(await other.ledger.lock()).toBeNull();
+  });
+
+  test('a publish that began while reconcile looked, and was stopped half way, is repeated', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    await built(world, runId);
+    world.executions.end(runId, 'ABORTED');
+    world.lake.resumes = true;
+    world.executions.stopJobs = async () => world.ledger.markPublishing(runId, 1);
+    expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ settled: { runId, outcome: 'published' } });
+    expect(world.lake.resumed).toEqual([1]);
+  });
+
+  test('a publish that came to its end is not repeated', async () => {
+    const world = newWorld();
+    const runId = await publishing(world);
+    world.publish(runId);
+    world.executions.end(runId, 'SUCCEEDED');
+    await reconcileRuns(world.ports, 'execution ended');
+    expect(world.lake.resumed).toEqual([]);
+  });
+
   test('and left nothing to publish, its claims go back', async () => {
     const world = newWorld();
     await publishing(world);

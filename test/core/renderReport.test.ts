@@ -91,7 +91,7 @@ const FAILED: Report = {
 
 test('files that were slow to read are named, with what to do', () => {
   const text = renderReport({ ...SUCCEEDED, slow: ['accelerometer_landing/large.json.gz'] });
-  expect(text).toContain('## Slow to read\n\n- accelerometer_landing/large.json.gz\n\nA gzip file is read by one task');
+  expect(text).toContain('## Slow to read\n\n- accelerometer_landing/large.json.gz\n\nOne task reads each of these');
   expect(text).toContain('land it in parts');
 });
 

@@ -89,6 +89,20 @@ describe('the report of a published run', () => {
     ]);
   });
 
+  test('compares with a report that an earlier version has written', async () => {
+    const world = newWorld();
+    await published(world);
+    await world.runFiles.write(
+      'run-0',
+      'report.json',
+      JSON.stringify({ runId: 'run-0', tables: { customer_trusted: 59 }, was: 1 }),
+    );
+    const evidence = goodEvidence();
+    evidence.manifest.previous = 'run-0';
+    await world.writeEvidence('run-1', evidence);
+    expect(await reportRun(world.ports, 'run-1', null)).toMatchObject({ tablesBefore: { customer_trusted: 59 } });
+  });
+
   test('names the files that were slow to read', async () => {
     const world = newWorld();
     const evidence = goodEvidence();

@@ -430,6 +430,14 @@ describe('audits', () => {
     expect(Object.keys(VIOLATIONS).sort()).toEqual([...sqlFiles('audits').keys()]);
   });
 
+  test('take the earliest date of update that there is for later than none', async () => {
+    await staged([customer('ann', 's-ann', 1, 150), customer('ann', 's-ann', null, null)], [], []);
+    await bench.run('update customer_staging set lastupdatedate = -9223372036854775808 where lastupdatedate = 1');
+    await bench.build();
+    expect(await bench.rows('customer_trusted')).toHaveLength(1);
+    expect((await bench.audits())['customer_trusted_consents']).toBe(0);
+  });
+
   test.each<Partial<Policies>>([{}, { mlJoin: 'time' }, { consentFrom: 'consent-date' }])(
     'find nothing in tables that are as they must be: %j',
     async (policies) => {

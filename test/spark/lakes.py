@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse import steps
+from lakehouse.branches import branch_of
 from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES, table_contract
 from lakehouse.days import INPUTS
 from lakehouse.lock import FileLock
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 Tables = dict[str, list[str]]
 
@@ -140,6 +141,10 @@ class Lake:
     def rows(self, table: str) -> list[dict[str, Any]]:
         """The rows of a table's published version."""
         return [row.asDict() for row in self.spark.table(self.full(table)).collect()]
+
+    def of_run(self, run_id: str, table: str) -> DataFrame:
+        """A run's version of a table."""
+        return self.spark.read.option("branch", branch_of(run_id)).table(self.full(table))
 
     def counts(self) -> dict[str, int]:
         return {table: self.spark.table(self.full(table)).count() for table in PUBLISHED_TABLES}

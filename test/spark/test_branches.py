@@ -214,6 +214,40 @@ def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(walk
         assert {path.name for path in folder.rglob("*.parquet")} == live
 
 
+def test_what_a_withdrawal_left_to_be_expired_is_expired_by_the_next_publish(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked.land("customer_landing/withdrawn.json", lines(customer("eve@x.org", shares=None, updated=AT)))
+    run_id = walked.plan()
+    walked.build(run_id)
+    with monkeypatch.context() as broken:
+        broken.setattr(Branches, "expire", lambda *_: (_ for _ in ()).throw(RuntimeError("denied")))
+        with pytest.raises(RuntimeError, match="denied"):
+            walked.step(steps.PUBLISH, run_id)
+    assert walked.counts()["customer_trusted"] == 2  # published all the same
+    walked.run([])
+    for table in MODEL_TABLES:
+        assert walked.spark.sql(f"select * from {walked.full(table)}.snapshots").count() == 1
+    walked.run([])  # and from then on as usual
+    assert walked.spark.sql(f"select * from {walked.full('customer_trusted')}.snapshots").count() == 2
+
+
+def test_a_table_that_was_made_half_is_completed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(tables, "_order", lambda *_: None)
+        killed.setattr(tables, "TARGET_FILE_BYTES", 1)
+        session.use_namespace(lake.spark, lake.namespace)
+        tables.ensure_tables(lake.spark, lake.namespace, ["accelerometer_trusted"])
+
+    def properties() -> dict[str, str]:
+        rows = lake.spark.sql(f"show tblproperties {lake.full('accelerometer_trusted')}").collect()
+        return {row["key"]: row["value"] for row in rows}
+
+    assert properties().get("sort-order") is None
+    tables.ensure_tables(lake.spark, lake.namespace, ["accelerometer_trusted"])
+    assert properties()["sort-order"] == "user ASC NULLS FIRST, timestamp ASC NULLS FIRST"
+    assert properties()["write.distribution-mode"] == "hash"
+    assert properties()["write.target-file-size-bytes"] == str(tables.TARGET_FILE_BYTES)
+
+
 def test_orphans_are_removed_from_time_to_time(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only files that no snapshot knows, and only old ones; a job that is killed leaves such."""
     tables_ = Path(str(walked.spark.conf.get("spark.sql.catalog.lake.warehouse"))) / walked.namespace
@@ -368,7 +402,7 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
         assert text in shown[0]
 
     def changed(columns: tuple[Column, ...]) -> None:
-        new = TableContract(name, contract.zone, contract.grain, columns, None, None, ())
+        new = TableContract(name, contract.grain, columns, None, None, ())
         monkeypatch.setattr(tables, "table_contract", lambda table: new if table == name else table_contract(table))
         tables.ensure_tables(spark, lake.namespace)
 

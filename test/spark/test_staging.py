@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import random
 import shutil
@@ -14,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakehouse import file_counts, landing, models, shapes, staging
-from lakehouse.branches import branch_of
+from lakehouse import contracts, file_counts, landing, models, parsing, shapes, staging
+from lakehouse.branches import Branches, branch_of
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, landing_contract
+from lakehouse.errors import JobError
+from lakehouse.rejects import Rejects
 from lakehouse.run_files import ManifestFile
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from lakes import Lake, result_bytes
-from people import AT, DAY, customer, lines, motion
+from people import AT, DAY, customer, lines, motion, reading
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -46,6 +49,130 @@ def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
     assert [(row["line"], row["record"]) for row in found if row["file"].endswith("/other.json")] == [(3, "fine not")]
     kept = (lake.folder / "runs" / run_id / "rejects/accelerometer_landing.ndjson").read_text().splitlines()
     assert len(kept) == len(found)
+
+
+def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spark cuts files by the cores that it has when it plans."""
+    blocks = Rejects._blocks
+
+    def with_more_cores(*arguments: Any) -> DataFrame:  # noqa: ANN401
+        lake.spark.conf.set("spark.sql.leafNodeDefaultParallelism", "16")
+        return blocks(*arguments)
+
+    monkeypatch.setattr(Rejects, "_blocks", with_more_cores)
+    lake.land(
+        "customer_landing/file.json", "".join("oops\n" if number % 9 == 0 else lines(customer(f"{number}@x.org")) for number in range(400))
+    )
+    lake.spark.conf.set("spark.sql.files.openCostInBytes", "1")
+    try:
+        lake.step("customer_trusted", lake.plan())
+    finally:
+        lake.spark.conf.unset("spark.sql.files.openCostInBytes")
+        lake.spark.conf.unset("spark.sql.leafNodeDefaultParallelism")
+    rejected = lake.of_run("run-1", "rejected").collect()
+    assert sorted(row["line"] for row in rejected) == [number + 1 for number in range(0, 400, 9)]
+
+
+def test_rejects_of_earlier_runs_are_not_opened(lake: Lake) -> None:
+    lake.land("customer_landing/old.json", "oops")
+    lake.run()
+    [old] = lake.files("rejected")
+    Path(old.removeprefix("file:")).unlink()
+    lake.land("customer_landing/new.json", "oops again")
+    run_id = lake.plan()
+    lake.step("customer_trusted", run_id)
+    assert (lake.folder / "runs" / run_id / "rejects/customer_landing.ndjson").read_text().count("oops again") == 1
+
+
+@pytest.mark.parametrize("beside", ["", "oops\n"], ids=["in a clean file", "in a file that has others"])
+def test_a_clean_line_may_hold_a_text_of_any_length(lake: Lake, beside: str) -> None:
+    record = {**customer("ann@x.org"), "customerName": "n" * 20_000_001}
+    lake.land("customer_landing/long.json", lines(customer("ben@x.org")) + lines(record) + beside)
+    run_id = lake.plan()
+    lake.step("customer_trusted", run_id)
+    staged = lake.of_run(run_id, "customer_staging").selectExpr("email", "length(customername) as characters").collect()
+    assert sorted((row["email"], row["characters"]) for row in staged) == [("ann@x.org", 20_000_001), ("ben@x.org", 17)]
+
+
+@pytest.mark.parametrize("more", [(), ("ann@x.org",)], ids=["without duplicates", "with duplicates"])
+def test_a_record_that_is_lost_on_its_way_is_no_duplicate(lake: Lake, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]) -> None:
+    clean_records = parsing.clean_records
+    monkeypatch.setattr(parsing, "clean_records", lambda *arguments: clean_records(*arguments).where("email <> 'ben@x.org'"))
+    lake.land("customer_landing/people.json", lines(*(customer(email) for email in ("ann@x.org", "ben@x.org", *more))))
+    expected = 2 + len(more)
+    with pytest.raises(JobError, match=f"customer_landing: {expected} valid records were counted, but {expected - 1} were read"):
+        lake.step("customer_trusted", lake.plan())
+
+
+def test_staged_readings_are_ordered_as_the_table_wants_them_also_beside_others(lake: Lake) -> None:
+    """And a day that new readings join gets one file more."""
+    lake.spark.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")
+    try:
+        for run in range(2):
+            readings = [reading(f"device-{number % 7}", AT + 1000 * number + run) for number in range(50)]
+            lake.land(f"step_trainer_landing/{run}.json", lines(*readings))
+            before = lake.files("step_trainer_staging") if run else set()
+            lake.run()
+    finally:
+        lake.spark.conf.unset("spark.sql.autoBroadcastJoinThreshold")
+    [new] = lake.files("step_trainer_staging") - before
+    found = [(row["serialnumber"], row["sensorreadingtime"]) for row in lake.spark.read.parquet(new).collect()]
+    assert len(found) == 50
+    assert found == sorted(found)
+
+
+def test_of_records_that_differ_outside_the_identity_the_smallest_stays(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever came first, in one run or in two; the first file is not the duplicate."""
+    gained = {"customer_landing": '{"name": "note", "rule": "text", "required": false, "spellings": ["note"]}'}
+    gained["customer_staging"] = '{"name": "note", "type": "STRING", "comment": "a later column"}'
+    texts = dict(contracts.read_folder("tables", ".json"))
+    for table, column in gained.items():
+        value = json.loads(texts[table])
+        texts[table] = json.dumps({**value, "columns": [*value["columns"], json.loads(column)]})
+    monkeypatch.setattr(contracts, "read_folder", lambda *_: texts)
+
+    def people(*noted: tuple[str, str | None]) -> str:
+        return lines(*({**customer(f"{name}@x.org"), **({} if note is None else {"note": note})} for name, note in noted))
+
+    for cached in (contracts.landing_contract, contracts.table_contract):
+        cached.cache_clear()
+    try:
+        lake.land("customer_landing/0.json", people(("ann", "b"), ("bob", "b"), ("cat", "b"), ("dan", "b")))
+        lake.land("customer_landing/1.json", people(("ann", "a"), ("eve", "x")))
+        first = lake.run()
+        lake.land("customer_landing/2.json", people(("bob", "a"), ("cat", "c"), ("fay", "x")))
+        lake.land("customer_landing/3.json", people(("dan", None), ("fay", "w"), ("bob", "b")))
+        second = lake.run()
+        staged = {row["email"][:3]: row["note"] for row in lake.rows("customer_staging")}
+    finally:
+        for cached in (contracts.landing_contract, contracts.table_contract):
+            cached.cache_clear()
+    assert staged == {"ann": "a", "bob": "a", "cat": "b", "dan": None, "eve": "x", "fay": "w"}
+    loads = [file for run in (first, second) for file in lake.read(run, "metrics/customer_trusted.json")["staging"]["files"]]
+    assert [(file["staged"], file["duplicate"]) for file in loads] == [(4, 0), (1, 1), (1, 2), (0, 3)]
+
+
+def test_a_staged_table_whose_writer_told_no_total_is_not_taken_for_empty(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.land("customer_landing/old.json", lines(customer("ann@x.org")))
+    lake.run()
+    summary = Branches._summary
+    monkeypatch.setattr(
+        Branches, "_summary", lambda own, table, branch, name: None if name == "total-records" else summary(own, table, branch, name)
+    )
+    lake.land("customer_landing/new.json", lines(customer("ann@x.org")))
+    run_id = lake.plan()
+    lake.step("customer_trusted", run_id)
+    [file] = lake.read(run_id, "metrics/customer_trusted.json")["staging"]["files"]
+    assert (file["staged"], file["duplicate"]) == (0, 1)
+
+
+def test_only_so_many_names_of_unknown_fields_are_kept_of_a_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_MOST_UNKNOWN_FIELDS", 3)
+    lake.land("customer_landing/odd.json", lines(*({"x": [number], f"field-{number}": 1, **customer("ann@x.org")} for number in range(9))))
+    run_id = lake.plan()
+    lake.step("customer_trusted", run_id)
+    [file] = lake.read(run_id, "metrics/customer_trusted.json")["staging"]["files"]
+    assert (file["landed"], file["unknownFields"]) == (9, ["field-0", "field-1", "field-2"])
 
 
 def test_files_of_days_that_did_not_arrive_are_not_opened(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +244,8 @@ def test_how_a_file_is_read(tmp_path: Path) -> None:
         [looked] = landing.look([file], landing_contract("customer_landing"), str(tmp_path), str(tmp_path))
         native[name] = looked.native
     assert {name for name, found in native.items() if found} == {"a.json", "a", "a=1.json"}
+    places = ("s3://lake/a/../b.json", "s3://lake/a/./b.json", "s3://lake/a/.../b.json", "s3://lake/a..b/c.json")
+    assert [landing._reads_natively(place) for place in places] == [False, False, True, True]
 
 
 def test_names_that_spark_reads_natively_are_read(lake: Lake) -> None:
@@ -127,16 +256,18 @@ def test_names_that_spark_reads_natively_are_read(lake: Lake) -> None:
     assert lake.read(run_id, "metrics/customer_trusted.json")["rows"] == 3
 
 
-def test_a_large_gzip_file_is_reported_as_slow(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "_SLOW_GZIP_BYTES", 200)
+def test_large_files_that_one_task_reads_are_reported_as_slow(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_SLOW_BYTES", 200)
     lake.land("customer_landing/large.json", gzip.compress(lines(*(customer(f"{random.random()}@x.org") for _ in range(99))).encode()))
     lake.land("customer_landing/small.json", gzip.compress(lines(customer("ann@x.org")).encode(), mtime=0))
     lake.land("customer_landing/plain.json", lines(*(customer(f"{number}@x.org") for number in range(99))))
+    lake.land("customer_landing/odd name.json", lines(*(customer(f"{number}@y.org") for number in range(99))))
+    slow = ["customer_landing/large.json", "customer_landing/odd name.json"]
     run_id = lake.plan()
     lake.step("customer_trusted", run_id)
-    assert lake.read(run_id, "metrics/customer_trusted.json")["staging"]["slow"] == ["customer_landing/large.json"]
+    assert lake.read(run_id, "metrics/customer_trusted.json")["staging"]["slow"] == slow
     [logged] = [fields for event, fields in lake.logged if event == "slow_files"]
-    assert logged["keys"] == ["customer_landing/large.json"]
+    assert logged["keys"] == slow
 
 
 def test_fields_in_another_order_and_unknown_ones_are_clean_all_the_same() -> None:

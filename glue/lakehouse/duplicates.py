@@ -1,0 +1,58 @@
+"""Which of equal records is staged: that of the first file which has it, unless it is staged already.
+
+Equal are records whose identity fields are. Of such as differ in other columns the smallest values stay, whichever came first
+(docs/records.md); the first file is the one that counts as having brought the record, all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql import DataFrame
+
+    from lakehouse.contracts import LandingContract, TableContract
+
+# Stands for the file of records that are staged already; files are numbered from 0 on.
+STAGED = -1
+
+
+class Duplicates:
+    """The search for equal records of one landing table: one shuffle, which leaves the rows where and as the staging table wants them."""
+
+    def __init__(self, contract: LandingContract, feeds: TableContract) -> None:
+        self._identity = list(contract.identity)
+        self._partition = [F.col(feeds.partition)] if feeds.partition else []
+        self._sort = list(feeds.sort or contract.identity[:2])
+        self._others = [column.name for column in contract.columns if column.name not in contract.identity]
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether an arrived record can take the place of a staged one that is equal to it."""
+        return bool(self._others)
+
+    def first(self, arrived: DataFrame, staged: DataFrame | None, buckets: int, watch: Callable[[DataFrame], DataFrame]) -> DataFrame:
+        """Each arrived record once, with the number of the first `file` that has it, and none that is staged.
+
+        Where arrived records may replace staged ones, the staged ones are among the rows, with STAGED for their file. `buckets`: on how
+        many tasks a large day is spread. `watch` is given all rows once, when each stands in one task only.
+        """
+        rows = arrived if staged is None else arrived.unionByName(staged.withColumn("file", F.lit(STAGED)))
+        bucket = F.pmod(F.hash(F.col(self._sort[0])), F.lit(buckets)) if self._partition else F.lit(0)
+        spread = [*self._partition, F.col("bucket")] if self._partition else [F.col(name) for name in self._identity]
+        rows = watch(rows.withColumn("bucket", bucket).repartition(*spread))
+        # Day and bucket last: a sort compares quickest by what tells most rows apart.
+        names = dict.fromkeys(name for name in (*self._sort, *self._identity) if name in self._identity)
+        equals = Window.partitionBy(*[F.col(name) for name in names], *self._partition, F.col("bucket"))
+        if not self.may_replace:
+            first = rows.withColumn("place", F.row_number().over(equals.orderBy("file")))
+            return first.where((F.col("place") == 1) & (F.col("file") != STAGED)).drop("place", "bucket")
+        smallest = [F.col(name).asc_nulls_first() for name in self._others]
+        ranked = rows.withColumn("place", F.row_number().over(equals.orderBy(*smallest, "file")))
+        ranked = ranked.withColumn("file", F.min("file").over(equals))
+        return ranked.where(F.col("place") == 1).drop("place", "bucket")
