@@ -79,7 +79,10 @@ export class SqliteLedger implements Ledger {
   }
 
   async pending(limit: number): Promise<LedgerFile[]> {
-    return this.#files("where state = 'pending' order by landing_table, key, version limit ?", limit);
+    return this.#files(
+      "where state = 'pending' order by coalesce(retried_at, arrived_at), landing_table, key, version limit ?",
+      limit,
+    );
   }
 
   async *files(): AsyncIterable<LedgerFile> {

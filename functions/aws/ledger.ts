@@ -61,7 +61,7 @@ interface Waiting {
  * - `lock`: the run lock. `run_id` and `publishing` stand there while it is held; `fence` stays and grows. Jobs read it too.
  * - `published`: what the lake showed last.
  * - `memory`: what reconcile keeps in mind.
- * - `file#<key>#<version>`: a file version. While it is pending or held it also has `queue` and `position`, and so stands in the index `waiting`.
+ * - `file#<key>#<version>`: a file version. While it is pending or held it also has `queue`, and so stands in the index `waiting`, ordered by `position`.
  * - `claim#<run>#<n>`: a permit, which names up to 99 file versions that a run may take.
  *
  * Every change of state is a write with a condition on the state before. Two things need more care:
@@ -90,8 +90,9 @@ export class DynamoLedger implements Ledger {
   async register(files: readonly NewFile[]): Promise<number> {
     const arrivedAt = this.#now().toISOString();
     const added = await inParallel(files, async (file) => {
-      const known = await this.#add(newFileItem(file, arrivedAt));
-      if (known === null || known['state']?.S === 'pending') this.#remember(file);
+      const item = newFileItem(file, arrivedAt);
+      const known = await this.#add(item);
+      if (known === null || known['state']?.S === 'pending') this.#remember(file, (known ?? item)['position']?.S);
       return known === null;
     });
     return added.filter(Boolean).length;
@@ -233,20 +234,22 @@ export class DynamoLedger implements Ledger {
     );
     const retriedAt = this.#now().toISOString();
     const retried = await inParallel(chosen, async (file) => {
-      const pk = pkOf(file);
+      const [pk, position] = [pkOf(file), positionOf(file, retriedAt)];
       const moved = await this.#change(pk, {
-        expression: 'SET #state = :pending, attempts = :none, queue = :queue, retried_at = :now REMOVE why',
+        expression:
+          'SET #state = :pending, attempts = :none, queue = :queue, #position = :position, retried_at = :now REMOVE why',
         condition: '#state = :held',
-        names: { '#state': 'state' },
+        names: { '#state': 'state', '#position': 'position' },
         values: {
           ':held': { S: 'held' },
           ':pending': { S: 'pending' },
           ':none': { N: '0' },
           ':now': { S: retriedAt },
           ':queue': { S: queueOf('pending', pk) },
+          ':position': { S: position },
         },
       });
-      if (moved) this.#remember(file);
+      if (moved) this.#remember(file, position);
       return moved ? [file] : [];
     });
     return retried.flat();
@@ -313,7 +316,6 @@ export class DynamoLedger implements Ledger {
       duplicate: counts === null ? null : { N: String(counts.duplicate) },
       rejected: counts === null ? null : { N: String(counts.rejected) },
       queue: waits === null ? null : { S: queueOf(waits, pk) },
-      position: waits === null ? null : { S: positionOf(verdict) },
       ...(fields === null ? {} : { unknown_fields: unknownFields(fields) }),
     });
     return this.#change(pk, {
@@ -326,7 +328,8 @@ export class DynamoLedger implements Ledger {
 
   // The index
 
-  #remember(file: Pick<FileVersion, 'key' | 'version'>): void {
+  /** Whose position is not known comes first: it has waited before. */
+  #remember(file: Pick<FileVersion, 'key' | 'version'>, position = ''): void {
     const now = this.#now().getTime();
     for (const [pk, { until }] of this.#fresh) {
       if (until > now) break; // they stand in the order in which they came
@@ -334,7 +337,7 @@ export class DynamoLedger implements Ledger {
     }
     const pk = pkOf(file);
     this.#fresh.delete(pk);
-    this.#fresh.set(pk, { pk, position: positionOf(file), until: now + INDEX_LAG_MS });
+    this.#fresh.set(pk, { pk, position, until: now + INDEX_LAG_MS });
   }
 
   /** What waits in a queue, in the order of positions: 16 sorted shards merged, each read as far as it is asked for. */
@@ -345,7 +348,7 @@ export class DynamoLedger implements Ledger {
     );
     if (queue === 'pending') shards.push(freshOnes(this.#fresh));
     const heads = await Promise.all(shards.map((shard) => shard.next()));
-    let last = '';
+    const told = new Set<string>();
     for (;;) {
       let first: { at: number; waiting: Waiting } | null = null;
       for (const [at, head] of heads.entries()) {
@@ -354,8 +357,8 @@ export class DynamoLedger implements Ledger {
       }
       const shard = first === null ? undefined : shards[first.at];
       if (first === null || shard === undefined) return;
-      if (first.waiting.pk !== last) yield first.waiting;
-      last = first.waiting.pk;
+      if (!told.has(first.waiting.pk)) yield first.waiting;
+      told.add(first.waiting.pk);
       heads[first.at] = await shard.next();
     }
   }
@@ -423,9 +426,9 @@ export class DynamoLedger implements Ledger {
         Update: {
           TableName: this.#table,
           Key: { pk: { S: pk } },
-          UpdateExpression: 'SET #state = :claimed, run_id = :run REMOVE queue, #position',
+          UpdateExpression: 'SET #state = :claimed, run_id = :run REMOVE queue',
           ConditionExpression: '#state = :pending OR (#state = :claimed AND run_id = :run)',
-          ExpressionAttributeNames: { '#state': 'state', '#position': 'position' },
+          ExpressionAttributeNames: { '#state': 'state' },
           ExpressionAttributeValues: { ':claimed': { S: 'claimed' }, ':pending': { S: 'pending' }, ':run': { S: runId } },
         },
       })),
@@ -573,8 +576,8 @@ function assignments(changes: Readonly<Record<string, AttributeValue | null>>) {
 
 function inOrder(files: readonly LedgerFile[]): LedgerFile[] {
   return files
-    .map((file) => ({ file, position: Buffer.from(positionOf(file)) }))
-    .sort((one, other) => Buffer.compare(one.position, other.position))
+    .map((file) => ({ file, name: Buffer.from(`${file.key}\0${file.version}`) }))
+    .sort((one, other) => Buffer.compare(one.name, other.name))
     .map(({ file }) => file);
 }
 

@@ -19,7 +19,7 @@ export const PUBLISHED = 'published';
 export const MEMORY = 'memory';
 export const FILE_PREFIX = 'file#';
 
-/** The index of what waits: `queue` (partition key) and `position` (sort key) stand on a file version while it is pending or held. */
+/** The index of what waits: `queue` (partition key) and `position` (sort key) are on a file version while it is pending or held. */
 export const WAITING_INDEX = 'waiting';
 export const SHARDS = 16;
 export type Queue = 'pending' | 'held';
@@ -39,9 +39,12 @@ export function queueOf(queue: Queue, pk: string): string {
   return `${queue}#${parseInt(hashOf(pk).slice(0, 8), 16) % SHARDS}`;
 }
 
-/** Sorts as table, key, version: keys begin with their table, and U+0000 comes before whatever a longer key goes on with. */
-export function positionOf({ key, version }: Pick<FileVersion, 'key' | 'version'>): string {
-  const position = `${key}\0${version}`;
+/**
+ * Sorts as the time since which a file version waits, then table, key, version: keys begin with their table, and U+0000 comes before whatever a
+ * longer key goes on with.
+ */
+export function positionOf({ key, version }: Pick<FileVersion, 'key' | 'version'>, since: string): string {
+  const position = `${since}\0${key}\0${version}`;
   const bytes = Buffer.from(position);
   if (bytes.length <= LONGEST_POSITION) return position;
   const hash = hashOf(position);
@@ -97,7 +100,7 @@ export function newFileItem(file: NewFile, arrivedAt: string): Item {
     unknown_fields: unknownFields(file.unknownFields),
     arrived_at: { S: arrivedAt },
     queue: { S: queueOf('pending', pk) },
-    position: { S: positionOf(file) },
+    position: { S: positionOf(file, arrivedAt) },
   };
 }
 

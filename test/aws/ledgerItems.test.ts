@@ -15,14 +15,22 @@ const text = (longest: number) =>
   fc.string({ unit: 'binary', minLength: 1, maxLength: longest }).map((each) => each.replaceAll('\0', ''));
 const version = fc.stringMatching(/^[A-Za-z0-9._-]{1,40}$/);
 
-test('positions sort as key and then version, by their bytes', () => {
+const SINCE = '2026-01-02T03:04:05.000Z';
+const positionThen = (file: { key: string; version: string }) => positionOf(file, SINCE);
+
+test('positions sort as the time since which a file waits', () => {
+  const file = { key: 'a', version: 'v' };
+  expect(inByteOrder(positionOf({ ...file, key: 'b' }, SINCE), positionOf(file, '2026-01-02T03:04:05.001Z'))).toBeLessThan(0);
+});
+
+test('positions of one time sort as key and then version, by their bytes', () => {
   const byKey = (one: [string, string], other: [string, string]) =>
     Buffer.compare(Buffer.from(one[0]), Buffer.from(other[0])) || Buffer.compare(Buffer.from(one[1]), Buffer.from(other[1]));
   fc.assert(
     fc.property(fc.array(fc.tuple(text(20), version), { minLength: 2, maxLength: 20 }), (files) => {
       const sorted = [...files].sort(byKey);
-      const positions = files.map(([key, id]) => positionOf({ key, version: id })).sort(inByteOrder);
-      expect(positions).toEqual(sorted.map(([key, id]) => positionOf({ key, version: id })));
+      const positions = files.map(([key, id]) => positionThen({ key, version: id })).sort(inByteOrder);
+      expect(positions).toEqual(sorted.map(([key, id]) => positionThen({ key, version: id })));
     }),
   );
 });
@@ -31,7 +39,7 @@ test('keys and positions are never longer than DynamoDB takes, and different fil
   fc.assert(
     fc.property(text(700), text(700), fc.stringMatching(/^[a-z]{1,1024}$/), (one, other, id) => {
       fc.pre(one !== other);
-      for (const name of [pkOf, positionOf]) {
+      for (const name of [pkOf, positionThen]) {
         const [first, second] = [name({ key: one, version: id }), name({ key: other, version: id })];
         expect(first).not.toBe(second);
         expect(Buffer.byteLength(first)).toBeLessThanOrEqual(name === pkOf ? 2048 : 1024);
@@ -42,7 +50,7 @@ test('keys and positions are never longer than DynamoDB takes, and different fil
 
 test('a position that is too long is cut between characters', () => {
   for (let length = 960; length < 1030; length += 1) {
-    const position = positionOf({ key: `${'a'.repeat(length)}${'日😀'.repeat(30)}`, version: 'v' });
+    const position = positionThen({ key: `${'a'.repeat(length)}${'日😀'.repeat(30)}`, version: 'v' });
     expect(Buffer.byteLength(position)).toBeLessThanOrEqual(1024);
     expect(position.includes('\ufffd')).toBe(false);
   }

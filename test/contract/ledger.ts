@@ -73,6 +73,28 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         expect((await all(ledger)).map(nameOf)).toEqual(order);
         expect((await ledger.pending(3)).map(nameOf)).toEqual(order.slice(0, 3));
       });
+
+      test('that have waited longest come first; what is retried waits anew, what is given back does not', async () => {
+        const moment = () => new Promise((resolve) => setTimeout(resolve, 5));
+        const waiting = async () => (await ledger.pending(10)).map(({ key }) => key.replace('customer_landing/', ''));
+        await ledger.register([file('d')]);
+        await moment();
+        await ledger.register([file('c')]);
+        await moment();
+        await ledger.register([file('b'), file('a')]);
+        expect(await waiting()).toEqual(['d', 'c', 'a', 'b']);
+        const run = await claimed(ledger, [file('d'), file('c')]);
+        const back = { attempts: 0, counts: null, unknownFields: null, why: null, version: 'v1', state: 'pending' } as const;
+        await ledger.settle(
+          run.runId,
+          [file('d'), file('c')].map(({ key }) => ({ ...back, key })),
+        );
+        expect((await waiting()).slice(2)).toEqual(['a', 'b']);
+        await ledger.hold([file('d')], 'rejects');
+        await moment();
+        await ledger.retry({ keys: [file('d').key] });
+        expect(await waiting()).toEqual(['c', 'a', 'b', 'd']);
+      });
     });
 
     describe('the run lock', () => {

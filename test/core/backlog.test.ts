@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { logBacklog } from '../../functions/core/backlog.ts';
 import { planRun } from '../../functions/core/planRun.ts';
 import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
@@ -26,6 +27,19 @@ test('the oldest pending file counts', async () => {
   await world.register('step_trainer_landing/old');
   await world.register('accelerometer_landing/new');
   expect(await backlog(world, null, 5)).toMatchObject({ pendingFiles: 2, oldestPendingMinutes: 5, runMinutes: 0 });
+});
+
+test('the oldest pending file counts, however many come before it by name', async () => {
+  const world = newWorld();
+  await world.register('step_trainer_landing/old');
+  world.pass(60);
+  await world.register(...Array.from({ length: 1_000 }, (_, at) => `accelerometer_landing/${at}`));
+  // Each file takes its second to arrive.
+  const { pendingFiles, oldestPendingMinutes } = z
+    .object({ pendingFiles: z.int(), oldestPendingMinutes: z.int() })
+    .parse(await backlog(world, null));
+  expect(pendingFiles).toBe(1_000);
+  expect(oldestPendingMinutes).toBeGreaterThanOrEqual(60);
 });
 
 test('a file that was held waits from its retry on, not from its arrival', async () => {

@@ -299,7 +299,7 @@ describe('the index lags', () => {
     await opened.other.register([file('b')]);
     await opened.ledger.register([file('c'), file('a')]);
     expect((await opened.ledger.pending(10)).map(({ key }) => key)).toEqual(
-      ['a', 'b', 'c'].map((name) => `customer_landing/${name}`),
+      ['b', 'a', 'c'].map((name) => `customer_landing/${name}`),
     );
     blind(opened.client);
     expect((await opened.ledger.pending(1)).map(({ key }) => key)).toEqual(['customer_landing/a']);
