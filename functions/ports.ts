@@ -169,7 +169,7 @@ export interface Alerts {
 /** One event name for each fact; fields are counts, keys and run ids, never a person's data. */
 export type Log = (event: string, fields?: Record<string, unknown>) => void;
 
-/** What policies, models and contracts add up to: a change is a reason to run. */
+/** What policies, models, counts and contracts add up to: a change is a reason to run. */
 export interface Definition {
   hash: string;
 }

@@ -34,7 +34,7 @@ const STAGE = /^[a-z][a-z0-9]{0,15}$/;
  * What serverless.yml needs of the project:
  *
  * - `${setting:name}`: a setting with its default; `settings.json` is checked before anything is packaged
- * - `${definition:}`: the hash of policies, models and contracts, as on one machine
+ * - `${definition:}`: the hash of policies, models, counts and contracts, as on one machine
  * - `${asset:path}`: the key of a file in the deployment bucket, by content; it is uploaded before the stack changes
  */
 export default class Lakehouse {

@@ -15,6 +15,6 @@ export const environment = z.object({
   /** What a job's name begins with, before the name of its step. */
   JOB_PREFIX: text,
   TOPIC_ARN: text,
-  /** Hash of policies, models and contracts, computed when the service was packaged. */
+  /** Hash of policies, models, counts and contracts, computed when the service was packaged. */
   DEFINITION: text,
 });

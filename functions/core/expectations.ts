@@ -215,7 +215,7 @@ function percent(ratio: number): string {
   return `${Number((ratio * 100).toFixed(2))}%`;
 }
 
-/** Not judged when policies, models or contracts changed: then tables are meant to hold something else. */
+/** Not judged when policies, models, counts or contracts changed: then tables are meant to hold something else. */
 function shrinkExpectations(steps: readonly StepMetrics[], manifest: Manifest, settings: Settings): Expectation[] {
   if (manifest.definitionChanged) return [];
   return steps

@@ -37,7 +37,7 @@ class Job:
     lock: lock.RunLock
     namespace: str = NAMESPACE
     snapshots_kept: timedelta = timedelta(days=7)
-    # Of policies, models and contracts, as this job was deployed; None where nothing is deployed.
+    # Of policies, models, counts and contracts, as this job was deployed; None where nothing is deployed.
     definition: str | None = None
 
 

@@ -43,7 +43,7 @@ class Lake:
 
     @property
     def definition(self) -> str:
-        """Stands for the hash of policies, models and contracts; the last two never change here."""
+        """Stands for the hash of policies, models, counts and contracts; but for the policies they never change here."""
         return " ".join(self.policies.values())
 
     def land(self, key: str, content: str | bytes) -> None:
