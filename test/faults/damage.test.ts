@@ -218,18 +218,37 @@ await connection.run("set checkpoint_threshold = '1TB'");
 await connection.run('delete from customer_trusted');
 process.kill(process.pid, 'SIGKILL');`;
 
+async function commitAndDie(tables: string): Promise<void> {
+  const dead = await new Running(process.execPath, ['--input-type=module', '-e', COMMITS_AND_DIES, tables]).ended;
+  expect(dead).toMatchObject({ signal: 'SIGKILL' });
+}
+
 test(
   'a torn write-ahead log beside the tables is no part of them',
   async () => {
     const lake = await publishedLake();
     const before = await dump(lake);
     const { tables } = lakePaths(lake);
-    const dead = await new Running(process.execPath, ['--input-type=module', '-e', COMMITS_AND_DIES, tables]).ended;
-    expect(dead).toMatchObject({ signal: 'SIGKILL' });
+    await commitAndDie(tables);
     const log = `${tables}.wal`;
     truncateSync(log, statSync(log).size - 5);
     await runToTheEnd(lake);
     expect(await dump(lake)).toEqual(before);
+    await expectGoesOn(lake, before);
+  },
+  MINUTE,
+);
+
+test(
+  'what stands in the write-ahead log of replaced tables does not get into the new ones',
+  async () => {
+    const lake = await publishedLake();
+    const before = await dump(lake);
+    const { tables } = lakePaths(lake);
+    await commitAndDie(tables);
+    await rebuildAndReplace(lake);
+    expect(await dump(lake)).toEqual(before);
+    expect(await illnesses(lake)).toEqual([]);
     await expectGoesOn(lake, before);
   },
   MINUTE,
