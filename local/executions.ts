@@ -52,6 +52,11 @@ export class LocalExecutions implements Executions {
     this.#started.push(runId);
   }
 
+  /** Whether anything was started that is not executed yet. */
+  get waiting(): boolean {
+    return this.#started.length > 0;
+  }
+
   /** Executes what was started, and what that starts, one after the other; rejects with what breaks outside an execution. */
   drain(): Promise<void> {
     this.#draining ??= this.#drain().finally(() => {

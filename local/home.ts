@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
@@ -18,7 +18,7 @@ import { validate } from '../functions/validate.ts';
 import { countTables, publishedRun } from './duckdb/counts.ts';
 import { RunTables } from './duckdb/runTables.ts';
 import { openSession } from './duckdb/session.ts';
-import type { Session } from './duckdb/session.ts';
+import type { OpenOptions, Session } from './duckdb/session.ts';
 import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './events.ts';
 import { LocalExecutions } from './executions.ts';
 import type { Ended } from './executions.ts';
@@ -54,6 +54,8 @@ export interface HomeOptions {
   settleMs?: number;
   /** How long a landed file must not have changed before it is taken. */
   stableMs?: number;
+  /** For a home that waits however long another process has the tables open; without it the home gives up. */
+  onBusy?: OpenOptions['onBusy'];
   /** Lets a test stand between the rules and the world. */
   decorate?: (ports: Ports) => Ports;
 }
@@ -72,6 +74,7 @@ export class LocalHome {
   readonly #settings: Settings;
   readonly #database: DatabaseSync;
   readonly #settleMs: number;
+  readonly #onBusy: OpenOptions['onBusy'];
   #session: Session | null = null;
   #runTables: { runId: string; tables: RunTables } | null = null;
 
@@ -83,6 +86,7 @@ export class LocalHome {
     onAlert = async () => undefined,
     settleMs = 0,
     stableMs = 0,
+    onBusy,
     decorate = (ports) => ports,
   }: HomeOptions) {
     const paths = lakePaths(folder);
@@ -90,6 +94,7 @@ export class LocalHome {
     for (const each of [this.paths.landing, this.paths.runs]) mkdirSync(each, { recursive: true });
     this.#settings = settings;
     this.#settleMs = settleMs;
+    this.#onBusy = onBusy;
     this.#database = new DatabaseSync(this.paths.ledger, { timeout: 10_000 });
     this.#database.exec('pragma journal_mode = wal; pragma synchronous = normal');
     const now = () => new Date();
@@ -138,7 +143,7 @@ export class LocalHome {
 
   /** An open session on the tables; the run's own while one is going. */
   async session(): Promise<Session> {
-    this.#session ??= await openSession(this.paths.tables, this.paths.scratch);
+    this.#session ??= await openSession(this.paths.tables, this.paths.scratch, { onBusy: this.#onBusy });
     return this.#session;
   }
 
@@ -261,7 +266,10 @@ export class LocalHome {
   }
 
   #closeSession(): void {
-    this.#session?.close();
+    if (this.#session === null) return;
+    // While the tables are still open here, for the next process that opens them has its scratch there too.
+    rmSync(this.paths.scratch, { recursive: true, force: true });
+    this.#session.close();
     this.#session = null;
   }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { LakeUnusableError, messageOf, UsageError } from '../functions/core/errors.ts';
 import { parseSettings, PUBLISHED_REFERENCE } from '../functions/core/settings.ts';
@@ -6,7 +6,7 @@ import type { Settings } from '../functions/core/settings.ts';
 import { lakePaths, LocalHome } from './home.ts';
 import type { HomeOptions } from './home.ts';
 import { ProcessLock } from './processLock.ts';
-import { finishReplacing } from './replaceTables.ts';
+import { finishReplacing, isReplacing } from './replaceTables.ts';
 import { PROJECT } from './sources.ts';
 import type { Output } from './output.ts';
 
@@ -51,11 +51,11 @@ export function requireLake(folder: string): void {
 /** Opens the lake for one command; nothing else may work on it meanwhile. */
 export async function withLake<T>(
   options: CommonOptions,
-  homeOptions: Pick<HomeOptions, 'log' | 'onAlert' | 'settleMs' | 'stableMs'>,
+  homeOptions: Pick<HomeOptions, 'log' | 'onAlert' | 'onBusy' | 'settleMs' | 'stableMs'> & Partial<Pick<HomeOptions, 'settings'>>,
   command: string,
   work: (home: LocalHome) => Promise<T>,
 ): Promise<T> {
-  const settings = loadSettings(options);
+  const { settings = loadSettings(options) } = homeOptions;
   makeFolder(options.lake);
   const lock = ProcessLock.acquire(options.lake, `stedi ${command}`);
   try {
@@ -65,7 +65,6 @@ export async function withLake<T>(
       return await work(home);
     } finally {
       home.close();
-      rmSync(home.paths.scratch, { recursive: true, force: true });
     }
   } finally {
     lock.release();
@@ -75,11 +74,23 @@ export async function withLake<T>(
 /** Opens what can be read while a run goes on: the ledger, landing and the runs' files. */
 export async function withLedger<T>(options: CommonOptions, work: (home: LocalHome) => Promise<T>): Promise<T> {
   requireLake(options.lake);
+  finishKilledReplacement(options.lake);
   const home = new LocalHome({ folder: options.lake, settings: loadSettings(options) });
   try {
     return await work(home);
   } finally {
     home.close();
+  }
+}
+
+/** What a retry changes in a ledger that is still to be replaced would be lost. A process that holds the lake finishes it by itself. */
+function finishKilledReplacement(folder: string): void {
+  if (!isReplacing(folder) || ProcessLock.isHeld(folder)) return;
+  const lock = ProcessLock.acquire(folder, 'stedi');
+  try {
+    finishReplacing(folder);
+  } finally {
+    lock.release();
   }
 }
 

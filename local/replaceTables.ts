@@ -12,6 +12,11 @@ function marker(lake: string): string {
   return path.join(rebuildFolder(lake), 'replacing');
 }
 
+/** Whether a replacement has begun and not ended: a process is at it, or was killed. */
+export function isReplacing(lake: string): boolean {
+  return existsSync(marker(lake));
+}
+
 /** Puts the rebuilt tables, ledger entries and runs in the place of the lake's. */
 export function replaceTables(lake: string): void {
   writeFileSync(marker(lake), '');
@@ -20,10 +25,13 @@ export function replaceTables(lake: string): void {
 
 /** Goes on with a replacement that was interrupted; each of its steps can be done again. */
 export function finishReplacing(lake: string): void {
-  if (!existsSync(marker(lake))) return;
+  if (!isReplacing(lake)) return;
   const [to, from] = [lakePaths(lake), lakePaths(rebuildFolder(lake))];
   for (const runId of readdirSync(from.runs)) renameSync(path.join(from.runs, runId), path.join(to.runs, runId));
-  if (existsSync(from.tables)) renameSync(from.tables, to.tables);
+  if (existsSync(from.tables)) {
+    rmSync(`${to.tables}.wal`, { force: true }); // what the old tables had yet to take in, the new ones must not
+    renameSync(from.tables, to.tables);
+  }
   LocalHome.adoptLedger(to.ledger, from.ledger);
   rmSync(marker(lake)); // done; what is left of the folder is removed here or by the next rebuild
   rmSync(rebuildFolder(lake), { recursive: true });

@@ -4,12 +4,15 @@ import path from 'node:path';
 import { watch as watchFolder } from 'chokidar';
 import { LakeBusyError } from '../../functions/core/errors.ts';
 import { isIgnoredName } from '../../functions/core/catalogFile.ts';
+import { requestRun } from '../../functions/core/requestRun.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
-import { LocalHome } from '../home.ts';
-import { loadSettings } from '../lake.ts';
+import type { Ended } from '../executions.ts';
+import { lakePaths } from '../home.ts';
+import type { LocalHome } from '../home.ts';
+import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
-import { ProcessLock } from '../processLock.ts';
+import type { Output } from '../output.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
 
 /** Events of one batch: what arrives within this time. */
@@ -19,86 +22,88 @@ const RETRY_MS = 1000;
 /** Stays and processes what arrives in the landing folders, until it is stopped. */
 export async function watch({ options, output }: CommandContext): Promise<number> {
   const settings = loadSettings(options);
-  mkdirSync(options.lake, { recursive: true });
-  const home = new LocalHome({
-    folder: options.lake,
+  const { landing } = lakePaths(options.lake);
+  for (const table of LANDING_TABLES) mkdirSync(path.join(landing, table), { recursive: true });
+  const homeOptions = {
     settings,
     settleMs: settings.settleSeconds * 1000,
     stableMs: STABLE_MS,
     log: progress(output),
-    onAlert: async ({ text }) => output.say(`\n${text}`),
-  });
+    onAlert: async ({ text }: { text: string }) => output.say(`\n${text}`),
+    onBusy: ({ message }: LakeBusyError) => output.say(`Waiting: ${message}`),
+  };
   const stopped = stopSignal(output);
-  const arrivals = new Arrivals(home);
-  for (const table of LANDING_TABLES) mkdirSync(path.join(home.paths.landing, table), { recursive: true });
-  const watcher = watchFolder(home.paths.landing, {
-    ignored: (file) => file !== home.paths.landing && isIgnoredName(path.basename(file)),
+  const arrivals = new Arrivals();
+  const ended: Ended[] = [];
+  const watcher = watchFolder(landing, {
+    ignored: (file) => file !== landing && isIgnoredName(path.basename(file)),
     ignoreInitial: true,
     awaitWriteFinish: { stabilityThreshold: STABLE_MS, pollInterval: 100 },
   });
-  watcher.on('add', (file) => arrivals.add(file)).on('change', (file) => arrivals.add(file));
-  await new Promise<void>((resolve) => watcher.once('ready', resolve));
-  output.say(`Watching ${home.paths.landing}; Ctrl-C ends`);
-
-  await work(home, arrivals, true, output);
-  while (!stopped.aborted) {
-    await Promise.race([arrivals.next(), stopped.done]);
-    if (arrivals.waiting) await work(home, arrivals, false, output);
+  const arrived = (file: string): void => arrivals.add(path.relative(landing, file).split(path.sep).join('/'));
+  try {
+    watcher.on('add', arrived).on('change', arrived);
+    await new Promise<void>((resolve) => watcher.once('ready', resolve));
+    for (let isFirst = true; !stopped.aborted; isFirst = false) {
+      // Opened anew each time, for another command may have replaced the tables and the ledger meanwhile.
+      const take = () =>
+        withLake(options, homeOptions, 'watch', async (home) => {
+          if (isFirst) output.say(`Watching ${landing}; Ctrl-C ends`);
+          await work(home, arrivals, isFirst, output);
+          ended.push(...home.ended);
+        });
+      await whenFree(take, stopped, output);
+      await Promise.race([arrivals.next(), stopped.done]);
+    }
+  } finally {
+    await watcher.close(); // or it would keep the process alive
   }
-  await watcher.close();
-  home.close();
-  output.result({ runs: home.ended }, () => 'Stopped; nothing is half done');
+  output.result({ runs: ended }, () => 'Stopped; nothing is half done');
   return 0;
 }
 
-/** Takes the lake, announces what has arrived, and executes runs until nothing more arrives; then lets go of it. */
-async function work(home: LocalHome, arrivals: Arrivals, first: boolean, output: CommandContext['output']): Promise<void> {
-  const lock = await acquire(home.paths.folder, output);
-  try {
-    if (first) {
-      await untilQuiet(home, (text) => output.say(text));
-      await home.announceLanding();
-      await home.reconcile();
-    }
-    do {
-      await arrivals.announce();
-      // Files that arrive during a run are registered at once, so that its end starts one follow-up for all of them.
-      const announcing = arrivals.announceWhile(home.executions.drain());
-      await announcing;
-    } while (arrivals.waiting);
-  } finally {
-    lock.release();
+/** Announces what has arrived, and executes runs until nothing more arrives. */
+export async function work(home: LocalHome, arrivals: Arrivals, isFirst: boolean, output: Pick<Output, 'say'>): Promise<void> {
+  if (isFirst) {
+    await untilQuiet(home, (text) => output.say(text));
+    await home.announceLanding();
   }
+  // No other process works on the lake, so a run that holds the run lock here was killed.
+  if (isFirst || (await home.ledger.lock()) !== null) await home.reconcile();
+  do {
+    await arrivals.announce(home);
+    // Files that arrive during a run are registered at once, so that its end starts one follow-up for all of them.
+    const more = await arrivals.announceWhile(home, home.executions.drain());
+    // A run that was interrupted is not followed by itself, but what arrived while it ran is a reason.
+    if (more && (await home.ledger.pending(1)).length > 0) await requestRun(home.ports);
+  } while (arrivals.waiting || home.executions.waiting);
 }
 
-async function acquire(folder: string, output: CommandContext['output']): Promise<ProcessLock> {
-  for (let told = false; ; told = true) {
+/** Takes the lake as soon as no other process holds it; not at all once watch is to stop. */
+async function whenFree(take: () => Promise<void>, stopped: StopSignal, output: Output): Promise<void> {
+  for (let told = false; !stopped.aborted; told = true) {
     try {
-      return ProcessLock.acquire(folder, 'stedi watch');
+      await take();
+      return;
     } catch (error) {
       if (!(error instanceof LakeBusyError)) throw error;
       if (!told) output.say(`Waiting: ${error.message}`);
-      await setTimeout(RETRY_MS);
+      await Promise.race([setTimeout(RETRY_MS), stopped.done]);
     }
   }
 }
 
-/** Files that have arrived and are not announced yet. */
-class Arrivals {
-  readonly #home: LocalHome;
+/** Keys of files that have arrived and are not announced yet. */
+export class Arrivals {
   readonly #keys = new Set<string>();
   #wake: () => void = () => undefined;
-
-  constructor(home: LocalHome) {
-    this.#home = home;
-  }
 
   get waiting(): boolean {
     return this.#keys.size > 0;
   }
 
-  add(file: string): void {
-    this.#keys.add(path.relative(this.#home.paths.landing, file).split(path.sep).join('/'));
+  add(key: string): void {
+    this.#keys.add(key);
     this.#wake();
   }
 
@@ -112,28 +117,37 @@ class Arrivals {
     await setTimeout(BATCH_MS);
   }
 
-  async announce(): Promise<void> {
+  async announce(home: LocalHome): Promise<void> {
     const keys = [...this.#keys];
     this.#keys.clear();
-    const files = await Promise.all(keys.map((key) => this.#home.landing.current(key)));
-    await this.#home.announce(files.filter((file) => file !== null));
+    const files = await Promise.all(keys.map((key) => home.landing.current(key)));
+    await home.announce(files.filter((file) => file !== null));
   }
 
-  async announceWhile(work: Promise<void>): Promise<void> {
-    let working = true;
+  /** Answers whether anything has arrived meanwhile. */
+  async announceWhile(home: LocalHome, work: Promise<void>): Promise<boolean> {
+    let [working, more] = [true, false];
     const ended = work.finally(() => {
       working = false;
     });
     while (working) {
       await Promise.race([ended, setTimeout(BATCH_MS)]);
-      if (this.waiting) await this.announce();
+      if (!this.waiting) continue;
+      more = true;
+      await this.announce(home);
     }
     await ended;
+    return more;
   }
 }
 
+interface StopSignal {
+  aborted: boolean;
+  done: Promise<void>;
+}
+
 /** The first Ctrl-C (or SIGTERM) lets a run that is going end; the second one does not wait. */
-function stopSignal(output: CommandContext['output']): { aborted: boolean; done: Promise<void> } {
+function stopSignal(output: Output): StopSignal {
   let resolve: () => void = () => undefined;
   const signal = { aborted: false, done: new Promise<void>((done) => (resolve = done)) };
   const stop = (): void => {

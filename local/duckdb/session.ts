@@ -15,22 +15,22 @@ export interface Session {
 
 export interface OpenOptions {
   readOnly?: boolean;
-  /** How long to wait while another process has the file open. */
-  patienceMs?: number;
+  /** Called once when the wait for another process that has the file open gets long; unless it throws, the wait goes on. */
+  onBusy?: ((busy: LakeBusyError) => void) | undefined;
 }
 
 const PATIENCE_MS = 15_000;
 
 /**
  * Opens the lake file. Another process that holds it is waited for.
- * @throws LakeBusyError naming the process that holds it; LakeUnusableError when it can't be opened
+ * @throws LakeBusyError naming the process that holds it, unless `onBusy` goes on; LakeUnusableError when it can't be opened
  */
 export async function openSession(
   file: string,
   scratchFolder: string,
-  { readOnly = false, patienceMs = PATIENCE_MS }: OpenOptions = {},
+  { readOnly = false, onBusy = giveUp }: OpenOptions = {},
 ): Promise<Session> {
-  const instance = await openInstance(file, scratchFolder, readOnly, Date.now() + patienceMs);
+  const instance = await openInstance(file, scratchFolder, readOnly, onBusy);
   const run = await instance.connect();
   const aside = await instance.connect();
   // The optimizer knows nothing of rows that a transaction has not committed, takes those tables for empty and joins the wrong way
@@ -49,8 +49,17 @@ export async function openSession(
   };
 }
 
-async function openInstance(file: string, scratchFolder: string, readOnly: boolean, until: number): Promise<DuckDBInstance> {
-  for (;;) {
+function giveUp(busy: LakeBusyError): void {
+  throw busy;
+}
+
+async function openInstance(
+  file: string,
+  scratchFolder: string,
+  readOnly: boolean,
+  onBusy: (busy: LakeBusyError) => void,
+): Promise<DuckDBInstance> {
+  for (let until = Date.now() + PATIENCE_MS; ;) {
     try {
       return await DuckDBInstance.create(file, {
         access_mode: readOnly ? 'READ_ONLY' : 'READ_WRITE',
@@ -61,11 +70,14 @@ async function openInstance(file: string, scratchFolder: string, readOnly: boole
     } catch (error) {
       const text = messageOf(error);
       const holder = /PID (\d+)/.exec(text)?.[1];
-      if (!/lock/i.test(text)) throw new LakeUnusableError(`${file} can't be opened: ${firstLine(text)}`);
-      if (Date.now() > until)
-        throw new LakeBusyError(
-          `${file} is open in process ${holder ?? 'unknown'}; wait until it ends, or stop it, and try again`,
+      if (!text.includes('Could not set lock on file'))
+        throw new LakeUnusableError(`${file} can't be opened: ${firstLine(text)}`);
+      if (Date.now() > until) {
+        onBusy(
+          new LakeBusyError(`${file} is open in process ${holder ?? 'unknown'}; wait until it ends, or stop it, and try again`),
         );
+        until = Infinity;
+      }
       await setTimeout(50);
     }
   }

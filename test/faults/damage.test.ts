@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { lakePaths } from '../../local/home.ts';
 import { illnesses, killedAt, linkLanding, mixedFiles, runToTheEnd } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
-import { dump, landAll, Running, STEDI, stedi } from '../support/lake.ts';
+import { dump, landAll, Running, startStedi, STEDI, stedi } from '../support/lake.ts';
 import { CONSENT, customer, lines } from '../support/people.ts';
 
 const KILL_AFTER_FILE = new URL('killAfterFile.ts', import.meta.url).href;
@@ -177,20 +177,66 @@ test(
   MINUTE,
 );
 
+/** `rebuild --replace`, killed after what the point names: see test/faults/killAfterFile.ts. */
+async function killReplacement(lake: string, point: string, ...settings: string[]): Promise<void> {
+  const args = ['--import', KILL_AFTER_FILE, STEDI, 'rebuild', '--replace', '--lake', lake, ...settings];
+  const killed = await new Running(process.execPath, args, { env: { ...process.env, KILL_AFTER: point } }).ended;
+  expect(killed).toMatchObject({ signal: 'SIGKILL' });
+}
+
 test.each(['writeFileSync replacing', 'renameSync run-', 'renameSync lakehouse.duckdb', 'rmSync rebuild'])(
   'a rebuild that replaces the tables is killed after %s',
   async (point) => {
     const lake = await publishedLake();
     await takeOneFileMore(lake);
     const { customer_staging, machine_learning_curated } = await dump(lake);
-    const args = ['--import', KILL_AFTER_FILE, STEDI, 'rebuild', '--replace', '--lake', lake, '--set', 'maxRejectRatio=1'];
-    const killed = await new Running(process.execPath, args, { env: { ...process.env, KILL_AFTER: point } }).ended;
-    expect(killed).toMatchObject({ signal: 'SIGKILL' });
+    await killReplacement(lake, point, '--set', 'maxRejectRatio=1');
     await runToTheEnd(lake);
     const tables = await dump(lake);
     expect(tables).toMatchObject({ customer_staging, machine_learning_curated });
     expect(await illnesses(lake)).toEqual([]);
     await expectGoesOn(lake, tables);
+  },
+  MINUTE,
+);
+
+test.each(['writeFileSync replacing', 'renameSync lakehouse.duckdb'])(
+  'a rebuild that replaces the tables is killed after %s, and watch comes next: what it publishes stays',
+  async (point) => {
+    const lake = await publishedLake();
+    const before = await dump(lake);
+    await killReplacement(lake, point, '--set', 'maxRejectRatio=1');
+    const watch = startStedi(['watch', '--lake', lake, '--set', 'maxRejectRatio=1', '--set', 'settleSeconds=0']);
+    try {
+      await watch.says(/Watching .*Ctrl-C ends/);
+      landAll(lake, { 'customer_landing/later.json': lines(customer({ email: 'later@x.org', shares: CONSENT })) });
+      await watch.says(/SUCCEEDED/);
+    } finally {
+      await watch.stop('SIGINT');
+    }
+    const tables = await dump(lake);
+    expect(tables.loads).toHaveLength(before.loads.length + 1);
+    expect(await illnesses(lake)).toEqual([]);
+    expect(await dump(lake)).toEqual(tables);
+  },
+  MINUTE,
+);
+
+test(
+  'a rebuild that replaces the tables is killed, and retry comes next: what it gives back stays so',
+  async () => {
+    const lake = newFolder();
+    const strict = ['--set', 'minRecordsForRatio=1'];
+    landAll(lake, {
+      'customer_landing/good.json': lines(customer({ email: 'ann@x.org' })),
+      'customer_landing/rubbish.json': 'rubbish\n',
+    });
+    expect((await stedi('run', '--lake', lake, ...strict)).code).toBe(1);
+    await killReplacement(lake, 'writeFileSync replacing', ...strict);
+    expect((await stedi('retry', 'customer_landing/rubbish.json', '--lake', lake)).code).toBe(0);
+    await runToTheEnd(lake);
+    expect((await dump(lake)).loads).toHaveLength(2);
+    expect(await illnesses(lake)).toEqual([]);
   },
   MINUTE,
 );
@@ -218,18 +264,37 @@ await connection.run("set checkpoint_threshold = '1TB'");
 await connection.run('delete from customer_trusted');
 process.kill(process.pid, 'SIGKILL');`;
 
+async function commitAndDie(tables: string): Promise<void> {
+  const dead = await new Running(process.execPath, ['--input-type=module', '-e', COMMITS_AND_DIES, tables]).ended;
+  expect(dead).toMatchObject({ signal: 'SIGKILL' });
+}
+
 test(
   'a torn write-ahead log beside the tables is no part of them',
   async () => {
     const lake = await publishedLake();
     const before = await dump(lake);
     const { tables } = lakePaths(lake);
-    const dead = await new Running(process.execPath, ['--input-type=module', '-e', COMMITS_AND_DIES, tables]).ended;
-    expect(dead).toMatchObject({ signal: 'SIGKILL' });
+    await commitAndDie(tables);
     const log = `${tables}.wal`;
     truncateSync(log, statSync(log).size - 5);
     await runToTheEnd(lake);
     expect(await dump(lake)).toEqual(before);
+    await expectGoesOn(lake, before);
+  },
+  MINUTE,
+);
+
+test(
+  'what stands in the write-ahead log of replaced tables does not get into the new ones',
+  async () => {
+    const lake = await publishedLake();
+    const before = await dump(lake);
+    const { tables } = lakePaths(lake);
+    await commitAndDie(tables);
+    await rebuildAndReplace(lake);
+    expect(await dump(lake)).toEqual(before);
+    expect(await illnesses(lake)).toEqual([]);
     await expectGoesOn(lake, before);
   },
   MINUTE,

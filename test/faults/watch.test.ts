@@ -1,17 +1,23 @@
-import { appendFileSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
 import { files } from '../../local/commands/files.ts';
 import { runs } from '../../local/commands/history.ts';
+import { Arrivals, work } from '../../local/commands/watch.ts';
+import { openSession } from '../../local/duckdb/session.ts';
 import { lakePaths } from '../../local/home.ts';
-import { illnesses } from '../support/crashes.ts';
+import type { LocalHome } from '../../local/home.ts';
+import { ProcessLock } from '../../local/processLock.ts';
+import { illnesses, killedAt } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { call, dump, landAll, runResultSchema, startStedi, stedi, until } from '../support/lake.ts';
 import type { Running } from '../support/lake.ts';
+import { land, settingsWith, temporaryLakes } from '../support/lakes.ts';
 import { AT, CONSENT, customer, lines, motion, walk } from '../support/people.ts';
 
 const newFolder = temporaryFolders();
+const newLake = temporaryLakes();
 const MINUTE = 60_000;
 const watches: Running[] = [];
 afterEach(async () => {
@@ -229,6 +235,122 @@ test(
     await endsWell(next);
     expect((await dump(lake)).machine_learning_curated).toHaveLength(1);
     expect(await illnesses(lake)).toEqual([]);
+  },
+  MINUTE,
+);
+
+async function expectNothingWaits({ ledger }: LocalHome, number: number): Promise<void> {
+  expect(await ledger.lock()).toBeNull();
+  const states = [];
+  for await (const { state } of ledger.files()) states.push(state);
+  expect(states).toEqual(Array.from({ length: number }, () => 'loaded'));
+}
+
+const quiet = { say: () => undefined };
+const arrives = (home: LocalHome, arrivals: Arrivals, name: string): void => {
+  land(home, `customer_landing/${name}.json`, lines(customer({ email: `${name}@x.org`, shares: CONSENT })));
+  arrivals.add(`customer_landing/${name}.json`);
+};
+
+test('a file that arrives when the last run has just ended is taken', async () => {
+  const [home, arrivals] = [newLake(), new Arrivals()];
+  const { onEnd } = home.executions;
+  home.executions.onEnd = async (end) => {
+    await onEnd(end);
+    if (home.ended.length === 1) arrives(home, arrivals, 'late');
+  };
+  arrives(home, arrivals, 'early');
+  await work(home, arrivals, false, quiet);
+  await expectNothingWaits(home, 2);
+});
+
+test('a file that arrives during a run that is interrupted is taken by another one', async () => {
+  const arrivals = new Arrivals();
+  const home = newLake(undefined, {
+    log: (event, { state } = {}) => {
+      if (event !== 'state_entered' || home.ended.length > 0) return;
+      if (state === 'CustomerTrusted') arrives(home, arrivals, 'late');
+      if (state === 'Validate') throw new Error('as if the disk were full');
+    },
+  });
+  arrives(home, arrivals, 'early');
+  await work(home, arrivals, false, quiet);
+  expect(home.ended.map(({ status }) => status)).toEqual(['FAILED', 'SUCCEEDED']);
+  await expectNothingWaits(home, 2);
+});
+
+test(
+  'what a run left that was killed while watch waited is taken over with the next file',
+  async () => {
+    const lake = newFolder();
+    landAll(lake, walk([{ email: 'ann@x.org', shares: CONSENT }]));
+    await killedAt(lake, 'ledger.claim');
+    const arrivals = new Arrivals();
+    const home = newLake(settingsWith(), { folder: lake });
+    arrives(home, arrivals, 'late');
+    await work(home, arrivals, false, quiet);
+    await expectNothingWaits(home, 4);
+  },
+  MINUTE,
+);
+
+test(
+  'watch waits for a query that stays open, however long it takes',
+  async () => {
+    const lake = newFolder();
+    landAll(lake, walk([{ email: 'ann@x.org', shares: CONSENT }]));
+    const watch = await watching(lake, '--set', 'settleSeconds=0');
+    await loaded(lake, 3);
+    const { tables } = lakePaths(lake);
+    const query = await openSession(tables, newFolder(), { readOnly: true });
+    try {
+      landAll(lake, { 'customer_landing/ben.json': lines(customer({ email: 'ben@x.org', shares: CONSENT })) });
+      await watch.says(new RegExp(`Waiting: ${tables} is open in process ${process.pid}`));
+      await wait(5_000);
+    } finally {
+      query.close();
+    }
+    await loaded(lake, 4);
+    await endsWell(watch);
+    const { executions } = newLake(settingsWith(), { folder: lake });
+    expect(executions.history().map(({ status }) => status)).toEqual(['SUCCEEDED', 'SUCCEEDED']);
+    expect(await illnesses(lake)).toEqual([]);
+  },
+  2 * MINUTE,
+);
+
+test(
+  'Ctrl-C ends a watch that waits for another process',
+  async () => {
+    const lake = newFolder();
+    const lock = ProcessLock.acquire(lake, 'the test');
+    try {
+      const watch = startStedi(['watch', '--lake', lake]);
+      watches.push(watch);
+      await watch.says(/Waiting: .* is held by process/);
+      await endsWell(watch);
+    } finally {
+      lock.release();
+    }
+  },
+  MINUTE,
+);
+
+test(
+  'damaged tables end watch with an error that names the file',
+  async () => {
+    const lake = newFolder();
+    landAll(lake, walk([{ email: 'ann@x.org', shares: CONSENT }]));
+    const watch = await watching(lake, '--set', 'settleSeconds=0');
+    await loaded(lake, 3);
+    await until('the lake is free', async () => (await stedi('check', '--lake', lake)).code === 0);
+    const { tables } = lakePaths(lake);
+    const damaged = readFileSync(tables);
+    writeFileSync(tables, damaged.fill('damage', 4096)); // behind the header that says what the file is
+    landAll(lake, { 'customer_landing/ben.json': lines(customer({ email: 'ben@x.org', shares: CONSENT })) });
+    const { code, stderr } = await watch.ended;
+    expect(code).toBe(1);
+    expect(stderr).toContain(`${tables} can't be opened: IO Error: Corrupt database file`);
   },
   MINUTE,
 );

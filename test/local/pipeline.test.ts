@@ -158,6 +158,37 @@ describe('file versions', () => {
     expect(await runHere(home.paths.folder)).toMatchObject({ status: 'NOTHING_TO_DO', tables: { customer_landing: 3 } });
   });
 
+  test.each([
+    ['values that DuckDB reads as others', '12.5', 'true', '7'],
+    ['lines that DuckDB can not read', '{', ']', '7'],
+  ])(
+    'a file that is overwritten by %s after it was scanned fails the run, and is right in the next one',
+    async (_, ...distances) => {
+      const lake = newFolder();
+      landAll(lake, walk(PEOPLE));
+      const overwritten = lines(...distances.map((distance) => step('ann@x.org').replace(/200/, distance)));
+      const home = newLake(undefined, {
+        folder: lake,
+        log: (event, { state } = {}) => {
+          if (event === 'state_entered' && state === 'StepTrainerTrusted')
+            land(home, 'step_trainer_landing/walk.json', overwritten);
+        },
+      });
+      await home.announceLanding();
+      await home.executions.drain();
+      expect(home.ended).toMatchObject([{ status: 'FAILED' }]);
+      expect(home.ended[0]?.error).toMatch(/^LandingChangedError: step_trainer_landing\/walk\.json was overwritten/);
+      expect(await home.ports.lake.publishedRun()).toBeNull();
+      home.close();
+      const { status, tables, held } = await runHere(lake);
+      expect({ status, tables }).toMatchObject({
+        status: 'SUCCEEDED',
+        tables: { customer_staging: 3, step_trainer_landing: 3, rejected: 2, step_trainer_staging: 1 },
+      });
+      expect(held.map(({ file, why }) => [file, /overwritten/.test(why)])).toEqual([['step_trainer_landing/walk.json', true]]);
+    },
+  );
+
   test('a file that is overwritten after it was loaded is loaded again, and takes nothing back', async () => {
     const lake = await walkedLake();
     landAll(lake, { 'customer_landing/people.json': lines(customer({ email: 'dan@x.org', shares: CONSENT })) });
