@@ -23,7 +23,10 @@ export function finishReplacing(lake: string): void {
   if (!existsSync(marker(lake))) return;
   const [to, from] = [lakePaths(lake), lakePaths(rebuildFolder(lake))];
   for (const runId of readdirSync(from.runs)) renameSync(path.join(from.runs, runId), path.join(to.runs, runId));
-  if (existsSync(from.tables)) renameSync(from.tables, to.tables);
+  if (existsSync(from.tables)) {
+    rmSync(`${to.tables}.wal`, { force: true }); // of the file that is replaced, or lost
+    renameSync(from.tables, to.tables);
+  }
   LocalHome.adoptLedger(to.ledger, from.ledger);
   rmSync(marker(lake)); // done; what is left of the folder is removed here or by the next rebuild
   rmSync(rebuildFolder(lake), { recursive: true });

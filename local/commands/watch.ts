@@ -40,13 +40,16 @@ export async function watch({ options, output }: CommandContext): Promise<number
   await new Promise<void>((resolve) => watcher.once('ready', resolve));
   output.say(`Watching ${home.paths.landing}; Ctrl-C ends`);
 
-  await work(home, arrivals, true, output);
-  while (!stopped.aborted) {
-    await Promise.race([arrivals.next(), stopped.done]);
-    if (arrivals.waiting) await work(home, arrivals, false, output);
+  try {
+    await work(home, arrivals, true, output);
+    while (!stopped.aborted) {
+      await Promise.race([arrivals.next(), stopped.done]);
+      if (arrivals.waiting) await work(home, arrivals, false, output);
+    }
+  } finally {
+    await watcher.close();
+    home.close();
   }
-  await watcher.close();
-  home.close();
   output.result({ runs: home.ended }, () => 'Stopped; nothing is half done');
   return 0;
 }
@@ -55,6 +58,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
 async function work(home: LocalHome, arrivals: Arrivals, first: boolean, output: CommandContext['output']): Promise<void> {
   const lock = await acquire(home.paths.folder, output);
   try {
+    await home.requireTables();
     if (first) {
       await untilQuiet(home, (text) => output.say(text));
       await home.announceLanding();
