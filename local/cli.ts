@@ -1,5 +1,14 @@
+import path from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
-import { LakeBusyError, LakeUnusableError, messageOf, StageError, UsageError } from '../functions/core/errors.ts';
+import { z } from 'zod';
+import {
+  GateFailedError,
+  LakeBusyError,
+  LakeUnusableError,
+  messageOf,
+  StageError,
+  UsageError,
+} from '../functions/core/errors.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
 import { createOutput } from './output.ts';
 
@@ -203,13 +212,32 @@ command('check', 'is this lake healthy: conservation, audits, ledger against tab
 /** Codes of the operating system for a lake that can't be read or written. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTDIR', 'EIO']);
 
+/** The file or folder that an error of the operating system is about; a copy fails at its target, for its source was tried before. */
+function pathOf(error: unknown): string | null {
+  const { dest, path: at } = z.object({ dest: z.string().optional(), path: z.string().optional() }).safeParse(error).data ?? {};
+  return dest ?? at ?? null;
+}
+
+function isBelow(folder: string, file: string): boolean {
+  return !path.relative(folder, file).split(path.sep).includes('..');
+}
+
 /** What a person is told: what is wrong and what to do next, without a stack. */
 function explain(error: unknown): string {
   const text = messageOf(error);
-  if ([UsageError, LakeBusyError, LakeUnusableError, StageError, CommanderError].some((known) => error instanceof known))
+  if (
+    [UsageError, LakeBusyError, LakeUnusableError, GateFailedError, StageError, CommanderError].some(
+      (known) => error instanceof known,
+    )
+  )
     return text;
   const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
   const { lake, stage } = program.opts<CommonOptions>();
+  const at = pathOf(error);
+  if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
+    return `${at} can't be read or written: ${text}. Free space or mend its permissions, then try again`;
+  if (/file is not a database|disk image is malformed/i.test(text))
+    return `${path.join(lake, 'ledger.sqlite')} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
   if (
     stage === undefined &&
     (UNUSABLE.has(code) || /unable to open database file|readonly database|disk is full|No space left/i.test(text))
