@@ -221,7 +221,7 @@ describe('the tables file of a lake that has published is lost', () => {
     async (_how, lose) => {
       const lake = await publishedLake();
       await takeOneFileMore(lake);
-      const { loads: _, ...before } = await dump(lake);
+      const before = { ...(await dump(lake)), loads: null };
       lose(lakePaths(lake).tables);
       landAll(lake, { 'customer_landing/new.json': lines(customer({ email: 'ann@x.org', updated: AT })) }); // as one that is staged already
       expect(await illnesses(lake)).toEqual([
@@ -235,8 +235,7 @@ describe('the tables file of a lake that has published is lost', () => {
       }
       expect((await stedi('rebuild', ...settings)).code).toBe(1);
       await rebuildAndReplace(lake);
-      const { loads: __, ...after } = await dump(lake);
-      expect(after).toEqual(before);
+      expect({ ...(await dump(lake)), loads: null }).toEqual(before);
       expect(await illnesses(lake)).toEqual([]);
       await runToTheEnd(lake);
     },
