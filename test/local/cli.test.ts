@@ -149,6 +149,13 @@ describe('one lake, command by command, with --json', () => {
     expect(tables).toMatchObject({ accelerometer_landing: 4, accelerometer_staging: 3, rejected: 1, accelerometer_trusted: 2 });
   });
 
+  test('rejects and retry take last and how a name begins, as show does', async () => {
+    const [first] = valueOf(await json('rejects', '--run', runId.slice(0, -3)), z.array(rejectRow));
+    expect(first).toMatchObject({ run_id: runId });
+    expect(valueOf(await json('rejects', '--run', 'last'), z.array(rejectRow))).toEqual([]);
+    expect((await json('retry', '--run', 'last')).stderr).toMatch(/no file of run-\S+ is held/);
+  });
+
   test('a taken name with other content gets a suffix; with the same content nothing is added', async () => {
     const file = path.join(newFolder(), 'people.json');
     const key = 'customer_landing/people-2.json';
