@@ -9,7 +9,7 @@ import { LocalHome } from '../home.ts';
 import { loadSettings } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
-import { ProcessLock } from '../processLock.ts';
+import { ProcessLock, TRY_AGAIN } from '../processLock.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
 
 /** Events of one batch: what arrives within this time. */
@@ -81,7 +81,7 @@ async function acquire(folder: string, output: CommandContext['output']): Promis
       return ProcessLock.acquire(folder, 'stedi watch');
     } catch (error) {
       if (!(error instanceof LakeBusyError)) throw error;
-      if (!told) output.say(`Waiting: ${error.message}`);
+      if (!told) output.say(`Waiting: ${error.message.replace(TRY_AGAIN, 'this one tries again by itself')}`);
       await setTimeout(RETRY_MS);
     }
   }

@@ -318,7 +318,11 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
     ['an export over mended files', ['rejects', '--export', mended], /walk\.json exists already.*Nothing was written/],
     ['generate without a folder', ['generate'], /--out/],
     ['generate with no customer', ['generate', '--out', newFolder(), '--customers', '0'], /customers.*0/],
-    ['generate with a number that is none', ['generate', '--out', newFolder(), '--customers', 'many'], /customers/],
+    [
+      'generate with a number that is none',
+      ['generate', '--out', newFolder(), '--customers', 'many'],
+      /customers.*many is no number/,
+    ],
     ['a lake that is not there', ['check', '--lake', path.join(newFolder(), 'none')], /none.*no lake/],
   ];
 
@@ -353,7 +357,7 @@ describe('a first run that was killed before it published', () => {
     expect(await statuses()).toEqual(['RUNNING']);
     lock.release();
     expect(await statuses()).toEqual(['ABORTED']);
-    expect((await stedi('show', 'last', '--lake', lake)).stdout).toMatch(/ABORTED[\s\S]*was killed[\s\S]*stedi run/);
+    expect((await stedi('show', 'last', '--lake', lake)).stdout).toMatch(/^# ABORTED[\s\S]*was killed[\s\S]*stedi run/);
   });
 
   test('query says that nothing is published, and reads what has landed', async () => {
@@ -542,6 +546,12 @@ test('help of every command has examples', async () => {
   const helps = await Promise.all(names.map(async (name) => ({ name, ...(await stedi(name, '--help')) })));
   expect(helps.map(({ stderr, ...help }) => [help.name, help.code, stderr])).toEqual(names.map((name) => [name, 0, '']));
   for (const { name, stdout: text } of helps) expect(text).toContain(`Examples:\n  stedi ${name}`);
+});
+
+test('help and version, as people ask for them', async () => {
+  const [help, same, version] = await Promise.all([stedi('help', 'drop'), stedi('drop', '--help'), stedi('--version')]);
+  expect(help).toEqual(same);
+  expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
 });
 
 test('generate makes the same files for the same seed, other ones for another', async () => {
