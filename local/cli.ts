@@ -1,5 +1,15 @@
-import { Command, CommanderError, Option } from 'commander';
-import { LakeBusyError, LakeUnusableError, messageOf, StageError, UsageError } from '../functions/core/errors.ts';
+import path from 'node:path';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import manifest from '../package.json' with { type: 'json' };
+import { z } from 'zod';
+import {
+  GateFailedError,
+  LakeBusyError,
+  LakeUnusableError,
+  messageOf,
+  StageError,
+  UsageError,
+} from '../functions/core/errors.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
 import { createOutput } from './output.ts';
 
@@ -15,6 +25,7 @@ const program = new Command('stedi')
   .option('--settings <file>', 'the settings file (default: settings.json of the project)')
   .option('--set <key=value>', 'a setting for this call; can be repeated', (value: string, all: string[]) => [...all, value], [])
   .addOption(new Option('--expect <counts>', 'check the published reference counts').choices(['published']))
+  .version(manifest.version, '-V, --version', 'the version')
   .helpOption('-h, --help', 'help for a command, with examples')
   .addHelpCommand(false)
   .configureHelp({ showGlobalOptions: true })
@@ -31,7 +42,7 @@ Examples:
   stedi query "select count(*) from customer_trusted"
   stedi rejects --export mended                 rejected records, to mend and drop again
   stedi run ~/Downloads/stedi --stage dev       the same on AWS
-Exit codes: 0 good, 1 the run or a check failed or a file is held, 2 used wrongly`,
+Exit codes: 0 good, 1 the run or a check failed or a file is held or can't be read, 2 used wrongly`,
   );
 
 type Action = (context: CommandContext) => Promise<number>;
@@ -69,6 +80,17 @@ function command(usage: string, description: string, examples: readonly string[]
     .description(description)
     .addHelpText('after', `\nExamples:\n${examples.map((example) => `  stedi ${example}`).join('\n')}`);
 }
+
+/** What was typed is said again, rather than NaN. */
+function numberOf(typed: string): number {
+  const value = Number(typed);
+  if (typed.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError(`${typed} is no number.`);
+  return value;
+}
+
+program.command('help [command]', { hidden: true }).action((name?: string) => {
+  (program.commands.find((each) => each.name() === name) ?? program).help();
+});
 
 command('start', 'make sample data where there is none, run, and show what to try next', [
   'start',
@@ -154,7 +176,11 @@ command('retry [file...]', 'held files go back to pending', [
     ),
   );
 
-command('rebuild', 'build every table anew from landing and compare with what is there', ['rebuild', 'rebuild --replace'])
+command('rebuild', 'build every table anew from landing and compare with what is there; exit code 1 when it differs and stays', [
+  'rebuild',
+  'rebuild --replace                also when the tables are lost or damaged',
+  'rebuild --set maxRejectRatio=1   a limit that was raised to take a file in must be raised here too',
+])
   .option('--replace', 'replace the tables by the rebuilt ones', false)
   .action(({ replace }: { replace: boolean }) =>
     act(async (context) => (await import('./commands/rebuild.ts')).rebuild(context, replace)),
@@ -180,8 +206,8 @@ command('generate', 'sample data of the real shape, the same for the same seed',
   'generate --out sample --dirty --seed 7          with every kind of defect mixed in',
 ])
   .requiredOption('--out <dir>', 'where to write the landing folders')
-  .option('--customers <n>', 'how many customers', Number, 956)
-  .option('--seed <s>', 'another seed gives other data with the same counts', Number, 1)
+  .option('--customers <n>', 'how many customers', numberOf, 956)
+  .option('--seed <s>', 'another seed gives other data with the same counts', numberOf, 1)
   .option('--dirty', 'mix in every kind of defect, and say how many of each', false)
   .action((flags: { out: string; customers: number; seed: number; dirty: boolean }) =>
     act(async (context) => (await import('./commands/generateData.ts')).generateData(context, flags)),
@@ -203,13 +229,32 @@ command('check', 'is this lake healthy: conservation, audits, ledger against tab
 /** Codes of the operating system for a lake that can't be read or written. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTDIR', 'EIO']);
 
+/** The file or folder that an error of the operating system is about; a copy fails at its target, for its source was tried before. */
+function pathOf(error: unknown): string | null {
+  const { dest, path: at } = z.object({ dest: z.string().optional(), path: z.string().optional() }).safeParse(error).data ?? {};
+  return dest ?? at ?? null;
+}
+
+function isBelow(folder: string, file: string): boolean {
+  return !path.relative(folder, file).split(path.sep).includes('..');
+}
+
 /** What a person is told: what is wrong and what to do next, without a stack. */
 function explain(error: unknown): string {
   const text = messageOf(error);
-  if ([UsageError, LakeBusyError, LakeUnusableError, StageError, CommanderError].some((known) => error instanceof known))
+  if (
+    [UsageError, LakeBusyError, LakeUnusableError, GateFailedError, StageError, CommanderError].some(
+      (known) => error instanceof known,
+    )
+  )
     return text;
   const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
   const { lake, stage } = program.opts<CommonOptions>();
+  const at = pathOf(error);
+  if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
+    return `${at} can't be read or written: ${text}. Free space or mend its permissions, then try again`;
+  if (/file is not a database|disk image is malformed/i.test(text))
+    return `${path.join(lake, 'ledger.sqlite')} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
   if (
     stage === undefined &&
     (UNUSABLE.has(code) || /unable to open database file|readonly database|disk is full|No space left/i.test(text))

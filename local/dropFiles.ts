@@ -1,5 +1,5 @@
 import { constants, createReadStream } from 'node:fs';
-import { copyFile, link, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { access, copyFile, link, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -37,15 +37,15 @@ export function tableOfPath(relative: string): LandingTable | null {
 }
 
 /**
- * The files of sources (files, or folders with all that is below them), each with its landing table.
+ * The files of sources (files, or folders with all that is below them), each with its landing table. `tell` is told of what is left out.
  * @throws UsageError naming sources that don't exist and files whose table can't be told; nothing is copied then
  */
-export async function findDrops(sources: readonly string[]): Promise<Drop[]> {
+export async function findDrops(sources: readonly string[], tell: (text: string) => void): Promise<Drop[]> {
   const drops: Drop[] = [];
   const untold: string[] = [];
   for (const source of sources) {
-    for (const { file, below } of await filesOf(source)) {
-      const table = tableOfPath(below);
+    for (const { file, below } of await filesOf(source, tell)) {
+      const table = tableOfPath(below) ?? tableOfPath(path.normalize(source));
       if (table === null) untold.push(file);
       else drops.push({ table, file });
     }
@@ -53,36 +53,56 @@ export async function findDrops(sources: readonly string[]): Promise<Drop[]> {
   if (untold.length > 0) {
     throw new UsageError(
       `The landing table of ${untold.length === 1 ? 'this file' : 'these files'} can't be told:\n  ${untold.join('\n  ')}\n` +
-        'Expected the word customer, accelerometer or step_trainer in the path below the source; nothing was copied. ' +
+        'Expected the word customer, accelerometer or step_trainer in the path; nothing was copied. ' +
         'To name the table yourself: stedi drop TABLE FILE…',
     );
   }
   return drops;
 }
 
-async function filesOf(source: string): Promise<{ file: string; below: string }[]> {
+/**
+ * Landing leaves such files alone, so a copy would wait there for ever.
+ * @throws UsageError for a name that is ignored
+ */
+export function refuseIgnoredName(file: string): void {
+  if (!isIgnoredName(path.basename(file))) return;
+  throw new UsageError(
+    `${file}: a file whose name begins with a dot or ends in .part or .tmp is never read; rename it. Nothing was copied`,
+  );
+}
+
+async function filesOf(source: string, tell: (text: string) => void): Promise<{ file: string; below: string }[]> {
   const found = await stat(source).catch((error: unknown) => {
     if (isMissing(error)) throw new UsageError(`${source} does not exist; expected a file or a folder with landing files`);
     throw error;
   });
-  if (!found.isDirectory()) return [{ file: source, below: path.basename(source) }];
+  if (!found.isDirectory()) {
+    if (!found.isFile()) throw new UsageError(`${source} is neither a file nor a folder; nothing was copied`);
+    refuseIgnoredName(source);
+    return [{ file: source, below: path.basename(source) }];
+  }
   const entries = await readdir(source, { recursive: true, withFileTypes: true });
   const links = entries.filter((entry) => entry.isSymbolicLink()).map((entry) => path.join(entry.parentPath, entry.name));
   const linked = await Promise.all(
     links.map(async (link) => ((await stat(link).catch(() => null))?.isFile() === true ? link : null)),
   );
-  return entries
+  const skipped = links.filter((link) => !linked.includes(link));
+  if (skipped.length > 0) tell(`Left out, for these links lead to no file: ${skipped.join(', ')}`);
+  const files = entries
     .filter((entry) => entry.isFile())
     .map((entry) => path.join(entry.parentPath, entry.name))
     .concat(linked.filter((link) => link !== null))
     .map((file) => ({ file, below: path.relative(source, file) }))
     .filter(({ below }) => !below.split(path.sep).some(isIgnoredName))
     .sort((one, other) => (one.below < other.below ? -1 : 1));
+  if (files.length === 0) tell(`${source} holds no file to take in`);
+  return files;
 }
 
 /** Puts files into landing. A name that is taken is never overwritten: other content gets a suffix. */
 export async function dropFiles(landingRoot: string, drops: readonly Drop[]): Promise<Dropped[]> {
   const dropped: Dropped[] = [];
+  for (const { file } of drops) await access(file, constants.R_OK); // before anything is copied
   for (const drop of drops) dropped.push(await dropFile(landingRoot, drop));
   return dropped;
 }

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { catalog } from '../functions/catalog.ts';
 import { AUDIT_NAMES } from '../functions/core/auditNames.ts';
-import { LockLostError } from '../functions/core/errors.ts';
+import { LakeUnusableError, LockLostError, TablesDamagedError } from '../functions/core/errors.ts';
 import { manifestSchema, auditsSchema, readRunFile, stepMetricsSchema, writeRunFile } from '../functions/core/runFiles.ts';
 import { runIdOf } from '../functions/core/runId.ts';
 import type { Settings } from '../functions/core/settings.ts';
@@ -17,7 +17,7 @@ import { report } from '../functions/report.ts';
 import { validate } from '../functions/validate.ts';
 import { countTables, publishedRun } from './duckdb/counts.ts';
 import { RunTables } from './duckdb/runTables.ts';
-import { openSession } from './duckdb/session.ts';
+import { openSession, REBUILD_ADVICE } from './duckdb/session.ts';
 import type { OpenOptions, Session } from './duckdb/session.ts';
 import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './events.ts';
 import { LocalExecutions } from './executions.ts';
@@ -133,6 +133,13 @@ export class LocalHome {
     for await (const page of this.landing.list()) await this.announce(await this.ledger.unknown(page));
   }
 
+  /** Landed file versions that the ledger does not know yet: the next run takes them in. */
+  async unknownLanded(): Promise<FileVersion[]> {
+    const unknown: FileVersion[] = [];
+    for await (const page of this.landing.list()) unknown.push(...(await this.ledger.unknown(page)));
+    return unknown;
+  }
+
   /** What the schedule does on AWS: settle what was interrupted, register what was missed, start what is due. */
   async reconcile(): Promise<void> {
     // Whoever asks wants a definition tried again, however often it has failed.
@@ -147,9 +154,36 @@ export class LocalHome {
     return this.#session;
   }
 
-  /** Takes the file records, the published run and the executions of another ledger in the place of a ledger's own. */
+  /**
+   * What is wrong with the tables file, and what to do; null when nothing is. A lake that never published has no tables to lose: what a
+   * killed first run left is no damage.
+   */
+  async tablesTrouble(): Promise<string | null> {
+    const { tables } = this.paths;
+    const published = await this.ledger.published();
+    try {
+      const shown = existsSync(tables) ? await publishedRun((await this.session()).aside) : null;
+      return shown === null && published !== null ? tablesGone(tables, published.runId) : null;
+    } catch (error) {
+      if (!(error instanceof TablesDamagedError)) throw error;
+      return error.message;
+    } finally {
+      this.#closeSession();
+    }
+  }
+
+  /**
+   * Called before anything is planned: a run would otherwise build the tables from what is pending alone.
+   * @throws LakeUnusableError when the tables of a lake that has published are gone or damaged
+   */
+  async requireTables(): Promise<void> {
+    const trouble = await this.tablesTrouble();
+    if (trouble !== null) throw new LakeUnusableError(trouble);
+  }
+
+  /** Takes the file records, the published run and the executions of another ledger in the place of a ledger's own; no run goes on then. */
   static adoptLedger(ledger: string, from: string): void {
-    const database = new DatabaseSync(ledger);
+    const database = new DatabaseSync(ledger, { timeout: 10_000 });
     try {
       database.prepare('attach ? as rebuilt').run(from);
       database.exec(`
@@ -157,6 +191,7 @@ export class LocalHome {
         delete from files; insert into files select * from rebuilt.files;
         delete from published; insert into published select * from rebuilt.published;
         insert or ignore into executions select * from rebuilt.executions;
+        update run_lock set run_id = null, publishing = 0;
         commit;`);
     } finally {
       database.close();
@@ -209,9 +244,15 @@ export class LocalHome {
         async (input: unknown) => {
           this.ports.log('state_entered', { runId, state });
           const started = performance.now();
-          const result = await handler(input);
-          this.ports.log('state_succeeded', { runId, state, seconds: Math.round(performance.now() - started) / 1000 });
-          return result;
+          const seconds = () => Math.round(performance.now() - started) / 1000;
+          try {
+            const result = await handler(input);
+            this.ports.log('state_succeeded', { runId, state, seconds: seconds() });
+            return result;
+          } catch (error) {
+            this.ports.log('state_failed', { runId, state, seconds: seconds() });
+            throw error;
+          }
         },
       ]),
     );
@@ -233,7 +274,7 @@ export class LocalHome {
         runId,
         landingTable: staging.landingTable,
         files: staging.files.length,
-        rows: staging.rows,
+        staged: staging.rows - staging.rowsBefore,
       }),
     );
     await writeRunFile(this.ports.runFiles, runId, `metrics/${step}.json`, stepMetricsSchema, metrics);
@@ -281,6 +322,11 @@ export class LocalHome {
       resumePublish: async () => undefined,
     };
   }
+}
+
+/** The tables file of a lake that has published is missing, or another one stands in its place. */
+export function tablesGone(tables: string, runId: string): string {
+  return `${tables} ${existsSync(tables) ? 'holds no tables' : 'is missing'}, but ${runId} was published; ${REBUILD_ADVICE}`;
 }
 
 const jobArguments = z.object({ '--run_id': z.string(), '--fence': z.coerce.number() });

@@ -42,7 +42,8 @@ export function loadSettings({ settings: file, set, expect }: CommonOptions): Se
 
 /** @throws UsageError when there is no lake yet */
 export function requireLake(folder: string): void {
-  if (existsSync(lakePaths(folder).ledger)) return;
+  const { ledger, landing } = lakePaths(folder);
+  if (existsSync(ledger) || existsSync(landing)) return; // files may have been dropped before the first run
   throw new UsageError(
     `${folder} holds no lake yet; "stedi run SOURCE --lake ${folder}" makes one, "npm start" makes one with sample data`,
   );

@@ -38,11 +38,14 @@ export class FolderLanding implements Landing {
   async prepare(_runId: string, file: FileVersion): Promise<{ ready: true; input: null } | { ready: false; why: string }> {
     const current = await this.current(file.key);
     if (current === null)
-      return { ready: false, why: 'the file vanished before it was read; put it back as it was and retry it' };
+      return {
+        ready: false,
+        why: 'the file vanished before it was read; "stedi retry" takes it in where it is back as it was, else forgets it',
+      };
     if (current.version === file.version) return { ready: true, input: null };
     return {
       ready: false,
-      why: 'the file was overwritten before it was read; what stands there now is a file version of its own',
+      why: 'the file was overwritten before it was read; what stands there now is a file version of its own; "stedi retry" forgets this one',
     };
   }
 

@@ -162,6 +162,12 @@ export class SqliteLedger implements Ledger {
     });
   }
 
+  /** Forgets pending file versions that stand nowhere any more: nobody can read them. */
+  forget(files: readonly FileVersion[]): void {
+    const forget = this.#db.prepare("delete from files where key = ? and version = ? and state = 'pending'");
+    this.#transaction(() => files.forEach(({ key, version }) => forget.run(key, version)));
+  }
+
   async published(): Promise<PublishedRun | null> {
     const row = this.#db.prepare('select run_id, definition from published').get();
     if (row === undefined) return null;

@@ -1,5 +1,6 @@
 import type { Log } from '../functions/ports.ts';
 import { figure, filesText } from '../functions/core/renderReport.ts';
+import { settingsSchema } from '../functions/core/settings.ts';
 
 /** Where a command's words go: with `--json` standard output is one JSON value and everything else goes to standard error. */
 export interface Output {
@@ -22,9 +23,29 @@ export function createOutput(json: boolean): Output {
   };
 }
 
+/** A log that keeps to itself which landing files could not be read, by key, and why: the command says it once, at its end. */
+export function noticingUnread(show: Log): { log: Log; unread: ReadonlyMap<string, string> } {
+  const unread = new Map<string, string>();
+  return {
+    unread,
+    log: (event, fields = {}) => {
+      if (event === 'catalog_failed') unread.set(String(fields['key']), String(fields['error']));
+      else show(event, fields);
+    },
+  };
+}
+
+const POLICIES = ['mlJoin', 'consentFrom'] as const;
+const DEFAULTS = settingsSchema.parse({});
+
 /** Shows each step of a run as it happens, with its counts and time. */
 export function progress(output: Output): Log {
   let counts: string[] = [];
+  const unread = new Set<string>();
+  const line = (state: unknown, what: string, seconds: unknown): void => {
+    output.say(`  ${String(state).padEnd(24)}${what.padEnd(36)}${Number(seconds).toFixed(2).padStart(7)} s`);
+    counts = [];
+  };
   return (event, fields = {}) => {
     const number = (name: string): string => figure(Number(fields[name] ?? 0));
     switch (event) {
@@ -33,9 +54,13 @@ export function progress(output: Output): Log {
         break;
       case 'run_planned':
         counts.push(filesText(Number(fields['files'] ?? 0)));
+        if (fields['definitionChanged'] === true)
+          output.say('  All tables are built anew: settings, models or contracts have changed since the last published run');
+        if (fields['definitionChanged'] === true || POLICIES.some((name) => fields[name] !== DEFAULTS[name]))
+          output.say(`  Policies: ${POLICIES.map((name) => `${name} ${String(fields[name])}`).join(', ')}`);
         break;
       case 'table_staged':
-        counts.push(`${number('rows')} staged`);
+        if (fields['staged'] !== 0) counts.push(`${number('staged')} staged`);
         break;
       case 'table_built':
         counts.push(`${number('rows')} rows`);
@@ -47,14 +72,19 @@ export function progress(output: Output): Log {
         output.say(`  held: ${String(fields['key'])}: ${String(fields['why'])}`);
         break;
       case 'catalog_failed':
-        output.say(`  not cataloged: ${String(fields['key'])}: ${String(fields['error'])}`);
+        // An event and the next listing may both meet the file.
+        if (!unread.has(String(fields['key'])))
+          output.say(
+            `  can't be read: ${String(fields['key'])}: ${String(fields['error'])}; mend its permissions, then "stedi run"`,
+          );
+        unread.add(String(fields['key']));
         break;
-      case 'state_succeeded': {
-        const state = String(fields['state']);
-        output.say(`  ${state.padEnd(24)}${counts.join(', ').padEnd(36)}${Number(fields['seconds']).toFixed(2).padStart(7)} s`);
-        counts = [];
+      case 'state_succeeded':
+        line(fields['state'], counts.join(', '), fields['seconds']);
         break;
-      }
+      case 'state_failed':
+        line(fields['state'], 'FAILED', fields['seconds']);
+        break;
       default:
     }
   };

@@ -7,6 +7,8 @@ import { LakeBusyError, messageOf } from '../functions/core/errors.ts';
 /** A process that has just taken the lock, or is about to let it go, stands there without a name for a moment. */
 const NAMELESS_MS = 1_000;
 const PAUSE_MS = 20;
+/** What a person may do; `watch` does it by itself. */
+export const TRY_AGAIN = 'try again when it has ended';
 /** `isHeld` has the file for an instant: that is no reason to refuse. */
 const INSTANT_MS = 100;
 
@@ -33,7 +35,7 @@ export class ProcessLock {
       const holder = holderOf(folder);
       if (holder !== null || waited >= NAMELESS_MS) {
         throw new LakeBusyError(
-          `${folder} is held by ${holder ?? 'another process'}. Files in landing wait until it takes them; try again when it has ended`,
+          `${folder} is held by ${holder ?? 'another process'}. Files in landing wait until it takes them; ${TRY_AGAIN}`,
         );
       }
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);

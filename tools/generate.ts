@@ -120,7 +120,7 @@ const ZONES: readonly (readonly [zone: Contract['zone'], title: string, about: s
     'landing',
     'Landing',
     'The files as they came: JSON in a folder of each table, which nobody changes. As tables, all columns are text. ' +
-      'How files become records is told in [records.md](records.md).',
+      'They show what can be read line by line; [records.md](records.md) says what they leave out, and how files become records.',
   ],
   ['staging', 'Staging', 'Every valid record that ever landed, typed, once.'],
   ['trusted', 'Trusted', 'Only people who agreed to share their data for research, and their readings.'],

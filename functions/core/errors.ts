@@ -27,6 +27,9 @@ export class LandingChangedError extends NamedError {}
 /** The lake can't be read or written: full disk, missing permission, damaged file. */
 export class LakeUnusableError extends NamedError {}
 
+/** The tables file is no database (any more), which no permission and no free space can mend. */
+export class TablesDamagedError extends LakeUnusableError {}
+
 /** A deployed stage does not exist, can't be reached, or does not let these credentials in. */
 export class StageError extends NamedError {}
 

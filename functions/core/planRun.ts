@@ -51,7 +51,7 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
     policies: { mlJoin, consentFrom },
     files,
   });
-  ports.log('run_planned', { runId, fence: lock.fence, files: files.length, definitionChanged: changed });
+  ports.log('run_planned', { runId, fence: lock.fence, files: files.length, definitionChanged: changed, mlJoin, consentFrom });
   return {
     status: 'RUN',
     runId,

@@ -68,7 +68,7 @@ export function renderReport(report: Report): string {
   const sections = [
     headline(report),
     report.tables === null ? null : rowCountTable(report.tables, report.tablesBefore),
-    report.identity === null ? null : identitySentence(report.identity, report.policies?.mlJoin ?? 'person-and-time'),
+    report.tables === null ? null : identityOf(report),
     failures(report),
     section(
       'Held, waiting for a person',
@@ -80,7 +80,7 @@ export function renderReport(report: Report): string {
             ['l', 'l'],
           ),
     ),
-    section('Withheld: staged, but not trusted', reasonTable(['readings', 'reason', 'rows'], { ...report.withheld })),
+    report.tables === null ? unpublished(report) : section('Withheld: staged, but not trusted', withheldTable(report)),
     section('Rejected in this run', reasonTable(['landing table', 'reason', 'records'], report.rejected)),
     section('Landed in this run', landedTable(report)),
     section(
@@ -101,6 +101,20 @@ export function renderReport(report: Report): string {
     footer(report),
   ];
   return `${sections.filter((text) => text !== null).join('\n\n')}\n`;
+}
+
+function identityOf({ identity, policies }: Report): string | null {
+  return identity === null ? null : identitySentence(identity, policies?.mlJoin ?? 'person-and-time');
+}
+
+function withheldTable({ withheld }: Report): string | null {
+  return reasonTable(['readings', 'reason', 'rows'], { ...withheld });
+}
+
+/** The counts of a run that nobody sees, under a title that says so. */
+function unpublished(report: Report): string | null {
+  const parts = [identityOf(report), withheldTable(report)].filter((part) => part !== null);
+  return section('What this run would have published', parts.length === 0 ? null : parts.join('\n\n'));
 }
 
 function headline(report: Report): string {

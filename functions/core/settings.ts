@@ -130,6 +130,7 @@ export function parseSettings(value: unknown, source: string, overrides: readonl
 }
 
 function knownAt(path: readonly PropertyKey[]): string[] {
+  if (path[0] === 'expectedCounts') return [...COUNTABLE];
   const schema = path[0] === 'aws' ? awsSettingsSchema : settingsSchema;
   return Object.keys(schema.shape).filter((key) => key !== '$schema');
 }

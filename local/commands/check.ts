@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
-import { countOf, rowsOf, whole } from '../duckdb/session.ts';
+import { countOf, REBUILD_ADVICE, rowsOf, whole } from '../duckdb/session.ts';
 import type { LocalHome } from '../home.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
@@ -22,21 +22,34 @@ import type { Check } from '../views/checks.ts';
 export async function check({ options, output }: CommandContext): Promise<number> {
   requireLake(options.lake);
   const policies = loadSettings(options);
-  const checks = await withLake(options, {}, 'check', async (home) => [
-    ...(await halfDone(home)),
-    ...(existsSync(home.paths.tables) ? [...(await tablesHealthy(home, policies)), ...(await ledgerMatches(home))] : []),
-  ]);
+  const { checks, lost } = await withLake(options, {}, 'check', async (home) => {
+    const trouble = await home.tablesTrouble();
+    const there: Check = { name: 'the tables are there', ok: trouble === null, found: trouble ?? home.paths.tables };
+    if (trouble !== null) return { checks: [...(await halfDone(home)), there], lost: true };
+    const tables = existsSync(home.paths.tables)
+      ? [there, ...(await tablesHealthy(home, policies)), ...(await ledgerMatches(home))]
+      : [];
+    return { checks: [...(await halfDone(home)), ...tables], lost: false };
+  });
   const ok = checks.every((each) => each.ok);
   output.result({ ok, checks }, () =>
-    checksText(checks, '"stedi run" repairs what a killed process left, "stedi rebuild" compares all tables with landing'),
+    checksText(
+      checks,
+      lost ? REBUILD_ADVICE : '"stedi run" repairs what a killed process left, "stedi rebuild" compares all tables with landing',
+    ),
   );
   return ok ? 0 : 1;
 }
 
-async function halfDone({ ledger }: LocalHome): Promise<Check[]> {
-  const lock = await ledger.lock();
+async function halfDone(home: LocalHome): Promise<Check[]> {
+  const lock = await home.ledger.lock();
+  const known = await countByState(home.ledger);
+  const landed = (await home.unknownLanded()).length;
   const holder = lock === null ? 'the run lock is free' : `${lock.runId} holds the run lock`;
-  return [{ name: 'no run is half done', ok: lock === null, found: holder }, ...fileChecks(await countByState(ledger), false)];
+  return [
+    { name: 'no run is half done', ok: lock === null, found: holder },
+    ...fileChecks((state) => known(state) + (state === 'pending' ? landed : 0), false),
+  ];
 }
 
 async function tablesHealthy(home: LocalHome, policies: ReturnType<typeof loadSettings>): Promise<Check[]> {

@@ -1,11 +1,21 @@
+import type { LedgerFile } from '../../functions/ports.ts';
+import type { LocalHome } from '../home.ts';
 import { withLedger } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { checkState, filesIn, filesText } from '../views/files.ts';
 
-/** The ledger: every file version with its state, run, records and rejects. */
+/** Every file version with its state, run, records and rejects: those of the ledger, and those that have landed since. */
 export async function files({ options, output }: CommandContext, state: string | undefined): Promise<number> {
   checkState(state);
-  const list = await withLedger(options, (home) => filesIn(home.ledger.files(), state));
+  const list = await withLedger(options, (home) => filesIn(everyFile(home), state));
   output.result(list, () => filesText(list, state));
   return 0;
+}
+
+async function* everyFile(home: LocalHome): AsyncGenerator<LedgerFile> {
+  yield* home.ledger.files();
+  const now = new Date().toISOString();
+  const untouched = { state: 'pending', runId: null, attempts: 0, why: null, counts: null } as const;
+  for (const file of await home.unknownLanded())
+    yield { ...file, ...untouched, unknownFields: [], format: 'unknown', arrivedAt: now, waitsSince: now };
 }

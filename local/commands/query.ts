@@ -1,32 +1,30 @@
 import { existsSync } from 'node:fs';
-import path from 'node:path';
 import { DuckDBTypeId } from '@duckdb/node-api';
 import type { Json } from '@duckdb/node-api';
-import { landingContractOf } from '../../functions/core/contracts.ts';
-import { messageOf, UsageError } from '../../functions/core/errors.ts';
-import { LANDING_TABLES } from '../../functions/core/steps.ts';
-import type { LandingTable } from '../../functions/core/steps.ts';
+import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
 import { publishedRun } from '../duckdb/counts.ts';
-import { openSession } from '../duckdb/session.ts';
+import { createLandingViews } from '../duckdb/landingViews.ts';
+import { asPattern, literal, openSession } from '../duckdb/session.ts';
 import type { Session } from '../duckdb/session.ts';
-import { lakePaths } from '../home.ts';
+import { lakePaths, tablesGone } from '../home.ts';
 import { FolderLanding } from '../landing.ts';
-import { requireLake } from '../lake.ts';
-import type { CommandContext } from '../lake.ts';
+import { requireLake, withLedger } from '../lake.ts';
+import type { CommandContext, CommonOptions } from '../lake.ts';
 import { rowsText } from '../views/rows.ts';
 
 /** Read-only SQL over all tables; the landing tables read the files in landing as they are. */
 export async function query({ options, output }: CommandContext, sql: string): Promise<number> {
   requireLake(options.lake);
   const paths = lakePaths(options.lake);
-  if (!existsSync(paths.tables)) throw new UsageError(`${options.lake} has no tables yet; "stedi run" builds them`);
+  if (withoutComments(sql) === '') throw new UsageError('query needs SQL, for example "select count(*) from customer_trusted"');
+  if (!existsSync(paths.tables)) await explainMissing(options);
   const session = await openSession(paths.tables, paths.scratch, { readOnly: true });
   try {
-    await createLandingViews(session, paths.landing);
+    const landed = await createLandingViews(session.run, new FolderLanding(paths.landing), (text) => console.error(text));
     await session.run.run(
-      `set allowed_directories = ['${path.resolve(paths.landing).replaceAll("'", "''")}/']; set enable_external_access = false; set lock_configuration = true`,
+      `set allowed_paths = [${landed.flatMap((file) => [literal(file), literal(asPattern(file))]).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
     );
-    const result = await session.run.runAndReadAll(sql).catch(async (error: unknown) => {
+    const result = await only(session, sql).catch(async (error: unknown) => {
       throw new UsageError(`${messageOf(error)}${await adviceOn(messageOf(error), session)}`);
     });
     const names = result.deduplicatedColumnNames();
@@ -41,24 +39,32 @@ export async function query({ options, output }: CommandContext, sql: string): P
   }
 }
 
+function withoutComments(sql: string): string {
+  return sql.replace(/(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/g, '');
+}
+
+/** @throws LakeUnusableError when the tables were there once; UsageError when nothing has built them yet */
+async function explainMissing(options: CommonOptions): Promise<never> {
+  const { paths, published } = await withLedger(options, async (home) => ({
+    paths: home.paths,
+    published: await home.ledger.published(),
+  }));
+  if (published !== null) throw new LakeUnusableError(tablesGone(paths.tables, published.runId));
+  throw new UsageError(`${options.lake} has no tables yet, for no run was published; "stedi run" builds them`);
+}
+
+/** The result of one statement. Of several only one would be shown, so they are refused. */
+async function only({ run }: Session, sql: string) {
+  const { count } = await run.extractStatements(sql);
+  if (count > 1) throw new UsageError(`query takes one statement, found ${count}; ask them one after the other`);
+  return run.runAndReadAll(sql);
+}
+
 async function adviceOn(message: string, session: Session): Promise<string> {
   if (/read-only/i.test(message)) return '; query only reads: tables follow from the landing files, "stedi run" builds them';
   if (/does not exist/i.test(message) && (await publishedRun(session.aside)) === null)
     return '\nNo run was published yet, so only the landing tables can be read; "stedi run" builds the others';
   return '';
-}
-
-async function createLandingViews(session: Session, landing: string): Promise<void> {
-  const filled = new Set<LandingTable>();
-  for await (const page of new FolderLanding(landing).list()) for (const file of page) filled.add(file.table);
-  for (const name of LANDING_TABLES.filter((candidate) => filled.has(candidate))) {
-    const { columns } = landingContractOf(name);
-    const fields = columns.map(({ spellings, name: column }) => `'${spellings[0] ?? column}': 'VARCHAR'`);
-    const folder = path.resolve(landing, name).replace(/[[*?]/g, '[$&]').replaceAll("'", "''");
-    await session.run.run(
-      `create temp view ${name} as from read_json('${folder}/**', columns = {${fields.join(', ')}}, format = 'newline_delimited', ignore_errors = true)`,
-    );
-  }
 }
 
 const WHOLE: ReadonlySet<DuckDBTypeId> = new Set([

@@ -1,5 +1,5 @@
 import { mkdirSync, rmSync } from 'node:fs';
-import { UsageError } from '../../functions/core/errors.ts';
+import { GateFailedError, LakeUnusableError, UsageError } from '../../functions/core/errors.ts';
 import { contractOf } from '../../functions/core/contracts.ts';
 import { figure, table } from '../../functions/core/renderReport.ts';
 import { MODEL_TABLES, STAGING_TABLES } from '../../functions/core/steps.ts';
@@ -7,8 +7,8 @@ import { countOf, literal, openSession } from '../duckdb/session.ts';
 import { lakePaths, LocalHome } from '../home.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import { progress } from '../output.ts';
-import { rebuildFolder, replaceTables } from '../replaceTables.ts';
+import { noticingUnread, progress } from '../output.ts';
+import { isReplacing, rebuildFolder, replaceTables } from '../replaceTables.ts';
 
 interface Comparison {
   table: string;
@@ -19,63 +19,93 @@ interface Comparison {
   new: number;
 }
 
-/** Builds every table anew from landing, compares with what is there, and replaces it only if asked. */
+/** What landing did not give, each with its reason: files that were held, and files that were not read. */
+interface Built {
+  held: string[];
+  unread: string[];
+  /** Whether the lake has loaded any of these: then to replace its tables would lose records. */
+  isPoorer: boolean;
+}
+
+/**
+ * Builds every table anew from landing, compares with what is there, and replaces it only if asked. Exit code 1 when the tables differ and
+ * stay, or when a file is missing from what was built.
+ */
 export async function rebuild({ options, output }: CommandContext, replace: boolean): Promise<number> {
   requireLake(options.lake);
   return withLake(options, {}, 'rebuild', async (home) => {
-    if ((await home.ledger.lock()) !== null)
+    const trouble = await home.tablesTrouble();
+    const lock = await home.ledger.lock();
+    if (lock !== null && trouble === null)
       throw new UsageError(`a run of ${options.lake} is half done; "stedi run" finishes it, then rebuild`);
+    if (lock !== null) await home.executions.status(lock.runId); // a run that was killed with the tables gone: nobody can finish it
+    if (trouble !== null) output.say(`${home.paths.tables} is lost or damaged: there is nothing to compare with`);
     const beside = rebuildFolder(options.lake);
     rmSync(beside, { recursive: true, force: true });
     mkdirSync(beside);
     try {
-      const held = await buildBeside(beside, home.paths.landing, { options, output });
-      const comparisons = await compare(home.paths.tables, lakePaths(beside).tables);
+      const built = await buildBeside(beside, home, { options, output });
+      const isPublished = trouble === null && (await home.ports.lake.publishedRun()) !== null;
+      home.close();
+      const comparisons = await compare(isPublished ? home.paths.tables : null, lakePaths(beside).tables);
       const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
-      if (replace) {
-        home.close();
-        replaceTables(options.lake);
-      }
-      output.result({ replaced: replace, differs, held, tables: comparisons }, () =>
-        comparisonText(comparisons, differs, replace, held),
+      const { held, unread, isPoorer } = built;
+      const replaced = replace && !isPoorer;
+      if (replaced) replaceTables(options.lake);
+      output.result({ replaced, differs, held, unread, tables: comparisons }, () =>
+        comparisonText(comparisons, differs, replaced, built),
       );
-      return held.length > 0 ? 1 : 0;
+      return (differs && !replaced) || held.length > 0 || unread.length > 0 ? 1 : 0;
     } finally {
-      rmSync(beside, { recursive: true, force: true });
+      // A replacement that has begun and broke off is finished by the next command.
+      if (!isReplacing(options.lake)) rmSync(beside, { recursive: true, force: true });
     }
   });
 }
 
-/** Runs the whole pipeline over the lake's landing folder into a lake of its own; answers what was held. */
-async function buildBeside(folder: string, landing: string, { options, output }: CommandContext): Promise<string[]> {
+/** Runs the whole pipeline over a lake's landing folder into a lake of its own. */
+async function buildBeside(folder: string, { ledger, paths }: LocalHome, { options, output }: CommandContext): Promise<Built> {
   const settings = loadSettings(options);
-  const home = new LocalHome({ folder, landing, settings, log: progress(output) });
+  const { landing } = paths;
+  const loaded = new Set<string>();
+  for await (const { key, state } of ledger.files()) if (state === 'loaded') loaded.add(key);
+  const { log, unread } = noticingUnread(progress(output));
+  const home = new LocalHome({ folder, landing, settings, log });
   try {
     await home.announceLanding();
     await home.executions.drain();
-    const held: string[] = [];
-    for await (const { key, state, why } of home.ledger.files()) if (state === 'held') held.push(`${key}: ${why ?? ''}`);
-    if (home.ended.every(({ status }) => status === 'FAILED')) {
-      throw new UsageError(
-        `nothing could be rebuilt: ${home.ended.at(-1)?.error ?? 'landing holds no file'}. The lake is as it was`,
-      );
+    const reasons = { held: new Map<string, string>(), unread: new Map(unread) };
+    for await (const { key, state, why } of home.ledger.files()) {
+      if (state === 'held') reasons.held.set(key, why ?? '');
+      else if (state !== 'loaded') reasons.unread.set(key, 'the run that was to load it failed');
     }
-    return held;
+    if (home.ended.length === 0)
+      throw new LakeUnusableError(`nothing could be rebuilt: ${landing} holds no file that can be read. The lake is as it was`);
+    if (home.ended.every(({ status }) => status === 'FAILED'))
+      throw new GateFailedError(`nothing could be rebuilt: ${home.ended.at(-1)?.error ?? ''}. The lake is as it was. ${RAISED}`);
+    const texts = (found: ReadonlyMap<string, string>) => [...found].map(([key, why]) => `${key}: ${why}`);
+    return {
+      held: texts(reasons.held),
+      unread: texts(reasons.unread),
+      isPoorer: [...reasons.held.keys(), ...reasons.unread.keys()].some((key) => loaded.has(key)),
+    };
   } finally {
     home.close();
   }
 }
 
-async function compare(current: string, rebuilt: string): Promise<Comparison[]> {
+/** `current` is null where there are no tables to compare with: every row is new then. */
+async function compare(current: string | null, rebuilt: string): Promise<Comparison[]> {
   const session = await openSession(rebuilt, `${rebuilt}.tmp`);
   try {
-    await session.run.run(`attach ${literal(current)} as lake (read_only)`);
+    if (current !== null) await session.run.run(`attach ${literal(current)} as lake (read_only)`);
     const comparisons: Comparison[] = [];
     for (const name of [...STAGING_TABLES, ...MODEL_TABLES]) {
       const columns = contractOf(name)
         .columns.map((column) => `"${column.name}"`)
         .join(', ');
-      const [there, here] = [`select ${columns} from lake.main.${name}`, `select ${columns} from main.${name}`];
+      const here = `select ${columns} from main.${name}`;
+      const there = current === null ? `${here} where false` : `select ${columns} from lake.main.${name}`;
       comparisons.push({
         table: name,
         rows: await countOf(session.run, `(${there})`),
@@ -90,19 +120,33 @@ async function compare(current: string, rebuilt: string): Promise<Comparison[]> 
   }
 }
 
+/** A file that was accepted with a setting for one call is judged by the settings of this call. */
+const RAISED = 'A limit that was raised when a file was taken in must be raised here too, for example --set maxRejectRatio=1';
+
+function outcomeOfSame(missing: number): string {
+  return missing === 0 ? 'The tables are what landing gives' : 'The tables are what the other files give';
+}
+
 function comparisonText(
   comparisons: readonly Comparison[],
   differs: boolean,
   replaced: boolean,
-  held: readonly string[],
+  { held, unread, isPoorer }: Built,
 ): string {
+  const outcome = replaced ? 'Replaced' : 'Nothing was replaced';
+  const advice = isPoorer
+    ? ': the lake has loaded a file that the rebuilt tables lack'
+    : differs && !replaced
+      ? '; "stedi rebuild --replace" does'
+      : '';
   return [
     table(
       ['table', 'rows', 'rebuilt', 'only in the lake', 'only rebuilt'],
       comparisons.map((each) => [each.table, ...[each.rows, each.rebuilt, each.gone, each.new].map(figure)]),
     ),
-    differs ? 'The tables differ from what landing gives today' : 'The tables are what landing gives',
-    ...(held.length > 0 ? [`Held while rebuilding:\n  ${held.join('\n  ')}`] : []),
-    replaced ? 'Replaced' : differs ? 'Nothing was replaced; "stedi rebuild --replace" does' : 'Nothing was replaced',
+    differs ? 'The tables differ from what landing gives today' : outcomeOfSame(held.length + unread.length),
+    ...(held.length > 0 ? [`Held while rebuilding:\n  ${held.join('\n  ')}\n${RAISED}`] : []),
+    ...(unread.length > 0 ? [`Not read:\n  ${unread.join('\n  ')}`] : []),
+    `${outcome}${advice}`,
   ].join('\n\n');
 }

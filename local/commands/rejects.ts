@@ -1,12 +1,12 @@
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { UsageError } from '../../functions/core/errors.ts';
 import { lakePaths } from '../home.ts';
 import { requireLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { exportRejects, exportText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
 import type { Rejected } from '../views/rejects.ts';
+import { chosenRun } from '../views/runs.ts';
 
 /** Rejected records with file, line and reason, those of failed runs too; `--export` writes them back out. */
 export async function rejects(
@@ -22,9 +22,9 @@ export async function rejects(
 }
 
 async function* readRejects(runsFolder: string, runId: string | undefined): AsyncGenerator<Rejected> {
-  const runs = (await readdir(runsFolder)).sort();
-  if (runId !== undefined && !runs.includes(runId)) throw new UsageError(`${runId} names no run; "stedi runs" lists them`);
-  for (const run of runs.filter((name) => runId === undefined || name === runId)) {
+  const runs = (await readdir(runsFolder).catch(() => [])).sort();
+  const chosen = runId === undefined ? runs : [chosenRun(runs.toReversed(), runId)];
+  for (const run of chosen) {
     const folder = path.join(runsFolder, run, 'rejects');
     for (const name of (await readdir(folder).catch(() => [])).filter((each) => each.endsWith('.ndjson')).sort()) {
       for await (const line of linesOf(createReadStream(path.join(folder, name)))) yield rejectedSchema.parse(JSON.parse(line));

@@ -1,15 +1,28 @@
 import { withLedger } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import { checkRetry, retriedText, retryIn } from '../views/retries.ts';
+import { checkRetry, forgottenText, retriedText, retryIn } from '../views/retries.ts';
+import { chosenRun } from '../views/runs.ts';
 
-/** Held files go back to pending. */
+/** Held files go back to pending. A version that no longer stands in landing is forgotten instead, for nobody can read it any more. */
 export async function retry(
   { options, output }: CommandContext,
   keys: readonly string[],
   runId: string | undefined,
 ): Promise<number> {
   checkRetry({ keys, runId });
-  const released = await withLedger(options, (home) => retryIn(home.ledger, { keys, runId }));
-  output.result(released, () => retriedText(released));
-  return 0;
+  return withLedger(options, async (home) => {
+    const history = home.executions.history().map((execution) => execution.runId);
+    const released = await retryIn(home.ledger, {
+      keys,
+      runId: runId === undefined ? undefined : chosenRun(history, runId),
+    });
+    const standing = await Promise.all(
+      released.map(async ({ key, version }) => (await home.landing.current(key))?.version === version),
+    );
+    const gone = released.filter((_, at) => standing[at] === false);
+    const pending = released.filter((_, at) => standing[at] === true);
+    home.ledger.forget(gone);
+    output.result(pending, () => [...forgottenText(gone), ...retriedText(pending)].join('\n'));
+    return 0;
+  });
 }

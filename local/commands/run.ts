@@ -2,7 +2,6 @@ import { expectedCounts, landingTotals } from '../../functions/core/expectations
 import { readRunFile, reportSchema } from '../../functions/core/runFiles.ts';
 import type { Report } from '../../functions/core/runFiles.ts';
 import type { Settings } from '../../functions/core/settings.ts';
-import type { Log } from '../../functions/ports.ts';
 import { countLake, createViews } from '../duckdb/counts.ts';
 import { dropFiles, findDrops } from '../dropFiles.ts';
 import type { Drop } from '../dropFiles.ts';
@@ -10,18 +9,19 @@ import type { LocalHome } from '../home.ts';
 import { lakePaths } from '../home.ts';
 import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import { progress } from '../output.ts';
+import { noticingUnread, progress } from '../output.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
 import {
   droppedText,
   exitCodeOf,
   heldFiles,
+  heldSince,
   isEmpty,
   loadedBy,
-  newlyHeld,
   noTotals,
   resultText,
   totalsOf,
+  troubles,
 } from '../views/runResult.ts';
 import type { RunResult, Totals } from '../views/runResult.ts';
 
@@ -31,7 +31,7 @@ export async function run(
   sources: readonly string[],
   own: ReadonlySet<string> = new Set(),
 ): Promise<number> {
-  const drops = await findDrops(sources);
+  const drops = await findDrops(sources, (text) => output.say(text));
   const { result, report, error, settings } = await runLake({ options, output }, drops, own);
   output.result(result, () => summary(result, report, error, settings, options.lake));
   return exitCodeOf(result);
@@ -43,20 +43,15 @@ export async function runLake({ options, output }: CommandContext, drops: readon
   const settings = loadSettings(options);
   const dropped = await dropFiles(lakePaths(options.lake).landing, drops);
   if (drops.length > 0) output.say(droppedText(dropped));
-  const uncataloged = new Map<string, string>();
-  const show = progress(output);
-  const log: Log = (event, fields = {}) => {
-    if (event === 'catalog_failed') uncataloged.set(String(fields['key']), String(fields['error']));
-    show(event, fields);
-  };
+  const { log, unread } = noticingUnread(progress(output));
   return withLake(options, { log, stableMs: STABLE_MS }, 'run', async (home) => {
+    await home.requireTables();
     for (const key of [...own, ...dropped.map((file) => file.key)]) home.landing.own.add(key);
     await untilQuiet(home, (text) => output.say(text));
     const heldBefore = await heldFiles(home.ledger);
     await home.announceLanding();
     await home.reconcile();
     await home.executions.drain();
-    const held = [...(await newlyHeld(home.ledger, heldBefore)), ...[...uncataloged].map(([file, why]) => ({ file, why }))];
     const reports = await Promise.all(
       home.ended.map(({ runId }) => readRunFile(home.runFiles, runId, 'report.json', reportSchema)),
     );
@@ -70,7 +65,8 @@ export async function runLake({ options, output }: CommandContext, drops: readon
       identity,
       withheld,
       loaded: loadedBy(reports),
-      held,
+      ...(await heldSince(home.ledger, heldBefore)),
+      unread: [...unread].map(([file, why]) => ({ file, why })),
       expectations: last?.expectations ?? expectedCounts({ ...tables, same_time: identity.sameTime }, settings),
       seconds: Math.round(performance.now() - started) / 1000,
     };
@@ -94,7 +90,8 @@ async function publishedTotals(home: LocalHome, settings: Settings): Promise<Tot
 function summary(result: RunResult, report: Report | null, error: string | null, settings: Settings, lake: string): string {
   const { folder, tables, runs, landing } = lakePaths(lake);
   if (isEmpty(result)) {
-    return `Nothing to do: no file in ${landing} is pending, and nothing was published yet. "stedi run SOURCE" puts files there, "stedi files" shows what waits, "stedi start" makes sample data.`;
+    const nothing = `Nothing to do: no file in ${landing} is pending, and nothing was published yet. "stedi run SOURCE" puts files there, "stedi files" shows what waits, "stedi start" makes sample data.`;
+    return [nothing, ...troubles(result)].join('\n\n');
   }
   const last = result.runs.at(-1);
   return resultText(result, report, error, settings.mlJoin, [

@@ -13,6 +13,7 @@ import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
 import type { Output } from '../output.ts';
+import { TRY_AGAIN } from '../processLock.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
 
 /** Events of one batch: what arrives within this time. */
@@ -48,6 +49,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
       // Opened anew each time, for another command may have replaced the tables and the ledger meanwhile.
       const take = () =>
         withLake(options, homeOptions, 'watch', async (home) => {
+          await home.requireTables();
           if (isFirst) output.say(`Watching ${landing}; Ctrl-C ends`);
           await work(home, arrivals, isFirst, output);
           ended.push(...home.ended);
@@ -87,7 +89,7 @@ async function whenFree(take: () => Promise<void>, stopped: StopSignal, output: 
       return;
     } catch (error) {
       if (!(error instanceof LakeBusyError)) throw error;
-      if (!told) output.say(`Waiting: ${error.message}`);
+      if (!told) output.say(`Waiting: ${error.message.replace(TRY_AGAIN, 'this one tries again by itself')}`);
       await Promise.race([setTimeout(RETRY_MS), stopped.done]);
     }
   }

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { DuckDBInstance } from '@duckdb/node-api';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
-import { LakeBusyError, LakeUnusableError, messageOf } from '../../functions/core/errors.ts';
+import { LakeBusyError, LakeUnusableError, messageOf, TablesDamagedError } from '../../functions/core/errors.ts';
 
 /** An open lake file: one connection that holds a run's transaction, and one whose errors leave that transaction alone. */
 export interface Session {
@@ -20,6 +20,10 @@ export interface OpenOptions {
 }
 
 const PATIENCE_MS = 15_000;
+/** What to do when the tables file is lost or damaged. */
+export const REBUILD_ADVICE = '"stedi rebuild --replace" builds all tables anew from landing';
+/** What DuckDB says of a file that is no database, is cut short, or holds other bytes than were written. */
+const DAMAGED = /not a valid DuckDB database|not read enough bytes|corrupt|checksum|serializ/i;
 
 /**
  * Opens the lake file. Another process that holds it is waited for.
@@ -70,6 +74,7 @@ async function openInstance(
     } catch (error) {
       const text = messageOf(error);
       const holder = /PID (\d+)/.exec(text)?.[1];
+      if (DAMAGED.test(text)) throw new TablesDamagedError(`${file} can't be opened: ${firstLine(text)}; ${REBUILD_ADVICE}`);
       if (!text.includes('Could not set lock on file'))
         throw new LakeUnusableError(`${file} can't be opened: ${firstLine(text)}`);
       if (Date.now() > until) {
@@ -106,9 +111,14 @@ export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
-/** A list of file names for a reader; DuckDB takes names as glob patterns even inside a list. */
+/** A list of file names for a reader. */
 export function fileList(paths: readonly string[]): string {
-  return `[${paths.map((path) => literal(path.replace(/[[*?]/g, '[$&]'))).join(', ')}]`;
+  return `[${paths.map((path) => literal(asPattern(path))).join(', ')}]`;
+}
+
+/** The pattern that a file's name alone matches: DuckDB takes names as glob patterns even inside a list. */
+export function asPattern(path: string): string {
+  return path.replace(/[[*?]/g, '[$&]');
 }
 
 export function firstLine(text: string): string {

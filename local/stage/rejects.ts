@@ -1,9 +1,9 @@
 import { GetObjectCommand, NoSuchKey, paginateListObjectsV2 } from '@aws-sdk/client-s3';
-import { UsageError } from '../../functions/core/errors.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { CommandContext } from '../lake.ts';
 import { exportRejects, exportText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
 import type { Rejected } from '../views/rejects.ts';
+import { chosenRun } from '../views/runs.ts';
 import { bytesOf } from './objects.ts';
 import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
@@ -22,8 +22,8 @@ export async function rejects(
 
 async function* readRejects(stage: Stage, runId: string | undefined): AsyncGenerator<Rejected> {
   const runs = await runsOf(stage);
-  if (runId !== undefined && !runs.includes(runId)) throw new UsageError(`${runId} names no run; "stedi runs" lists them`);
-  for (const run of runs.filter((name) => runId === undefined || name === runId)) {
+  const chosen = runId === undefined ? runs : [chosenRun(runs.toReversed(), runId)];
+  for (const run of chosen) {
     for (const table of LANDING_TABLES) {
       for await (const line of linesOf(contentOf(stage, `runs/${run}/rejects/${table}.ndjson`)))
         yield rejectedSchema.parse(JSON.parse(line));

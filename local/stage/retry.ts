@@ -10,6 +10,6 @@ export async function retry(
 ): Promise<number> {
   checkRetry({ keys, runId });
   const released = await withStage(options, ({ ledger }) => retryIn(ledger, { keys, runId }));
-  output.result(released, () => retriedText(released));
+  output.result(released, () => retriedText(released).join('\n'));
   return 0;
 }

@@ -14,12 +14,13 @@ import {
   droppedText,
   exitCodeOf,
   heldFiles,
+  heldSince,
   isEmpty,
   loadedBy,
-  newlyHeld,
   noTotals,
   resultText,
   totalsOf,
+  troubles,
 } from '../views/runResult.ts';
 import type { RunResult } from '../views/runResult.ts';
 import type { Execution } from '../views/runs.ts';
@@ -39,7 +40,7 @@ const CALM = 3;
 /** Puts the files of the sources into a stage's landing, sees to it that a run takes in what is pending, and follows to the end. */
 export async function run({ options, output }: CommandContext, sources: readonly string[]): Promise<number> {
   const started = performance.now();
-  const drops = await findDrops(sources);
+  const drops = await findDrops(sources, (text) => output.say(text));
   return withStage(options, async (stage) => {
     const before = new Set((await latestExecutions(stage)).filter(hasEnded).map(({ runId }) => runId));
     const heldBefore = await heldFiles(stage.ledger);
@@ -60,11 +61,12 @@ export async function run({ options, output }: CommandContext, sources: readonly
     const reports = await Promise.all(
       executions.map(({ runId }) => readRunFile(stage.runFiles, runId, 'report.json', reportSchema)),
     );
-    const held = await newlyHeld(stage.ledger, heldBefore);
+    const held = await heldSince(stage.ledger, heldBefore);
     const { result, last } = await resultOf(stage, executions, reports, held, options.expect === 'published');
     result.seconds = Math.round(performance.now() - started) / 1000;
     output.result(result, () => summary(stage, result, last, executions.at(-1)?.error ?? null));
-    return exitCodeOf(result);
+    // What is held stays on the ledger of a stage for good, also where a mended file has come since: only what this call held is news.
+    return exitCodeOf({ ...result, heldBefore: 0 });
   });
 }
 
@@ -136,7 +138,7 @@ async function resultOf(
   stage: Stage,
   executions: readonly Execution[],
   reports: readonly (Report | null)[],
-  held: RunResult['held'],
+  held: Pick<RunResult, 'held' | 'heldBefore'>,
   expectPublished: boolean,
 ): Promise<{ result: RunResult; last: Report | null }> {
   const last = reports.findLast((report) => report !== null) ?? null;
@@ -152,7 +154,8 @@ async function resultOf(
     runs: reports.flatMap((report) => report?.runId ?? []),
     ...totals,
     loaded: loadedBy(reports),
-    held,
+    ...held,
+    unread: [],
     expectations: [...(last?.expectations ?? []), ...published],
     seconds: 0,
   };
@@ -168,7 +171,10 @@ async function shownTotals({ lake, runFiles }: Stage) {
 
 function summary(stage: Stage, result: RunResult, last: Report | null, error: string | null): string {
   if (isEmpty(result))
-    return `Nothing to do: no file in s3://${stage.landingBucket} is pending, and nothing was published yet. "stedi run SOURCE --stage ${stage.name}" puts files there`;
+    return [
+      `Nothing to do: no file in s3://${stage.landingBucket} is pending, and nothing was published yet. "stedi run SOURCE --stage ${stage.name}" puts files there`,
+      ...troubles(result),
+    ].join('\n\n');
   const runId = result.runs.at(-1);
   return resultText(result, last, error, last?.policies?.mlJoin ?? 'person-and-time', [
     `Tables  Athena, database ${stage.database}, workgroup ${stage.workgroup}`,

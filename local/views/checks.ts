@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AUDIT_NAMES } from '../../functions/core/auditNames.ts';
 import { landingContractOf } from '../../functions/core/contracts.ts';
-import { table } from '../../functions/core/renderReport.ts';
+import { figure, table } from '../../functions/core/renderReport.ts';
 import type { Audits } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { FileState, Ledger } from '../../functions/ports.ts';
@@ -35,7 +35,11 @@ export async function countByState(ledger: Pick<Ledger, 'files'>): Promise<(stat
 export function fileChecks(count: (state: FileState) => number, isGoing: boolean): Check[] {
   return [
     { name: 'no file is claimed', ok: count('claimed') === 0 || isGoing, found: `${count('claimed')} claimed` },
-    { name: 'files', ok: true, found: `${count('loaded')} loaded, ${count('pending')} pending, ${count('held')} held` },
+    {
+      name: 'files',
+      ok: true,
+      found: `${figure(count('loaded'))} loaded, ${figure(count('pending'))} pending, ${figure(count('held'))} held`,
+    },
   ];
 }
 
@@ -47,7 +51,7 @@ export function conservationChecks({ loads, counts }: Pick<Audits, 'loads' | 'co
     return {
       name: `conservation of ${name}`,
       ok: landed === staged + duplicate + rejected && staged === counts[feeds],
-      found: `${landed} landed = ${staged} staged + ${duplicate} duplicate + ${rejected} rejected; ${counts[feeds]} rows in ${feeds}`,
+      found: `${figure(landed)} landed = ${figure(staged)} staged + ${figure(duplicate)} duplicate + ${figure(rejected)} rejected; ${figure(counts[feeds])} rows in ${feeds}`,
     };
   });
 }

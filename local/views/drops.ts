@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { UsageError } from '../../functions/core/errors.ts';
 import { isLandingTable, LANDING_TABLES } from '../../functions/core/steps.ts';
+import { refuseIgnoredName } from '../dropFiles.ts';
 import type { Drop, Dropped } from '../dropFiles.ts';
 
 /** Files that go into one landing table. @throws UsageError when there is no such table or file; nothing is copied then */
@@ -9,6 +10,7 @@ export async function dropsInto(table: string, files: readonly string[]): Promis
   for (const file of files) {
     const found = await stat(file).catch(() => null);
     if (found?.isFile() !== true) throw new UsageError(`${file} is no file; nothing was copied`);
+    refuseIgnoredName(file);
   }
   return files.map((file) => ({ table, file }));
 }

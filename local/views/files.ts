@@ -35,7 +35,10 @@ export function filesText(list: readonly LedgerFile[], state: string | undefined
       ['l', 'l', 'l', 'r', 'r', 'r', 'r', 'l'],
     ),
     ...(list.some((file) => file.state === 'held')
-      ? ['Held files wait for a person: see "stedi rejects", mend or change a setting, then "stedi retry FILE"']
+      ? [
+          'Held files wait for a person: "stedi rejects" shows what was rejected.\n' +
+            'Change a setting and "stedi retry FILE", or "stedi drop" a mended file under a new name.',
+        ]
       : []),
   ].join('\n\n');
 }

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
+import { UsageError } from '../../functions/core/errors.ts';
 import { figure, table } from '../../functions/core/renderReport.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 
@@ -46,14 +47,24 @@ export async function latestRejects(rejects: AsyncIterable<Rejected>): Promise<R
   return [...latest.values()];
 }
 
-/** `DIR/<landing table>/<file>`, one record a line, byte for byte as it came. */
+/**
+ * `DIR/<landing table>/<file>`, one record a line, byte for byte as it came.
+ * @throws UsageError where such a file exists: somebody may have mended it; nothing is written then
+ */
 export async function exportRejects(list: readonly Rejected[], folder: string): Promise<Map<string, number>> {
   const written = new Map<string, number>();
   const byFile = Map.groupBy(list, ({ file }) => file);
-  for (const [key, records] of byFile) {
+  const files = [...byFile].map(([key, records]) => {
     // A gzip file is exported as text, under a name that says so where no other file has it.
     const unpacked = key.replace(/\.gz$/, '');
-    const file = path.join(folder, ...(byFile.has(unpacked) ? key : unpacked).split('/'));
+    return { file: path.join(folder, ...(byFile.has(unpacked) ? key : unpacked).split('/')), records };
+  });
+  const taken = files.filter(({ file }) => existsSync(file)).map(({ file }) => file);
+  if (taken.length > 0)
+    throw new UsageError(
+      `${taken.join(', ')} ${taken.length === 1 ? 'exists' : 'exist'} already; export to another folder. Nothing was written`,
+    );
+  for (const { file, records } of files) {
     await mkdir(path.dirname(file), { recursive: true });
     const stream = createWriteStream(file);
     for (const { record, encoding } of records) {
@@ -95,5 +106,6 @@ function shortened(record: string): string {
 }
 
 export function exportText(written: ReadonlyMap<string, number>): string {
+  if (written.size === 0) return 'Nothing was exported: there is no rejected record';
   return `Exported, to be mended and dropped again:\n${[...written].map(([file, records]) => `  ${file} (${figure(records)})`).join('\n')}`;
 }

@@ -1,4 +1,5 @@
 import { UsageError } from '../../functions/core/errors.ts';
+import { landingTableOf } from '../../functions/core/catalogFile.ts';
 import type { FileVersion, Ledger } from '../../functions/ports.ts';
 
 /** Which held files go back to pending: these keys, or those that a run left. */
@@ -19,13 +20,22 @@ export async function retryIn(ledger: Ledger, { keys, runId }: Retry): Promise<F
   const missed = keys.filter((key) => !found.some((file) => file.key === key));
   if (found.length > 0 && missed.length === 0) return found;
   const what = runId === undefined ? missed.join(', ') : `no file of ${runId}`;
+  const isKey = missed.every((key) => landingTableOf(key) !== null);
+  const keyText = isKey ? '' : ' A file goes by its key, like customer_landing/file.json.';
   const rest = found.length > 0 ? ` The others (${found.length}) are pending again.` : '';
   throw new UsageError(
-    `${what} ${runId === undefined ? 'is not held' : 'is held'}; "stedi files --state held" lists what is held.${rest}`,
+    `${what} ${runId === undefined ? 'is not held' : 'is held'}; "stedi files --state held" lists what is held.${keyText}${rest}`,
   );
 }
 
-export function retriedText(released: readonly FileVersion[]): string {
-  const lines = released.map(({ key }) => `${key} is pending again`);
-  return `${lines.join('\n')}\n"stedi run" takes ${released.length === 1 ? 'it' : 'them'} in`;
+export function retriedText(released: readonly FileVersion[]): string[] {
+  if (released.length === 0) return [];
+  return [
+    ...released.map(({ key }) => `${key} is pending again`),
+    `"stedi run" takes ${released.length === 1 ? 'it' : 'them'} in`,
+  ];
+}
+
+export function forgottenText(gone: readonly FileVersion[]): string[] {
+  return gone.map(({ key }) => `${key}: the held version no longer stands in landing, so it is forgotten`);
 }

@@ -1,4 +1,4 @@
-import { figure, identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
+import { figure, filesText, identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import { addedUp } from '../../functions/core/runFiles.ts';
 import type { Expectation, LoadCounts, Report } from '../../functions/core/runFiles.ts';
@@ -15,6 +15,10 @@ export interface RunResult {
   /** What became of the records of the files that these runs loaded. */
   loaded: LoadCounts;
   held: { file: string; why: string }[];
+  /** How many files were held before, and still are. */
+  heldBefore: number;
+  /** Landed files that could not be read, so that no run knows them yet. */
+  unread: { file: string; why: string }[];
   expectations: Expectation[];
   seconds: number;
 }
@@ -49,21 +53,25 @@ export async function heldFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<stri
   return held;
 }
 
-/** What is held now and was not before. */
-export async function newlyHeld(ledger: Pick<Ledger, 'files'>, before: ReadonlyMap<string, unknown>): Promise<RunResult['held']> {
-  return [...(await heldFiles(ledger))].filter(([id]) => !before.has(id)).map(([, file]) => file);
+/** What is held now: each file that was not held before, and how many were. */
+export async function heldSince(
+  ledger: Pick<Ledger, 'files'>,
+  before: ReadonlyMap<string, unknown>,
+): Promise<Pick<RunResult, 'held' | 'heldBefore'>> {
+  const now = [...(await heldFiles(ledger))];
+  const held = now.filter(([id]) => !before.has(id)).map(([, file]) => file);
+  return { held, heldBefore: now.length - held.length };
 }
 
-/** The exit code of `run`: 1 when a run failed, anything is held, or an expectation was not met. */
-export function exitCodeOf({ status, held, expectations }: RunResult): number {
-  return status === 'FAILED' || held.length > 0 || expectations.some(({ ok }) => !ok) ? 1 : 0;
+/** The exit code of `run`: 1 when a run failed, anything is held or can't be read, or an expectation was not met. */
+export function exitCodeOf({ status, held, heldBefore, unread, expectations }: RunResult): number {
+  const waits = held.length + heldBefore + unread.length > 0;
+  return status === 'FAILED' || waits || expectations.some(({ ok }) => !ok) ? 1 : 0;
 }
 
-/** Whether there was nothing to run and there is nothing to show. */
+/** Whether there was nothing to run and there are no tables to show. */
 export function isEmpty(result: RunResult): boolean {
-  return (
-    result.status === 'NOTHING_TO_DO' && result.held.length === 0 && Object.values(result.tables).every((rows) => rows === 0)
-  );
+  return result.status === 'NOTHING_TO_DO' && Object.values(result.tables).every((rows) => rows === 0);
 }
 
 /** What runs came to: outcome first, then the tables, and what needs a person. `places` says where to look further. */
@@ -79,16 +87,26 @@ export function resultText(
     parts.push(rowCountTable(result.tables, report?.tablesBefore ?? null), identitySentence(result.identity, mlJoin));
   }
   if (result.loaded.staged < result.loaded.landed) parts.push(loadedSentence(result.loaded));
-  if (result.held.length > 0)
-    parts.push(`Held, waiting for a person:\n${result.held.map(({ file, why }) => `  ${file}: ${why}`).join('\n')}`);
-  const failed = result.expectations.filter(({ ok }) => !ok);
+  return [...parts, ...troubles(result), places.join('\n')].join('\n\n');
+}
+
+/** What needs a person: files that wait for one, and expectations that were not met. */
+export function troubles({ held, heldBefore, unread, expectations }: RunResult): string[] {
+  const parts: string[] = [];
+  const listed = (files: RunResult['held']) => files.map(({ file, why }) => `  ${file}: ${why}`).join('\n');
+  if (held.length > 0) parts.push(`Held, waiting for a person:\n${listed(held)}`);
+  if (heldBefore > 0)
+    parts.push(
+      `${filesText(heldBefore)} held from before ${heldBefore === 1 ? 'waits' : 'wait'} for a person: "stedi files --state held" says why`,
+    );
+  if (unread.length > 0) parts.push(`Can't be read; mend the permissions, then "stedi run":\n${listed(unread)}`);
+  const failed = expectations.filter(({ ok }) => !ok);
   if (failed.length > 0) {
     parts.push(
       `Not met:\n${failed.map(({ name, expected, found, look }) => `  ${name}: expected ${expected}, found ${found}${look === undefined ? '' : `; look at ${look}`}`).join('\n')}`,
     );
   }
-  parts.push(places.join('\n'));
-  return parts.join('\n\n');
+  return parts;
 }
 
 function loadedSentence({ landed, staged, duplicate, rejected }: LoadCounts): string {

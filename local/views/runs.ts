@@ -73,10 +73,10 @@ export async function runDetails(runFiles: RunFiles, run: RunOverview) {
   const steps = await readStepMetrics(runFiles, runId);
   const text =
     (await runFiles.read(runId, 'report.md')) ??
-    `${runId} ${run.status}: it left no report${run.error === null ? '' : `\n${run.error}`}\n`;
+    `# ${run.status}: ${runId}, without a report${run.error === null ? '' : `\n\n${run.error}`}\n`;
   const files = manifest?.files ?? [];
   const sections = [text.trimEnd()];
-  if (report !== null) {
+  if (report !== null && report.expectations.length > 0) {
     sections.push(
       `## Expectations\n\n${table(
         ['expectation', 'met', 'expected', 'found'],

@@ -169,6 +169,16 @@ test('a report of a failed run, as people read it', () => {
   `);
 });
 
+test('counts of a run that published nothing stand under a title that says so', () => {
+  const { withheld, identity } = SUCCEEDED;
+  const text = renderReport({ ...FAILED, withheld, identity });
+  expect(text).toMatch(
+    /## What this run would have published\n\n43,681 at the same time = [^\n]*\n\n\| readings[^#]*\| step_trainer +\| no_consent/,
+  );
+  expect(text).not.toContain('## Withheld');
+  expect(text.indexOf('43,681')).toBeGreaterThan(text.indexOf('would have published'));
+});
+
 test('a run without files says that tables were built anew', () => {
   expect(renderReport({ ...SUCCEEDED, files: 0, reason: 'definition' })).toMatch(
     /^# SUCCEEDED: tables built anew, all tables published/,

@@ -66,7 +66,7 @@ test.each([
   [{ settleSeconds: 3601 }, /settleSeconds: .*3600.*found 3601/],
   [{ settleSeconds: -1 }, /settleSeconds: .*found -1/],
   [{ maxFilesPerRun: 0 }, /maxFilesPerRun: .*found 0/],
-  [{ expectedCounts: { customers: 5 } }, /expectedCounts/],
+  [{ expectedCounts: { customers: 5 } }, /expectedCounts\.customers; known are customer_landing, .*customer_trusted.*same_time/],
   [{ expectedCounts: { loads: -5 } }, /expectedCounts\.loads: .*found -5/],
   [{ aws: { workers: 3 } }, /unknown setting aws\.workers; known are workerType, maxWorkers, /],
   [{ aws: { jobTimeoutMinutes: 240 } }, /aws\.jobTimeoutMinutes: .*found 240/],

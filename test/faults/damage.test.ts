@@ -1,11 +1,11 @@
-import { copyFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { copyFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { lakePaths } from '../../local/home.ts';
 import { illnesses, killedAt, linkLanding, mixedFiles, runToTheEnd } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { dump, landAll, Running, startStedi, STEDI, stedi } from '../support/lake.ts';
-import { CONSENT, customer, lines } from '../support/people.ts';
+import { AT, CONSENT, customer, lines } from '../support/people.ts';
 
 const KILL_AFTER_FILE = new URL('killAfterFile.ts', import.meta.url).href;
 const newFolder = temporaryFolders();
@@ -251,6 +251,73 @@ test(
     expect({ ...(await dump(lake)), loads: null }).toEqual({ ...tables, loads: null });
     expect(await illnesses(lake)).toEqual([]);
     await expectGoesOn(lake, await dump(lake));
+  },
+  MINUTE,
+);
+
+describe('the tables file of a lake that has published is lost', () => {
+  const losses: [string, (tables: string) => void][] = [
+    ['it is gone', (tables) => rmSync(tables)],
+    ['it is no database', (tables) => writeFileSync(tables, 'rubbish '.repeat(1000))],
+    ['it is cut short', (tables) => truncateSync(tables, statSync(tables).size / 2)],
+    ['it is empty', (tables) => truncateSync(tables, 0)],
+  ];
+  test.each(losses)(
+    '%s: no run builds tables from what is new alone, and rebuild --replace brings all of them back',
+    async (_how, lose) => {
+      const lake = await publishedLake();
+      await takeOneFileMore(lake);
+      const before = { ...(await dump(lake)), loads: null };
+      lose(lakePaths(lake).tables);
+      landAll(lake, { 'customer_landing/new.json': lines(customer({ email: 'ann@x.org', updated: AT })) }); // as one that is staged already
+      expect(await illnesses(lake)).toEqual([
+        expect.stringMatching(/the tables are there.*lakehouse\.duckdb.*rebuild --replace/),
+      ]);
+      const settings = ['--lake', lake, '--set', 'maxRejectRatio=1'];
+      for (const command of [['run'], ['watch'], ['query', 'from loads']]) {
+        const { code, stderr } = await stedi(...command, ...settings);
+        expect({ command, code }).toEqual({ command, code: 1 });
+        expect(stderr).toMatch(/lakehouse\.duckdb.*"stedi rebuild --replace"/);
+      }
+      expect((await stedi('rebuild', ...settings)).code).toBe(1);
+      await rebuildAndReplace(lake);
+      expect({ ...(await dump(lake)), loads: null }).toEqual(before);
+      expect(await illnesses(lake)).toEqual([]);
+      await runToTheEnd(lake);
+    },
+    MINUTE,
+  );
+
+  test(
+    'while a run is half done, which nobody can finish any more',
+    async () => {
+      const lake = await publishedLake();
+      landAll(lake, { 'customer_landing/later.json': lines(customer({ email: 'later@x.org', shares: CONSENT })) });
+      await killedAt(lake, 'log table_staged customer_landing');
+      expect((await stedi('rebuild', '--lake', lake)).stderr).toMatch(/half done; "stedi run" finishes it/);
+      rmSync(lakePaths(lake).tables);
+      await rebuildAndReplace(lake);
+      expect((await dump(lake)).customer_staging).toContainEqual(expect.stringContaining('later@x.org'));
+      expect(await illnesses(lake)).toEqual([]);
+      await expectGoesOn(lake, await dump(lake));
+    },
+    MINUTE,
+  );
+});
+
+test(
+  'the ledger is damaged: the message names it, and without it everything is registered again',
+  async () => {
+    const lake = await publishedLake();
+    const before = await dump(lake);
+    removeLedger(lake);
+    writeFileSync(lakePaths(lake).ledger, 'rubbish '.repeat(1000));
+    const { code, stderr } = await stedi('run', '--lake', lake);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/ledger\.sqlite is damaged.*Move it away.*"stedi run"/);
+    removeLedger(lake);
+    await runToTheEnd(lake);
+    expect(await dump(lake)).toEqual(before);
   },
   MINUTE,
 );

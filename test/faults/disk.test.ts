@@ -130,8 +130,39 @@ function ownedByUser(lake: string): void {
       chmodSync(folder, 0o555);
       const lake = path.join(folder, 'lake');
       expectClearError(await stediAsUser('run', '--lake', lake), lake);
-      expectClearError(await stediAsUser('run', path.join(await publishedLake(), 'landing'), '--lake', lake), lake);
+      const source = await publishedLake();
+      ownedByUser(source);
+      expectClearError(await stediAsUser('run', path.join(source, 'landing'), '--lake', lake), lake);
       expect(existsSync(lake)).toBe(false);
+    },
+    MINUTE,
+  );
+
+  test(
+    'another place that cannot be read or written is named, and not the lake',
+    async () => {
+      const lake = await publishedLake();
+      landAll(lake, { 'customer_landing/odd.json': 'rubbish\n' });
+      ownedByUser(lake);
+      await stediAsUser('run', '--lake', lake);
+      const folder = newFolder();
+      const source = path.join(folder, 'customers.json');
+      writeFileSync(source, '{}');
+      chmodSync(source, 0o000);
+      chmodSync(folder, 0o555);
+      const elsewhere = path.join(folder, 'out');
+      const commands = [
+        ['run', source],
+        ['drop', 'customer_landing', source],
+        ['generate', '--out', elsewhere],
+        ['rejects', '--export', elsewhere],
+      ];
+      for (const command of commands) {
+        const { code, stderr } = await stediAsUser(...command, '--lake', lake);
+        expect({ command, code }).toEqual({ command, code: 1 });
+        expect(stderr).toMatch(new RegExp(`^${folder}\\S* can't be read or written: EACCES`));
+        expect(stderr).not.toMatch(/^\s+at |The lake/m);
+      }
     },
     MINUTE,
   );
@@ -144,11 +175,21 @@ function ownedByUser(lake: string): void {
       ownedByUser(lake);
       const secret = path.join(lakePaths(lake).landing, 'customer_landing/ben.json');
       chmodSync(secret, 0o000);
-      const { stdout, stderr } = await stediAsUser('run', '--lake', lake);
-      expect(`${stdout}${stderr}`).toContain('customer_landing/ben.json');
+      const { code, stdout, stderr } = await stediAsUser('run', '--lake', lake);
+      expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
+      expect(stdout.match(/.*ben\.json.*/g)).toEqual([expect.stringContaining('  customer_landing/ben.json: EACCES')]);
+      expect(stdout).toMatch(/Can't be read; mend the permissions, then "stedi run":/);
+      expect(stdout).not.toMatch(/held/i);
       expect((await dump(lake)).customer_trusted).toHaveLength(1);
+      const asked = await stediAsUser('query', 'select count(*) as landed from customer_landing', '--lake', lake, '--json');
+      expect(asked.stderr).toContain('ben.json');
+      expect(JSON.parse(asked.stdout)).toEqual([{ landed: 1 }]);
+      const rebuilt = await stediAsUser('rebuild', '--replace', '--lake', lake);
+      expect(rebuilt.code).toBe(1);
+      expect(rebuilt.stdout).toMatch(
+        /what the other files give[\s\S]*Not read:\n {2}customer_landing\/ben\.json[\s\S]*Nothing was replaced/,
+      );
       chmodSync(secret, 0o644);
-      await stediAsUser('retry', 'customer_landing/ben.json', '--lake', lake);
       expect(await stediAsUser('run', '--lake', lake)).toMatchObject({ code: 0 });
       expect((await dump(lake)).customer_trusted).toHaveLength(2);
     },

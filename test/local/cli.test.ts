@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { ProcessLock } from '../../local/processLock.ts';
 import { killedAt } from '../support/crashes.ts';
@@ -148,6 +149,13 @@ describe('one lake, command by command, with --json', () => {
     expect(tables).toMatchObject({ accelerometer_landing: 4, accelerometer_staging: 3, rejected: 1, accelerometer_trusted: 2 });
   });
 
+  test('rejects and retry take last and how a name begins, as show does', async () => {
+    const [first] = valueOf(await json('rejects', '--run', runId.slice(0, -3)), z.array(rejectRow));
+    expect(first).toMatchObject({ run_id: runId });
+    expect(valueOf(await json('rejects', '--run', 'last'), z.array(rejectRow))).toEqual([]);
+    expect((await json('retry', '--run', 'last')).stderr).toMatch(/no file of run-\S+ is held/);
+  });
+
   test('a taken name with other content gets a suffix; with the same content nothing is added', async () => {
     const file = path.join(newFolder(), 'people.json');
     const key = 'customer_landing/people-2.json';
@@ -174,9 +182,17 @@ describe('one lake, command by command, with --json', () => {
       replaced: z.boolean(),
       differs: z.boolean(),
       held: z.array(z.string()),
+      unread: z.array(z.string()),
       tables: z.array(z.strictObject({ table: z.string(), rows: z.int(), rebuilt: z.int(), gone: z.int(), new: z.int() })),
     });
     expect(valueOf(await json('rebuild'), rebuilt)).toMatchObject({ replaced: false, differs: false });
+    // A file that was loaded under a milder limit would be missing: the tables stay.
+    const strict = await json('rebuild', '--replace', '--set', 'minRecordsForRatio=1', '--set', 'maxRejectRatio=0');
+    expect(valueOf(strict, rebuilt, 1)).toMatchObject({
+      replaced: false,
+      differs: true,
+      held: [expect.stringContaining('walk.json')],
+    });
     expect(valueOf(await json('rebuild', '--replace'), rebuilt)).toMatchObject({ replaced: true, differs: false });
     expect(valueOf(await json('run'), runResultSchema)).toMatchObject({
       status: 'NOTHING_TO_DO',
@@ -255,6 +271,13 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
   const untold = newFolder();
   cpSync(source, untold, { recursive: true });
   writeFileSync(path.join(untold, 'who-knows.json'), '{}');
+  const hidden = path.join(newFolder(), 'customers.json.part');
+  writeFileSync(hidden, lines(customer({ email: 'hidden@x.org' })));
+  const pipe = path.join(newFolder(), 'customers.json');
+  execFileSync('mkfifo', [pipe]);
+  const mended = newFolder();
+  mkdirSync(path.join(mended, 'accelerometer_landing'));
+  writeFileSync(path.join(mended, 'accelerometer_landing', 'walk.json'), 'mended');
   const ready = stedi('run', source, '--lake', lake);
   beforeAll(async () => ready);
 
@@ -264,7 +287,7 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
     ['an unknown setting', ['run', '--set', 'mlJion=time'], /mlJion.*known are mlJoin, consentFrom/],
     ['a value that a setting does not take', ['run', '--set', 'mlJoin=never'], /mlJoin.*person-and-time.*never/],
     ['a number out of range', ['run', '--set', 'maxRejectRatio=2'], /maxRejectRatio.*2/],
-    ['a count of an unknown table', ['run', '--set', 'expectedCounts={"customers":1}'], /expectedCounts/],
+    ['a count of an unknown table', ['run', '--set', 'expectedCounts={"customers":1}'], /customers; known are customer_landing/],
     ['a setting without a value', ['run', '--set', 'mlJoin'], /--set mlJoin: expected key=value/],
     ['a settings file that is missing', ['run', '--settings', '/no/such/settings.json'], /\/no\/such\/settings\.json/],
     ['a settings file that is no JSON', ['run', '--settings', broken], /settings\.json/],
@@ -288,9 +311,25 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
     ],
     ['an unknown state', ['files', '--state', 'lost'], /lost.*pending, claimed, loaded, held/],
     ['SQL that is none', ['query', 'selec 1'], /selec/],
+    ['no SQL', ['query', ' /* nothing */ ; '], /needs SQL/],
+    ['several statements', ['query', 'select 1; select 2'], /one statement, found 2/],
+    ['a source that no run would read', ['run', hidden], /customers\.json\.part.*rename it.*Nothing was copied/],
+    ['a file to drop that no run would read', ['drop', 'customer_landing', hidden], /customers\.json\.part.*rename it/],
+    ['a source that is no file', ['run', pipe], /neither a file nor a folder/],
+    ['retry of an unknown run', ['retry', '--run', 'run-of-luck'], /run-of-luck names no run.*stedi runs/],
+    [
+      'retry of a path',
+      ['retry', path.join(source, 'people.json')],
+      /people\.json is not held.*like customer_landing\/file\.json/,
+    ],
+    ['an export over mended files', ['rejects', '--export', mended], /walk\.json exists already.*Nothing was written/],
     ['generate without a folder', ['generate'], /--out/],
     ['generate with no customer', ['generate', '--out', newFolder(), '--customers', '0'], /customers.*0/],
-    ['generate with a number that is none', ['generate', '--out', newFolder(), '--customers', 'many'], /customers/],
+    [
+      'generate with a number that is none',
+      ['generate', '--out', newFolder(), '--customers', 'many'],
+      /customers.*many is no number/,
+    ],
     ['a lake that is not there', ['check', '--lake', path.join(newFolder(), 'none')], /none.*no lake/],
   ];
 
@@ -306,6 +345,7 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
     const files = valueOf(await stedi('files', '--lake', lake, '--json'), z.array(fileRow));
     expect(files.map(({ key }) => key)).toEqual(Object.keys(walk([])).sort());
     expect(readdirSync(path.join(lake, 'landing', 'customer_landing'))).toEqual(['people.json']);
+    expect(readFileSync(path.join(mended, 'accelerometer_landing', 'walk.json'), 'utf8')).toBe('mended');
   });
 });
 
@@ -324,7 +364,7 @@ describe('a first run that was killed before it published', () => {
     expect(await statuses()).toEqual(['RUNNING']);
     lock.release();
     expect(await statuses()).toEqual(['ABORTED']);
-    expect((await stedi('show', 'last', '--lake', lake)).stdout).toMatch(/ABORTED[\s\S]*was killed[\s\S]*stedi run/);
+    expect((await stedi('show', 'last', '--lake', lake)).stdout).toMatch(/^# ABORTED[\s\S]*was killed[\s\S]*stedi run/);
   });
 
   test('query says that nothing is published, and reads what has landed', async () => {
@@ -334,6 +374,173 @@ describe('a first run that was killed before it published', () => {
     const landed = await stedi('query', 'select count(*) as landed from customer_landing', '--lake', lake, '--json');
     expect(valueOf(landed, z.unknown())).toEqual([{ landed: 2 }]);
   });
+});
+
+test('after three kills in a row the files are held, every run says so, and retry takes them in', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  for (let kill = 0; kill < 3; kill += 1) await killedAt(lake, 'log table_staged customer_landing');
+  const third = await stedi('run', '--lake', lake);
+  expect(third.code).toBe(1);
+  expect(third.stdout).toMatch(/customer_landing\/people\.json: 3 runs in a row ended/);
+  const later = await stedi('run', '--lake', lake);
+  expect(later.code).toBe(1);
+  expect(later.stdout).toMatch(/Nothing to do[\s\S]*3 files held from before wait for a person: "stedi files --state held"/);
+  await stedi('retry', ...Object.keys(walk(PEOPLE)), '--lake', lake);
+  expect((await stedi('run', '--lake', lake)).code).toBe(0);
+});
+
+describe('query reads the landing files as they are', () => {
+  const lake = newFolder();
+  const record = (at: number): string => motion('ann@x.org', AT + at);
+  const outside = path.join(newFolder(), 'elsewhere.json');
+  writeFileSync(outside, lines(record(60)));
+  const odd: Record<string, { content: string | Uint8Array; read: number[]; nulls?: number }> = {
+    'lines.json': { content: lines(record(1), record(2)), read: [1, 2] },
+    'one*[name]?.json': { content: record(3), read: [3] },
+    'several.json': { content: `${record(4)}${record(5)} , ${record(6)}\r\n`, read: [4, 5, 6] },
+    'array.json': { content: `[${record(7)},${record(8)}]`, read: [7, 8] },
+    'array-over-lines.json': { content: `\ufeff[\n${record(9)},\n${record(10)}\n]\n`, read: [9, 10] },
+    'printed.json': { content: JSON.stringify(JSON.parse(record(11)), null, 2), read: [], nulls: 7 },
+    'broken.json': { content: lines(record(12), 'rubbish', record(13).slice(0, 20), '7'), read: [12], nulls: 3 },
+    'bytes.json': { content: Uint8Array.from({ length: 4000 }, (_, at) => 128 + (at % 100)), read: [] },
+    'zipped-by-content.json': { content: gzipSync(lines(record(14))), read: [14] },
+    'zipped-by-name.json.gz': { content: lines(record(15)), read: [15] },
+    'cut.json.gz': { content: gzipSync(lines(...Array.from({ length: 500 }, (_, at) => record(at)))).subarray(0, 20), read: [] },
+    'empty.json': { content: '', read: [] },
+    'writing.json.part': { content: lines(record(16)), read: [] },
+  };
+
+  test('every file that is listed, in any layout; an odd one makes no table unreadable', async () => {
+    landAll(
+      lake,
+      Object.fromEntries(Object.entries(odd).map(([name, { content }]) => [`accelerometer_landing/${name}`, content])),
+    );
+    symlinkSync(outside, path.join(lake, 'landing', 'accelerometer_landing', 'linked.json'));
+    expect((await stedi('run', '--lake', lake)).code).toBe(0);
+    const found = await stedi('query', 'select "timestamp"::BIGINT as at from accelerometer_landing', '--lake', lake, '--json');
+    const times = valueOf(found, z.array(z.strictObject({ at: z.int().nullable() }))).map(({ at }) => at);
+    const read = Object.values(odd).flatMap((each) => each.read);
+    expect(times.filter((at) => at !== null).sort()).toEqual([...read, 60].map((at) => AT + at).sort());
+    const nulls = Object.values(odd).reduce((sum, each) => sum + (each.nulls ?? 0), 0);
+    expect(times.filter((at) => at === null).length).toBeGreaterThanOrEqual(nulls);
+  });
+
+  test('a table without a file is empty', async () => {
+    const found = await stedi(
+      'query',
+      'select count("serialNumber") as devices from step_trainer_landing',
+      '--lake',
+      lake,
+      '--json',
+    );
+    expect(valueOf(found, z.unknown())).toEqual([{ devices: 0 }]);
+  });
+
+  test('nothing else on the machine', async () => {
+    const { code, stderr } = await stedi('query', `from read_json('${PROJECT}package.json')`, '--lake', lake);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/Permission Error/);
+  });
+});
+
+describe('files that were dropped and that no run knows yet', () => {
+  const lake = newFolder();
+  const at = ['--lake', lake];
+
+  test('are pending, and every command says that a plain run takes them in', async () => {
+    const file = path.join(sourceFolder(), 'customer_landing', 'people.json');
+    await stedi('drop', 'customer_landing', file, ...at);
+    expect(valueOf(await stedi('files', '--state', 'pending', '--json', ...at), z.array(fileRow))).toMatchObject([
+      { key: 'customer_landing/people.json', state: 'pending', runId: null, counts: null },
+    ]);
+    expect((await stedi('runs', ...at)).stdout).toMatch(/No run yet; "stedi run"/);
+    expect((await stedi('query', 'from customer_trusted', ...at)).stderr).toMatch(/no tables yet.*"stedi run" builds/);
+    expect((await stedi('rejects', ...at)).code).toBe(0);
+    expect((await stedi('check', ...at)).stdout).toContain('0 loaded, 1 pending, 0 held');
+  });
+});
+
+describe('a folder to take in', () => {
+  const newSource = (): string => {
+    const source = path.join(newFolder(), 'nm', 'customer_landing');
+    mkdirSync(source, { recursive: true });
+    return source;
+  };
+
+  test('its own path may tell the table; links that lead to no file are named', async () => {
+    const [source, lake] = [newSource(), newFolder()];
+    writeFileSync(path.join(source, '1.json'), lines(customer({ email: 'ann@x.org' })));
+    symlinkSync(newFolder(), path.join(source, 'folder'));
+    symlinkSync('nowhere', path.join(source, 'dangling.json'));
+    const { code, stdout } = await stedi('run', source, '--lake', lake);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/links lead to no file: .*folder.*dangling\.json|links lead to no file: .*dangling\.json.*folder/);
+    expect(readdirSync(path.join(lake, 'landing', 'customer_landing'))).toEqual(['1.json']);
+  });
+
+  test('an empty one is named', async () => {
+    const source = newSource();
+    expect((await stedi('run', source, '--lake', newFolder())).stdout).toContain(`${source} holds no file to take in`);
+  });
+});
+
+describe('a run says', () => {
+  const lake = newFolder();
+  const run = (...args: string[]) => stedi('run', '--lake', lake, ...args);
+
+  test('which expectations an empty lake does not meet', async () => {
+    const { code, stdout } = await run('--expect', 'published');
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/Nothing to do[\s\S]*Not met:[\s\S]*expected:customer_landing: expected 956, found 0/);
+  });
+
+  test('what it staged itself, and only rows where that is nothing', async () => {
+    await run(sourceFolder());
+    const more = path.join(newFolder(), 'customers.json');
+    writeFileSync(more, lines(customer({ email: 'cem@x.org' })));
+    const { stdout } = await run(more);
+    expect(stdout).toMatch(/CustomerTrusted +1 staged, 1 rows/);
+    expect(stdout).toMatch(/AccelerometerTrusted +1 rows/);
+    expect(stdout).not.toContain('Policies');
+  });
+
+  test('why all tables are built anew, and under which policies', async () => {
+    const anew = /built anew: settings, models or contracts have changed/;
+    const changed = (await run('--set', 'consentFrom=consent-date')).stdout;
+    expect(changed).toMatch(anew);
+    expect(changed).toContain('Policies: mlJoin person-and-time, consentFrom consent-date');
+    const back = (await run()).stdout;
+    expect(back).toMatch(anew);
+    expect(back).toContain('Policies: mlJoin person-and-time, consentFrom any-time');
+  });
+
+  test('which step failed', async () => {
+    const { code, stdout } = await run('--set', 'mlJoin=time', '--set', 'expectedCounts={"loads":0}');
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/Validate +FAILED +\d/);
+    expect(stdout).toMatch(/ReportFailure +\d/);
+  });
+});
+
+test('rebuild: over what never published, with a failing gate, with differences', async () => {
+  const lake = newFolder();
+  const rebuild = (...args: string[]) => stedi('rebuild', '--lake', lake, ...args);
+  landAll(lake, walk(PEOPLE));
+  await killedAt(lake, 'log table_staged customer_landing');
+  await stedi('run', '--lake', lake, '--set', 'expectedCounts={"loads":0}'); // all is held, nothing published
+  const first = await rebuild();
+  expect({ code: first.code, stderr: first.stderr }).toEqual({ code: 1, stderr: '' });
+  expect(first.stdout).toMatch(/customer_staging +\| +0 \| +2 \|[\s\S]*tables differ/);
+  const gate = await rebuild('--set', 'expectedCounts={"loads":0}');
+  expect(gate.code).toBe(1);
+  expect(gate.stderr).toMatch(/nothing could be rebuilt[\s\S]*expected:loads[\s\S]*must be raised here too/);
+  expect((await rebuild('--replace')).code).toBe(0);
+  expect((await rebuild()).code).toBe(0);
+  landAll(lake, { 'customer_landing/later.json': lines(customer({ email: 'later@x.org' })) });
+  const differing = await rebuild();
+  expect(differing.code).toBe(1);
+  expect(differing.stdout).toMatch(/Nothing was replaced; "stedi rebuild --replace" does/);
 });
 
 test('help of every command has examples', async () => {
@@ -346,6 +553,12 @@ test('help of every command has examples', async () => {
   const helps = await Promise.all(names.map(async (name) => ({ name, ...(await stedi(name, '--help')) })));
   expect(helps.map(({ stderr, ...help }) => [help.name, help.code, stderr])).toEqual(names.map((name) => [name, 0, '']));
   for (const { name, stdout: text } of helps) expect(text).toContain(`Examples:\n  stedi ${name}`);
+});
+
+test('help and version, as people ask for them', async () => {
+  const [help, same, version] = await Promise.all([stedi('help', 'drop'), stedi('drop', '--help'), stedi('--version')]);
+  expect(help).toEqual(same);
+  expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
 });
 
 test('generate makes the same files for the same seed, other ones for another', async () => {

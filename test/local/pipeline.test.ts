@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { rejects } from '../../local/commands/rejects.ts';
 import { retry } from '../../local/commands/retry.ts';
+import { run } from '../../local/commands/run.ts';
 import { lakePaths, LocalHome } from '../../local/home.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { call, dump, landAll, runHere } from '../support/lake.ts';
@@ -136,15 +137,25 @@ describe('file versions', () => {
     const { customer_staging, loads } = await dump(lake);
     expect(customer_staging).toEqual([expect.stringContaining('newer@x.org')]);
     expect(loads).toHaveLength(1);
-    const states = [];
-    const again = newLake(undefined, { folder: lake });
-    for await (const { state, why } of again.ledger.files()) states.push([state, why]);
-    expect(states).toEqual(
+    const states = async () => {
+      const again = newLake(undefined, { folder: lake });
+      const found = [];
+      for await (const { state, why } of again.ledger.files()) found.push([state, why]);
+      again.close();
+      return found;
+    };
+    expect(await states()).toEqual(
       expect.arrayContaining([
-        ['held', expect.stringContaining('overwritten')],
+        ['held', expect.stringMatching(/overwritten.*"stedi retry" forgets/)],
         ['loaded', null],
       ]),
     );
+    // Nobody can read the version that is gone, so a person who has seen it may have it forgotten.
+    const retried = await call({ lake }, (context) => retry(context, ['customer_landing/people.json'], undefined));
+    expect(retried).toMatchObject({ exitCode: 0, value: [] });
+    expect(retried.text).toMatch(/customer_landing\/people\.json.*forgotten/);
+    expect(await states()).toEqual([['loaded', null]]);
+    expect(await runHere(lake)).toMatchObject({ status: 'NOTHING_TO_DO', exitCode: 0 });
   });
 
   test('a file that vanishes before it is read is held, and does not stand in the way of others', async () => {
@@ -359,7 +370,10 @@ describe('the gate', () => {
     const seen = rejectList.parse((await call({ lake }, (context) => rejects(context, undefined, undefined))).value);
     expect(seen.map(({ record }) => record).sort()).toEqual(rubbish.trimEnd().split('\n').sort());
 
-    expect(await runHere(lake, { set: limits })).toMatchObject({ status: 'NOTHING_TO_DO', exitCode: 0 });
+    // It is held until somebody has looked, and every run says so.
+    const again = await call({ lake, set: limits }, (context) => run(context, []));
+    expect(again).toMatchObject({ exitCode: 1, value: { status: 'NOTHING_TO_DO', held: [], heldBefore: 1 } });
+    expect(again.text).toMatch(/1 file held from before waits for a person: "stedi files --state held"/);
     await call({ lake }, (context) => retry(context, ['customer_landing/rubbish.json'], undefined));
     const taken = await runHere(lake, { set: [...limits, 'maxRejectRatio=1'] });
     expect(taken).toMatchObject({ status: 'SUCCEEDED', exitCode: 0, held: [], tables: { customer_landing: 23, rejected: 20 } });

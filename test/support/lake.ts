@@ -86,6 +86,8 @@ export const runResultSchema = z.strictObject({
   withheld: z.strictObject({ accelerometer: z.record(z.string(), count), step_trainer: z.record(z.string(), count) }),
   loaded: z.strictObject({ landed: count, staged: count, duplicate: count, rejected: count }),
   held: z.array(z.strictObject({ file: z.string(), why: z.string() })),
+  heldBefore: count,
+  unread: z.array(z.strictObject({ file: z.string(), why: z.string() })),
   expectations: z.array(
     z.strictObject({
       name: z.string(),

@@ -1,0 +1,84 @@
+import { realpath } from 'node:fs/promises';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { landingContractOf } from '../../functions/core/contracts.ts';
+import { sniff } from '../../functions/core/catalogFile.ts';
+import { messageOf } from '../../functions/core/errors.ts';
+import { LANDING_TABLES } from '../../functions/core/steps.ts';
+import type { LandingTable } from '../../functions/core/steps.ts';
+import type { FolderLanding } from '../landing.ts';
+import { fileList, literal } from './session.ts';
+
+/** A longer line is left out of the view, as DuckDB's buffers are twice as large. */
+const LONGEST_LINE = 64 * 1024 * 1024;
+const LAYOUT = String.raw`E' \t\r,[]'`;
+
+/** The records of a line that is not one object: of an array or a part of one, or several side by side; else one that is null. */
+const RECORDS_OF_LINE = `
+  create temp macro records_of_line(line) as case
+    when json_valid('[' || trim(line, ${LAYOUT}) || ']')
+      then from_json('[' || trim(line, ${LAYOUT}) || ']', '["JSON"]')
+    when json_valid('[' || regexp_replace(trim(line, ${LAYOUT}), '\\}[\\s,]*\\{', '},{', 'g') || ']')
+      then from_json('[' || regexp_replace(trim(line, ${LAYOUT}), '\\}[\\s,]*\\{', '},{', 'g') || ']', '["JSON"]')
+    else ['null'::JSON] end`;
+
+interface Files {
+  plain: string[];
+  gzip: string[];
+}
+
+/**
+ * Creates a view for each landing table that reads the landed files as text, record by record. No file can make one fail; what is no record
+ * shows as a row of nulls or not at all (docs/records.md). Answers the files that the views read; `tell` is told of those that can't be read.
+ */
+export async function createLandingViews(
+  connection: DuckDBConnection,
+  landing: FolderLanding,
+  tell: (text: string) => void,
+): Promise<string[]> {
+  await connection.run(RECORDS_OF_LINE);
+  const files = await landedFiles(landing, tell);
+  for (const table of LANDING_TABLES) await connection.run(`create temp view ${table} as ${viewOf(table, files[table])}`);
+  return Object.values(files).flatMap(({ plain, gzip }) => [...plain, ...gzip]);
+}
+
+async function landedFiles(landing: FolderLanding, tell: (text: string) => void): Promise<Record<LandingTable, Files>> {
+  const none = (): Files => ({ plain: [], gzip: [] });
+  const files = { customer_landing: none(), accelerometer_landing: none(), step_trainer_landing: none() };
+  for await (const page of landing.list()) {
+    for (const { table, key } of page) {
+      try {
+        const { format } = sniff(table, await landing.head(key, 2));
+        // What a link leads to: DuckDB asks whether that may be read.
+        files[table][format === 'gzip' ? 'gzip' : 'plain'].push(await realpath(landing.pathOf(key)));
+      } catch (error) {
+        tell(`Left out: ${key} can't be read (${messageOf(error)})`);
+      }
+    }
+  }
+  return files;
+}
+
+function viewOf(table: LandingTable, { plain, gzip }: Files): string {
+  const fields = landingContractOf(table).columns.map(({ name, spellings }) => ({ name: spellings[0] ?? name, spellings }));
+  const sources = [...(plain.length > 0 ? [linesOf(plain, 'none')] : []), ...(gzip.length > 0 ? [linesOf(gzip, 'gzip')] : [])];
+  if (sources.length === 0) return `select ${fields.map(({ name }) => `null::VARCHAR as "${name}"`).join(', ')} where false`;
+  const paths = fields.flatMap(({ spellings }) => spellings.map((spelling) => literal(`$."${spelling}"`)));
+  let at = 0;
+  const columns = fields.map(
+    ({ name, spellings }) => `coalesce(${spellings.map(() => `v[${(at += 1)}]`).join(', ')}) as "${name}"`,
+  );
+  return `
+    with lines as (select trim(line, E' \\t\\r,') as line from (${sources.join(' union all ')}) where line is not null),
+    records as (
+      select unnest(case when line[1] = '{' and json_valid(line) then [line::JSON] else records_of_line(line) end) as record
+      from lines where trim(line, ${LAYOUT}) <> ''),
+    fields as (select json_extract_string(record, [${paths.join(', ')}]) as v from records)
+    select ${columns.join(', ')} from fields`;
+}
+
+/** Every line of the files as it stands: a CSV of one column without delimiter, quotes and escapes. What is not UTF-8 is left out. */
+function linesOf(files: readonly string[], compression: 'none' | 'gzip'): string {
+  return `select line from read_csv(${fileList(files)}, columns = {'line': 'VARCHAR'}, auto_detect = false, header = false, delim = chr(1),
+    quote = '', escape = '', comment = '', new_line = '\\n', strict_mode = false, ignore_errors = true, compression = '${compression}',
+    max_line_size = ${LONGEST_LINE}, buffer_size = ${LONGEST_LINE})`;
+}
