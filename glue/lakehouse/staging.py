@@ -234,24 +234,33 @@ class _Staging:
         staged_before, days = self._staged_before(arrived)
         counts, duplicates = FileCounts(self._spark, len(self._files)), Duplicates(contract, table_contract(contract.feeds))
         first = duplicates.first(arrived, staged_before, self._buckets(staged_before), counts.watch_arrived)
-        columns = [column.name for column in table_contract(contract.feeds).columns]
         if duplicates.may_replace and staged_before is not None:
-            self._context.branches.replace(first.select(*columns), contract.feeds, days)
-            staged = self._ask_staged(first.where(F.col("file") != STAGED))
-            added = sum(staged)
+            staged = self._replace(first, days)
         else:
-            # Distribution and order are those of the table already: one shuffle serves them and the search for equals.
-            ordered = {"use-table-distribution-and-ordering": "false", "fanout-enabled": "true"}
-            self._context.branches.append(counts.watch(first).select(*columns), contract.feeds, **ordered)
-            added = self._context.branches.added_records(contract.feeds)
-            staged = [load.landed - load.rejected for load in self._loads]
-            if added != expected:
-                staged = counts.exact(added) or self._ask_staged(first)
-        if added != expected:
-            self._check_arrived(arrived, expected, counts.arrived() if added > 0 else None)
+            staged = self._append(first, counts, expected)
+        if sum(staged) != expected:
+            self._check_arrived(arrived, expected, counts.arrived() if sum(staged) > 0 else None)
         for number, load in enumerate(self._loads):
             load.staged = staged[number]
             load.duplicate = load.landed - load.rejected - load.staged
+
+    def _append(self, first: DataFrame, counts: FileCounts, expected: int) -> list[int]:
+        """Adds rows to the staging table; returns how many each file staged."""
+        # Distribution and order are those of the table already: one shuffle serves them and the search for equals.
+        ordered = {"use-table-distribution-and-ordering": "false", "fanout-enabled": "true"}
+        self._context.branches.append(self._as_staged(counts.watch(first)), self._contract.feeds, **ordered)
+        added = self._context.branches.added_records(self._contract.feeds)
+        if added == expected:
+            return [load.landed - load.rejected for load in self._loads]
+        return counts.exact(added) or self._ask_staged(first)
+
+    def _replace(self, first: DataFrame, days: list[date] | None) -> list[int]:
+        """Writes the rows of these days anew, the staged ones among them; returns how many each file staged."""
+        self._context.branches.replace(self._as_staged(first), self._contract.feeds, days)
+        return self._ask_staged(first.where(F.col("file") != STAGED))
+
+    def _as_staged(self, rows: DataFrame) -> DataFrame:
+        return rows.select(*[column.name for column in table_contract(self._contract.feeds).columns])
 
     def _ask_staged(self, first: DataFrame) -> list[int]:
         found = {row["file"]: row["count"] for row in first.groupBy("file").count().collect()}
