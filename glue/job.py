@@ -3,8 +3,8 @@
 Further arguments: `--ledger` (the DynamoDB table that holds the run lock; without it the lock is `<lake>/lock.json`), `--database` (the
 Glue database; `stedi`), `--snapshot_days` (how long older snapshots stay; 7), `--region` (of AWS, where the environment names none) and
 `--definition` (the hash of policies, models, counts and contracts that this job was deployed with: a run that was planned with another one
-stops). Glue's own arguments may come along. The modules beside this file come with the bundle in `--extra-py-files`. A job that fails ends with an
-error that nobody catches, for Glue makes its message the message of the job run: it is the last line of the log.
+stops). Glue's own arguments may come along. The modules beside this file come with the bundle in `--extra-py-files`. A job that fails ends
+with an error that nobody catches, for Glue makes its message the message of the job run: it is the last line of the log.
 """
 
 from __future__ import annotations
