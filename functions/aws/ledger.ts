@@ -13,6 +13,7 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import { LockLostError } from '../core/errors.ts';
+import { inOrder } from '../core/fileOrder.ts';
 import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../ports.ts';
 import {
   FILE_PREFIX,
@@ -572,13 +573,6 @@ function assignments(changes: Readonly<Record<string, AttributeValue | null>>) {
     names: Object.fromEntries(Object.keys(changes).map((name) => [`#${name}`, name])),
     values: Object.fromEntries(set.map(([name, value]) => [`:${name}`, value])),
   };
-}
-
-function inOrder(files: readonly LedgerFile[]): LedgerFile[] {
-  return files
-    .map((file) => ({ file, name: Buffer.from(`${file.key}\0${file.version}`) }))
-    .sort((one, other) => Buffer.compare(one.name, other.name))
-    .map(({ file }) => file);
 }
 
 async function* freshOnes(fresh: ReadonlyMap<string, Waiting>): AsyncGenerator<Waiting> {

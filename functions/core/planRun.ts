@@ -1,4 +1,5 @@
 import type { LedgerFile, Ports, PublishedLake } from '../ports.ts';
+import { inOrder } from './fileOrder.ts';
 import { manifestSchema, writeRunFile } from './runFiles.ts';
 import type { Manifest } from './runFiles.ts';
 import type { Settings } from './settings.ts';
@@ -31,7 +32,8 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
   // Planned again, as a retried step is, a run keeps what it has claimed and takes no more.
   const claimed = await ports.ledger.claimed(runId);
   const pending = claimed.length > 0 ? [] : await ports.ledger.pending(settings.maxFilesPerRun);
-  const files = await prepare(ports, runId, [...claimed, ...pending]);
+  // Of equal records that of the first file is staged, so the order must not hang on when files arrived.
+  const files = await prepare(ports, runId, inOrder([...claimed, ...pending]));
   const published = await ports.lake.publishedRun();
   // The ledger may be new or restored: from here on it knows what the lake shows.
   if (published !== null) await ports.ledger.setPublished(published);

@@ -32,6 +32,19 @@ describe('planning a run', () => {
     });
   });
 
+  test('names files by table, key and version, whichever came first', async () => {
+    const world = newWorld();
+    for (const key of ['step_trainer_landing/a', 'customer_landing/b', 'customer_landing/B', 'accelerometer_landing/z'])
+      await world.register(key);
+    await planRun(world.ports, SETTINGS, 'run-1');
+    expect((await world.manifest('run-1'))?.files.map(({ key }) => key)).toEqual([
+      'accelerometer_landing/z',
+      'customer_landing/B',
+      'customer_landing/b',
+      'step_trainer_landing/a',
+    ]);
+  });
+
   test('of nothing ends with nothing to do and leaves nothing', async () => {
     const world = newWorld();
     expect(await planRun(world.ports, SETTINGS, 'run-1')).toEqual({

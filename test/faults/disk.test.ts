@@ -186,11 +186,16 @@ function ownedByUser(lake: string): void {
       expect(JSON.parse(asked.stdout)).toEqual([{ landed: 1 }]);
       const rebuilt = await stediAsUser('rebuild', '--replace', '--lake', lake);
       expect(rebuilt.code).toBe(1);
-      expect(rebuilt.stdout).toMatch(
-        /what the other files give[\s\S]*Not read:\n {2}customer_landing\/ben\.json[\s\S]*Nothing was replaced/,
-      );
+      expect(rebuilt.stdout).toMatch(/what the other files give[\s\S]*Not read:\n {2}customer_landing\/ben\.json[\s\S]*Replaced/);
       chmodSync(secret, 0o644);
       expect(await stediAsUser('run', '--lake', lake)).toMatchObject({ code: 0 });
+      expect((await dump(lake)).customer_trusted).toHaveLength(2);
+
+      // What was loaded before it could not be read any more stays.
+      chmodSync(secret, 0o000);
+      const poorer = await stediAsUser('rebuild', '--replace', '--lake', lake);
+      expect(poorer.code).toBe(1);
+      expect(poorer.stdout).toMatch(/Not read:\n {2}customer_landing\/ben\.json[\s\S]*Nothing was replaced: the lake has loaded/);
       expect((await dump(lake)).customer_trusted).toHaveLength(2);
     },
     MINUTE,

@@ -1,0 +1,9 @@
+import type { FileVersion } from '../ports.ts';
+
+/** File versions in the order of table, key, version, by their bytes; keys begin with their table. */
+export function inOrder<T extends Pick<FileVersion, 'key' | 'version'>>(files: readonly T[]): T[] {
+  return files
+    .map((file) => ({ file, name: Buffer.from(`${file.key}\0${file.version}`) }))
+    .sort((one, other) => Buffer.compare(one.name, other.name))
+    .map(({ file }) => file);
+}
