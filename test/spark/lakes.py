@@ -110,6 +110,11 @@ class Lake:
         self.previous = run_id
         return run_id
 
+    def show(self, run_id: str, *tables: str) -> None:
+        """Publishes some tables of a run, without the jobs that would come before."""
+        for table in tables:
+            self.spark.sql(f"CALL lake.system.fast_forward('{self.namespace}.{table}', 'main', '{branch_of(run_id)}')")
+
     def read(self, run_id: str, name: str) -> Any:  # noqa: ANN401
         return json.loads((self.folder / "runs" / run_id / name).read_text())
 
