@@ -19,7 +19,7 @@ export const PUBLISHED = 'published';
 export const MEMORY = 'memory';
 export const FILE_PREFIX = 'file#';
 
-/** The index of what waits: `queue` (partition key) and `position` (sort key) are on a file version while it is pending or held. */
+/** The index of what waits: a file version has `queue` (partition key) while it is pending or held, and always `position` (sort key). */
 export const WAITING_INDEX = 'waiting';
 export const SHARDS = 16;
 export type Queue = 'pending' | 'held';

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the name that everybody u
 
 from lakehouse import landing, parsing
 from lakehouse.contracts import LandingContract, landing_contract, table_contract
+from lakehouse.days import MOST_DAYS
 from lakehouse.duplicates import STAGED, Duplicates
 from lakehouse.errors import JobError, LandingChangedError
 from lakehouse.file_counts import FileCounts
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 # Records of one day go to one task until they are more than this.
 _BYTES_PER_BUCKET = 512 * 1024 * 1024
-# More days than these are named one by one in no condition.
-_MOST_DAYS = 1000
 # About what a record takes of a landing file.
 _BYTES_PER_RECORD = 100
 # A file that Spark does not read natively is read by one task, several times: above this it is what the job waits for.
@@ -295,8 +294,8 @@ class _Staging:
         staged = self._context.branches.published(contract.table)
         if contract.partition is None:
             return staged, None
-        days = [row[0] for row in arrived.select(contract.partition).distinct().limit(_MOST_DAYS + 1).collect()]
-        return (staged, None) if len(days) > _MOST_DAYS else (staged.where(F.col(contract.partition).isin(days)), days)
+        days = [row[0] for row in arrived.select(contract.partition).distinct().limit(MOST_DAYS + 1).collect()]
+        return (staged, None) if len(days) > MOST_DAYS else (staged.where(F.col(contract.partition).isin(days)), days)
 
     def _buckets(self, staged_before: DataFrame | None) -> int:
         """On how many tasks a day is spread, if all records were of one."""

@@ -34,7 +34,10 @@ async function overviewOfRun(home: LocalHome, wanted: string) {
   return overviewOf(home.runFiles, execution ?? { runId, status: 'ABORTED', startedAt: '', endedAt: null, error: null });
 }
 
-/** All executions, the latest first. One that was going while nobody worked on the lake was killed; the next run says so in the ledger. */
+/**
+ * All executions, the latest first. One that was going while nobody worked on the lake was killed; the next run says so in the ledger. They are asked
+ * once more after that look, for one may have ended just before it.
+ */
 function historyOf({ executions, paths }: LocalHome): Execution[] {
   const going = executions.history().filter(({ status }) => status === 'RUNNING');
   const killed = new Set(going.length === 0 || ProcessLock.isHeld(paths.folder) ? [] : going.map(({ runId }) => runId));
