@@ -47,7 +47,7 @@ class Branches:
         for_each(PUBLISHED_TABLES, self._begin)
 
     def _begin(self, table: str) -> None:
-        for branch in list(self._iceberg(table).refs()):
+        for branch in self._iceberg(table).refs().keySet().toArray():
             # The lock is ours, so whoever made these has ended without publishing.
             if branch.startswith(_PREFIX) and branch != self.name:
                 self._drop(table, branch)
@@ -166,7 +166,7 @@ class Branches:
     def expire(self, until: datetime, tables: Iterable[str] = PUBLISHED_TABLES) -> None:
         """Removes the snapshots from before a time, but for the published one, and the files that only they hold."""
         for table in tables:
-            snapshots = [snapshot.timestampMillis() for snapshot in self._iceberg(table).snapshots()]
+            snapshots = [snapshot.timestampMillis() for snapshot in self._iceberg(table).snapshots().toArray()]
             if len(snapshots) < 2 or min(snapshots) >= until.timestamp() * 1000:
                 continue
             self._spark.sql(

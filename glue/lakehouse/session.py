@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from py4j.java_gateway import java_import
 from pyspark.sql import SparkSession
 
 from lakehouse import storage
@@ -23,6 +24,13 @@ RUNTIME: dict[str, str] = {
     # What one task sorts: as it is shuffled, packed; in memory it is several times as much.
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
 }
+
+# Classes that Python asks for by name, hundreds of times in a run. Without their full names each time is a search of all jars.
+_CLASSES = (
+    "org.apache.iceberg.spark.Spark3Util",
+    "org.apache.spark.api.python.PythonUtils",
+    "org.apache.spark.sql.functions",
+)
 
 
 def static_settings(lake: str) -> dict[str, str]:
@@ -79,6 +87,8 @@ def start(lake: str, extra: dict[str, str] | None = None) -> SparkSession:
     spark = builder.getOrCreate()
     for name, value in RUNTIME.items():
         spark.conf.set(name, value)
+    for name in _CLASSES:
+        java_import(spark._jvm, name)
     return spark
 
 
@@ -95,13 +105,12 @@ def _endpoint(lake: str) -> dict[str, str]:
 
 def _local_settings() -> dict[str, str]:
     cores = os.environ.get("STEDI_SPARK_CORES", "2")
-    jars = sorted(str(jar) for jar in Path(os.environ.get("STEDI_SPARK_JARS", "jars")).glob("*.jar"))
     modules = str(Path(__file__).resolve().parents[1])
     # Python workers are started by the JVM with the environment that the JVM was started with.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [modules, os.environ.get("PYTHONPATH")]))
     return {
         "spark.master": f"local[{cores}]",
-        "spark.jars": ",".join(jars),
+        "spark.driver.extraClassPath": os.path.join(os.environ.get("STEDI_SPARK_JARS", "jars"), "*"),
         "spark.driver.memory": os.environ.get("STEDI_SPARK_MEMORY", "1g"),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",

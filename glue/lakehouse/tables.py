@@ -39,7 +39,7 @@ def for_each(tables: Sequence[str], work: Callable[[str], None]) -> None:
 
 def iceberg_table(spark: SparkSession, name: str) -> Any:  # noqa: ANN401 - Iceberg's own table object
     """The table as Iceberg knows it at this moment."""
-    found = spark._jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
+    found = spark._jvm.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
     found.refresh()
     return found
 
@@ -101,11 +101,11 @@ def _evolve(spark: SparkSession, namespace: str, contract: TableContract) -> Non
             spark.sql(f"ALTER TABLE {name} ADD COLUMNS (`{column.name}` {column.type} COMMENT {_literal(column.comment)})")
     # A job that was killed between making a table and ordering it leaves one without an order; a later version may want other settings.
     table = iceberg_table(spark, name)
-    found = dict(table.properties())
+    found = table.properties()
     changed = {key: value for key, value in _properties(contract).items() if found.get(key) != value}
     if changed:
         spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ({_listed(changed)})")
-    ordered = [table.schema().findColumnName(field.sourceId()) for field in table.sortOrder().fields()]
+    ordered = [table.schema().findColumnName(field.sourceId()) for field in table.sortOrder().fields().toArray()]
     if ordered != list(contract.sort):
         _order(spark, name, contract)
 
