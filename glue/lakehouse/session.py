@@ -110,7 +110,7 @@ def _local_settings() -> dict[str, str]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [modules, os.environ.get("PYTHONPATH")]))
     return {
         "spark.master": f"local[{cores}]",
-        # On the class path, as in Glue. Of `spark.jars` every class would be looked for in all of Spark's jars first, each time it is asked for.
+        # On the class path, as in Glue. Classes of `spark.jars` would be looked for in all of Spark's jars first, each time.
         "spark.driver.extraClassPath": os.path.join(os.environ.get("STEDI_SPARK_JARS", "jars"), "*"),
         "spark.driver.memory": os.environ.get("STEDI_SPARK_MEMORY", "1g"),
         "spark.driver.host": "127.0.0.1",
