@@ -6,7 +6,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from py4j.java_gateway import java_import
 from pyspark.sql import SparkSession
 
 from lakehouse import storage
@@ -80,6 +79,8 @@ def start(lake: str, extra: dict[str, str] | None = None) -> SparkSession:
     where the jars are (`STEDI_SPARK_JARS`, a folder), how many cores to take (`STEDI_SPARK_CORES`) and how much memory
     (`STEDI_SPARK_MEMORY`).
     """
+    from py4j.java_gateway import java_import
+
     builder = SparkSession.builder.appName("stedi")
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         for name, value in {**_local_settings(), **static_settings(lake), **_endpoint(lake), **(extra or {})}.items():
