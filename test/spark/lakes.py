@@ -15,7 +15,6 @@ from typing import Any
 from lakehouse import steps
 from lakehouse.branches import branch_of
 from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES, table_contract
-from lakehouse.counts import count_rows
 from lakehouse.days import INPUTS
 from lakehouse.lock import FileLock
 from pyspark.sql import DataFrame, SparkSession
@@ -153,7 +152,7 @@ class Lake:
         return self.spark.read.option("branch", branch_of(run_id)).table(self.full(table))
 
     def counts(self) -> dict[str, int]:
-        return count_rows(self.spark, {table: f"select * from {self.full(table)}" for table in PUBLISHED_TABLES})
+        return {table: self.spark.table(self.full(table)).count() for table in PUBLISHED_TABLES}
 
     def dump(self, tables: Iterable[str] = PUBLISHED_TABLES) -> Tables:
         """Published tables as sorted row texts, without the names of runs."""
