@@ -24,13 +24,6 @@ RUNTIME: dict[str, str] = {
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
 }
 
-# Classes that Python asks for by name, hundreds of times in a run. Without their full names each time is a search of all jars.
-_CLASSES = (
-    "org.apache.iceberg.spark.Spark3Util",
-    "org.apache.spark.api.python.PythonUtils",
-    "org.apache.spark.sql.functions",
-)
-
 
 def static_settings(lake: str) -> dict[str, str]:
     """The settings that must be there before the session starts: in a Glue job as `--conf`, elsewhere from `start`.
@@ -79,8 +72,6 @@ def start(lake: str, extra: dict[str, str] | None = None) -> SparkSession:
     where the jars are (`STEDI_SPARK_JARS`, a folder), how many cores to take (`STEDI_SPARK_CORES`) and how much memory
     (`STEDI_SPARK_MEMORY`).
     """
-    from py4j.java_gateway import java_import
-
     builder = SparkSession.builder.appName("stedi")
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         for name, value in {**_local_settings(), **static_settings(lake), **_endpoint(lake), **(extra or {})}.items():
@@ -88,8 +79,6 @@ def start(lake: str, extra: dict[str, str] | None = None) -> SparkSession:
     spark = builder.getOrCreate()
     for name, value in RUNTIME.items():
         spark.conf.set(name, value)
-    for name in _CLASSES:
-        java_import(spark._jvm, name)
     return spark
 
 
