@@ -54,11 +54,13 @@ def full_name(namespace: str, table: str) -> str:
 
 def _create(spark: SparkSession, namespace: str, contract: TableContract) -> None:
     name = full_name(namespace, contract.table)
+    # The format is no property that the table would have afterwards: it is told when the table is made, and compared with nothing.
+    properties = {"format-version": "2", **_properties(contract)}
     columns = ", ".join(f"`{column.name}` {column.type} COMMENT {_literal(column.comment)}" for column in contract.columns)
     partitioned = f"PARTITIONED BY (`{contract.partition}`)" if contract.partition else ""
     spark.sql(
         f"CREATE TABLE IF NOT EXISTS {name} ({columns}) USING iceberg {partitioned} "
-        f"COMMENT {_literal(contract.grain)} TBLPROPERTIES ({_listed(_properties(contract))})"
+        f"COMMENT {_literal(contract.grain)} TBLPROPERTIES ({_listed(properties)})"
     )
     _order(spark, name, contract)
 
@@ -78,7 +80,6 @@ def _listed(properties: dict[str, str]) -> str:
 def _properties(contract: TableContract) -> dict[str, str]:
     measured = dict.fromkeys((*contract.sort, *([contract.partition] if contract.partition else [])))
     return {
-        "format-version": "2",
         "write.wap.enabled": "true",
         "write.delete.mode": "copy-on-write",
         "write.update.mode": "copy-on-write",

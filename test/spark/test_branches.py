@@ -400,6 +400,11 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
         "'write.wap.enabled' = 'true'",
     ):
         assert text in shown[0]
+    asked: list[str] = []
+    with monkeypatch.context() as listening:
+        listening.setattr(spark, "sql", lambda text: asked.append(text) or SparkSession.sql(spark, text))
+        tables.ensure_tables(spark, lake.namespace)
+    assert [text for text in asked if not text.startswith("SHOW ")] == []  # tables that are as they should be
 
     def changed(columns: tuple[Column, ...]) -> None:
         new = TableContract(name, contract.grain, columns, None, None, ())
