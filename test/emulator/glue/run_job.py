@@ -56,7 +56,8 @@ def fresh(script: str, arguments: list[str], bundle: Path, fault: str | None) ->
     """The job in a process of its own. One that is deaf goes on when the job run is stopped, as a lost worker would."""
     command = [sys.executable, script] if fault is None else [sys.executable, str(HERE / "faults.py"), fault, script]
     deaf = fault is not None and json.loads(fault).get("deaf", False)
-    environment = {**os.environ, "PYTHONPATH": str(bundle)}
+    # Most of the time of one small job goes into compiling.
+    environment = {**os.environ, "PYTHONPATH": str(bundle), "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
     if not deaf:
         os.environ.update(environment)
         os.execv(command[0], [*command, *arguments])

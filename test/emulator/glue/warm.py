@@ -21,6 +21,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+# Many small jobs: what counts is planning, so Spark compiles nothing. Jobs with a process of their own have Spark as it is.
+_SMALL = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
 
 def socket_of(folder: Path, bundle: Path) -> Path:
     """One session for each bundle: modules are imported once."""
@@ -80,7 +83,7 @@ def serve(place: Path, parent: int, lake: str) -> None:
     from lakehouse import session
 
     threading.Thread(target=_end_with, args=(parent, place), daemon=True).start()
-    spark = session.start(lake)
+    spark = session.start(lake, _SMALL)
     spark.sparkContext.setLogLevel("WARN")
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(place))
