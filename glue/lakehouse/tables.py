@@ -54,7 +54,7 @@ def full_name(namespace: str, table: str) -> str:
 
 def _create(spark: SparkSession, namespace: str, contract: TableContract) -> None:
     name = full_name(namespace, contract.table)
-    # The format is no property that the table would have afterwards: it is told when the table is made, and compared with nothing.
+    # Iceberg keeps the format version apart from a table's properties: among those that `_evolve` compares it would always look changed.
     properties = {"format-version": "2", **_properties(contract)}
     columns = ", ".join(f"`{column.name}` {column.type} COMMENT {_literal(column.comment)}" for column in contract.columns)
     partitioned = f"PARTITIONED BY (`{contract.partition}`)" if contract.partition else ""
