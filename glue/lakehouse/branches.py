@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC
+from datetime import UTC, date
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES
@@ -12,8 +12,8 @@ from lakehouse.session import CATALOG
 from lakehouse.tables import for_each, full_name, iceberg_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from datetime import date, datetime
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAIN = "main"
 RUN_PROPERTY = "run-id"
 ORIGIN_PROPERTY = "built-from"
+LANDING_PROPERTY = "landing-table"
 _PREFIX = "run_"
 
 
@@ -41,30 +42,34 @@ class Branches:
 
     def begin(self, files: RunFiles) -> None:
         """Starts the run: remembers where every `main` is, clears what dead runs left, and makes the branches."""
+        loaded = dict(zip(PUBLISHED_TABLES, for_each(PUBLISHED_TABLES, self._iceberg), strict=True))
         if files.read("branches.json") is None:
-            main = {table: self._head(table, MAIN) for table in PUBLISHED_TABLES}
+            main = {table: _id(found.snapshot(MAIN)) for table, found in loaded.items()}
             files.write("branches.json", {"runId": self.run_id, "main": main})
-        for_each(PUBLISHED_TABLES, self._begin)
+        for_each(PUBLISHED_TABLES, lambda table: self._begin(loaded[table]))
 
-    def _begin(self, table: str) -> None:
-        for branch in self._iceberg(table).refs().keySet().toArray():
+    def _begin(self, found: Any) -> None:  # noqa: ANN401 - Iceberg's own table object
+        for branch in found.refs().keySet().toArray():
             # The lock is ours, so whoever made these has ended without publishing.
             if branch.startswith(_PREFIX) and branch != self.name:
-                self._drop(table, branch)
-        self.ensure(table)
+                _drop(found, branch)
+        self._ensure(found)
 
     def ensure(self, table: str) -> None:
-        """Makes the table's branch where there is none. One that a write makes by itself would start its totals at zero."""
-        if self._head(table, self.name) is None:
-            self._iceberg(table).manageSnapshots().createBranch(self.name).commit()
+        """Makes the table's branch where there is none."""
+        self._ensure(self._iceberg(table))
+
+    def _ensure(self, found: Any) -> None:  # noqa: ANN401
+        # A branch that a write makes by itself would start its totals at zero.
+        if found.snapshot(self.name) is None:
+            found.manageSnapshots().createBranch(self.name).commit()
 
     def reset(self, table: str) -> None:
-        """Puts the run's version of a table back to the published one, so that a retry counts the same."""
-        main = self._head(table, MAIN)
-        if main is not None and main == self._head(table, self.name):
-            return
-        self._drop(table, self.name)
-        self.ensure(table)
+        """Makes the run's version of a table the published one, so that a step that is tried again counts the same."""
+        found = self._iceberg(table)
+        if found.snapshot(self.name) is None or self._own_snapshots(found):
+            _drop(found, self.name)
+            self._ensure(found)
 
     def enter(self) -> None:
         """From here on reads and writes of bare table names mean the run's version."""
@@ -80,35 +85,47 @@ class Branches:
 
     def published_rows(self, table: str) -> int:
         """How many rows the published version has: by its metadata, or counted, for other writers may leave the total out."""
-        total = self._summary(table, MAIN, "total-records")
+        total = self._said(table, MAIN, "total-records")
         if total is not None:
             return int(total)
-        return 0 if self._head(table, MAIN) is None else self.published(table).count()
+        return 0 if self.head(table, published=True) is None else self.published(table).count()
 
     def is_untouched(self, table: str) -> bool:
         """Whether the run's version is the published one still."""
-        return self._head(table, self.name) == self._head(table, MAIN)
+        return not self._own_snapshots(self._iceberg(table))
+
+    def has_written(self, table: str, landing_table: str) -> bool:
+        """Whether the run's version may hold rows that the run has added for this landing table."""
+        written = [snapshot.summary().get(LANDING_PROPERTY) for snapshot in self._own_snapshots(self._iceberg(table))]
+        return None in written or landing_table in written
+
+    def changed_days(self, table: str) -> set[date]:
+        """The days of which the run's version has other data files than the published one."""
+        found = self._iceberg(table)
+        io, specs = found.io(), found.specs()
+        paths = {
+            specs.get(file.specId()).partitionToPath(file.partition())
+            for snapshot in self._own_snapshots(found)
+            for changed in (snapshot.addedDataFiles(io), snapshot.removedDataFiles(io))
+            for file in changed.toArray()
+        }
+        return {date.fromisoformat(path.partition("=")[2]) for path in paths}
 
     def head(self, table: str, *, published: bool = False) -> int | None:
         """The snapshot of the run's version, or of the published one; None where there is none."""
-        return self._head(table, MAIN if published else self.name)
+        return _id(self._iceberg(table).snapshot(MAIN if published else self.name))
 
     def published_by(self, table: str) -> str | None:
         """The run whose rows are the published ones."""
-        return self._summary(table, MAIN, RUN_PROPERTY)
+        return self._said(table, MAIN, RUN_PROPERTY)
 
     def built_from(self, table: str) -> str | None:
         """What the published rows were built from, if `replace` has built them and nobody has touched the table since."""
-        return self._summary(table, MAIN, ORIGIN_PROPERTY)
+        return self._said(table, MAIN, ORIGIN_PROPERTY)
 
-    def files(self, table: str, *, published: bool = False) -> DataFrame:
-        """The data files of the run's version, or of the published one."""
-        files = self._spark.read.option("snapshot-id", str(self.head(table, published=published))).table(f"{self._full(table)}.files")
-        return files.select("file_path", "partition")
-
-    def append(self, rows: DataFrame, table: str, **options: str) -> None:
-        """Adds rows to the run's version."""
-        self._writer(rows, table, options).append()
+    def append(self, rows: DataFrame, table: str, landing_table: str, **options: str) -> None:
+        """Adds rows, which come of this landing table, to the run's version."""
+        self._writer(rows, table, {f"snapshot-property.{LANDING_PROPERTY}": landing_table, **options}).append()
 
     def replace(self, rows: DataFrame, table: str, days: Sequence[date] | None = None, built_from: str | None = None) -> None:
         """Replaces all rows of the run's version, or those of some days: INSERT OVERWRITE in static mode.
@@ -135,7 +152,7 @@ class Branches:
 
     def added_records(self, table: str) -> int:
         """How many records the latest snapshot of the run's version added."""
-        return int(self._summary(table, self.name, "added-records") or 0)
+        return int(self._said(table, self.name, "added-records") or 0)
 
     def publish(self, files: RunFiles, mark: Callable[[], None], check: Callable[[], None]) -> list[str]:
         """Turns every branch into `main`, `machine_learning_curated` last; returns the tables that it moved.
@@ -157,54 +174,67 @@ class Branches:
 
     def is_published(self) -> bool:
         """A run is published when `machine_learning_curated` is."""
-        return self._carries_run(LAST_TABLE)
+        return self.published_by(LAST_TABLE) == self.run_id
 
     def clean_up(self) -> None:
         """Drops the run's branches; only for a published run."""
-        for_each(PUBLISHED_TABLES, lambda table: self._drop(table, self.name))
+        for_each(PUBLISHED_TABLES, lambda table: _drop(self._iceberg(table), self.name))
 
-    def expire(self, until: datetime, tables: Iterable[str] = PUBLISHED_TABLES) -> None:
+    def expire(self, until: datetime, tables: Sequence[str] = PUBLISHED_TABLES) -> None:
         """Removes the snapshots from before a time, but for the published one, and the files that only they hold."""
-        for table in tables:
-            snapshots = [snapshot.timestampMillis() for snapshot in self._iceberg(table).snapshots().toArray()]
-            if len(snapshots) < 2 or min(snapshots) >= until.timestamp() * 1000:
-                continue
-            self._spark.sql(
-                f"CALL {CATALOG}.system.expire_snapshots(table => '{self._namespace}.{table}', "
-                f"older_than => TIMESTAMP '{until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
-            )
+
+        def has_older(table: str) -> bool:
+            made = [snapshot.timestampMillis() for snapshot in self._iceberg(table).snapshots().toArray()]
+            return len(made) > 1 and min(made) < until.timestamp() * 1000
+
+        for table, older in zip(tables, for_each(tables, has_older), strict=True):
+            if older:
+                self._spark.sql(
+                    f"CALL {CATALOG}.system.expire_snapshots(table => '{self._namespace}.{table}', "
+                    f"older_than => TIMESTAMP '{until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
+                )
 
     def _is_done(self, table: str, started: int | None) -> bool:
-        main, own = self._head(table, MAIN), self._head(table, self.name)
+        found = self._iceberg(table)
+        main, own = found.snapshot(MAIN), found.snapshot(self.name)
         if own is None:
             raise LakeUnusableError(f"{table} has no branch {self.name}: its step did not run; start a new run")
-        if main == own or self._carries_run(table):
+        if main is not None and (_id(main) == _id(own) or main.summary().get(RUN_PROPERTY) == self.run_id):
             return True
-        if main != started:
-            found = f"main is at snapshot {main}, expected {started}"
-            raise LakeUnusableError(f"{table} was changed since {self.run_id} started ({found}); start a new run")
+        if _id(main) != started:
+            moved = f"main is at snapshot {_id(main)}, expected {started}"
+            raise LakeUnusableError(f"{table} was changed since {self.run_id} started ({moved}); start a new run")
         return False
 
-    def _carries_run(self, table: str) -> bool:
-        return self.published_by(table) == self.run_id
+    def _own_snapshots(self, found: Any) -> list[Any]:  # noqa: ANN401
+        """The snapshots of the run's version that the published one does not have, the latest first.
 
-    def _head(self, table: str, branch: str) -> int | None:
-        """The snapshot of a branch, read from the table's metadata, without a Spark job; None where there is no such branch."""
-        snapshot = self._iceberg(table).snapshot(branch)
-        return None if snapshot is None else snapshot.snapshotId()
+        Without the empty one that a branch begins with where nothing was published yet.
+        """
+        own, main = [], _id(found.snapshot(MAIN))
+        snapshot = found.snapshot(self.name)
+        while snapshot is not None and _id(snapshot) != main:
+            own.append(snapshot)
+            parent = snapshot.parentId()
+            snapshot = None if parent is None else found.snapshot(parent)
+        return own[:-1] if main is None else own
 
-    def _summary(self, table: str, branch: str, name: str) -> str | None:
+    def _said(self, table: str, branch: str, name: str) -> str | None:
         """What the snapshot of a branch says of itself under this name; None where it says nothing, or there is no such branch."""
         snapshot = self._iceberg(table).snapshot(branch)
         return None if snapshot is None else snapshot.summary().get(name)
 
-    def _iceberg(self, table: str) -> Any:  # noqa: ANN401 - Iceberg's own table object
+    def _iceberg(self, table: str) -> Any:  # noqa: ANN401
         return iceberg_table(self._spark, self._full(table))
-
-    def _drop(self, table: str, branch: str) -> None:
-        found = self._iceberg(table)
-        if found.snapshot(branch) is not None:
-            found.manageSnapshots().removeBranch(branch).commit()
 
     def _full(self, table: str) -> str:
         return full_name(self._namespace, table)
+
+
+def _id(snapshot: Any) -> int | None:  # noqa: ANN401
+    return None if snapshot is None else snapshot.snapshotId()
+
+
+def _drop(found: Any, branch: str) -> None:  # noqa: ANN401
+    if found.snapshot(branch) is not None:
+        found.manageSnapshots().removeBranch(branch).commit()

@@ -78,17 +78,11 @@ def to_build(spark: SparkSession, branches: Branches, table: str, definition: st
     if table not in INPUTS or branches.built_from(table) != origin(branches, table, definition, published=True):
         return None
     inputs = INPUTS[table]
-    found = [_days_of_changed_files(spark, branches, name) for name in inputs.readings if not branches.is_untouched(name)]
+    found = set().union(*(branches.changed_days(name) for name in inputs.readings))
     if inputs.of_changed is not None and not all(branches.is_untouched(name) for name in inputs.people):
         _view_changed_standing(spark, branches)
-        found.append(spark.sql(inputs.of_changed))
-    if not found:
-        return []
-    days = found[0]
-    for more in found[1:]:
-        days = days.unionAll(more)
-    rows = days.distinct().limit(MOST_DAYS + 1).collect()
-    return None if len(rows) > MOST_DAYS else sorted(row[0] for row in rows)
+        found.update(row[0] for row in spark.sql(inputs.of_changed).distinct().limit(MOST_DAYS + 1).collect())
+    return None if len(found) > MOST_DAYS else sorted(found)
 
 
 def origin(branches: Branches, table: str, definition: str, *, published: bool = False) -> str | None:
@@ -118,13 +112,6 @@ def on(rows: DataFrame, days: Sequence[date]) -> DataFrame:
 
 def _file_of(table: str) -> str:
     return f"days/{table}.json"
-
-
-def _days_of_changed_files(spark: SparkSession, branches: Branches, table: str) -> DataFrame:
-    """The days whose data files are not those that are published."""
-    files = branches.files(table).unionAll(branches.files(table, published=True))
-    changed = files.groupBy("file_path", f"partition.{DAY}").count().where("count = 1")
-    return changed.select(DAY)
 
 
 def _view_changed_standing(spark: SparkSession, branches: Branches) -> None:

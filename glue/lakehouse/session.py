@@ -13,6 +13,9 @@ from lakehouse import storage
 CATALOG = "lake"
 NAMESPACE = "stedi"
 
+# A lake has few manifests: reading them in turn ends before a pool of threads would, which Iceberg asks every 10 ms whether it is done.
+JAVA_OPTIONS = "-Duser.timezone=UTC -Diceberg.scan.plan-in-worker-pool=false"
+
 # What a job may still set when its session is there.
 RUNTIME: dict[str, str] = {
     "spark.sql.session.timeZone": "UTC",
@@ -110,5 +113,5 @@ def _local_settings() -> dict[str, str]:
         "spark.sql.shuffle.partitions": cores,
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.warehouse.dir": os.path.join(tempfile.gettempdir(), "stedi-spark-warehouse"),
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseParallelGC",
+        "spark.driver.extraJavaOptions": f"{JAVA_OPTIONS} -XX:+UseParallelGC",
     }

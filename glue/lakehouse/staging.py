@@ -247,7 +247,7 @@ class _Staging:
         """Adds rows to the staging table; returns how many each file staged."""
         # Distribution and order are those of the table already: one shuffle serves them and the search for equals.
         ordered = {"use-table-distribution-and-ordering": "false", "fanout-enabled": "true"}
-        self._context.branches.append(self._as_staged(counts.watch(first)), self._contract.feeds, **ordered)
+        self._context.branches.append(self._as_staged(counts.watch(first)), self._contract.feeds, self._contract.table, **ordered)
         added = self._context.branches.added_records(self._contract.feeds)
         if added == expected:
             return [load.landed - load.rejected for load in self._loads]
@@ -316,7 +316,7 @@ class _Staging:
         if not found:
             return
         rows = found[0] if len(found) == 1 else found[0].unionByName(found[1])
-        self._context.branches.append(rows, "rejected")
+        self._context.branches.append(rows, "rejected", self._contract.table)
         rejects.leave(rows)
 
     def _keep_loads(self) -> None:
@@ -325,4 +325,4 @@ class _Staging:
             (self._contract.table, load.key, load.version, load.landed, load.staged, load.duplicate, load.rejected, run_id)
             for load in self._loads
         ]
-        self._context.branches.append(rows_of(self._spark, rows, schema_of(table_contract("loads"))), "loads")
+        self._context.branches.append(rows_of(self._spark, rows, schema_of(table_contract("loads"))), "loads", self._contract.table)

@@ -110,21 +110,15 @@ def check_definition(job: Job, manifest: Manifest) -> None:
 
 def _put_back(spark: SparkSession, branches: Branches, job: Job, landing_table: str | None) -> None:
     """Whatever an earlier try of this step has written is taken back."""
-    branches.ensure(job.step)
     branches.reset(job.step)
     if landing_table is None:
         return
-    feeds = landing_contract(landing_table).feeds
-    branches.ensure(feeds)
-    branches.reset(feeds)
+    branches.reset(landing_contract(landing_table).feeds)
     for table in ("rejected", "loads"):
         branches.ensure(table)
-        if branches.is_untouched(table):
-            continue
-        # `|| ''` keeps the condition from Iceberg: to see whether it can drop whole files, it would look at main and not at the branch.
-        own = f"run_id || '' = '{job.run_id}' and landing_table || '' = '{landing_table}'"
-        if counts.count(spark, f"select count(*) from {table} where {own}") > 0:
-            spark.sql(f"DELETE FROM {table} WHERE {own}")
+        if branches.has_written(table, landing_table):
+            # `|| ''` keeps the condition from Iceberg: to see whether it can drop whole files, it would look at main and not at the branch.
+            spark.sql(f"DELETE FROM {table} WHERE run_id || '' = '{job.run_id}' and landing_table || '' = '{landing_table}'")
 
 
 def _stage(context: staging.StageContext, manifest: Manifest, landing_table: str | None) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakehouse.contracts import PUBLISHED_TABLES, TableContract, table_contract
 from lakehouse.errors import LakeUnusableError
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pyspark.sql import SparkSession
+
+Found = TypeVar("Found")
 
 TARGET_FILE_BYTES = 128 * 1024 * 1024
 
@@ -31,10 +33,10 @@ def ensure_tables(spark: SparkSession, namespace: str, tables: Sequence[str] = P
     for_each(tables, ensure)
 
 
-def for_each(tables: Sequence[str], work: Callable[[str], None]) -> None:
-    """The work for every table, side by side: most of it is waiting for the catalog and the metadata files of a table."""
+def for_each(tables: Sequence[str], work: Callable[[str], Found]) -> list[Found]:
+    """What the work finds for every table, side by side: most of it is waiting for the catalog and the metadata files of a table."""
     with ThreadPoolExecutor() as threads:
-        list(threads.map(work, tables))
+        return list(threads.map(work, tables))
 
 
 def iceberg_table(spark: SparkSession, name: str) -> Any:  # noqa: ANN401 - Iceberg's own table object

@@ -26,7 +26,7 @@ from lakes import Lake, new_lake  # noqa: E402
 PROJECT = Path(__file__).resolve().parents[2]
 # Many small queries: what counts is planning. So Spark compiles and adapts nothing.
 SMALL = {
-    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC -Xmn450m",
+    "spark.driver.extraJavaOptions": f"{session.JAVA_OPTIONS} -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC -Xmn450m",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",

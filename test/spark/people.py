@@ -38,9 +38,10 @@ def lines(*records: dict[str, Any]) -> str:
 
 
 def walk(*emails: str, at: int = AT, shares: int | None = AT - 1_000_000) -> dict[str, str]:
-    """Landing files of people who have each walked once."""
+    """Landing files of people who have each walked once, named so that Spark reads them itself."""
+    name = f"{emails[0].partition('@')[0]}-{at}.json"
     return {
-        f"customer_landing/{emails[0]}-{at}.json": lines(*(customer(email, shares=shares) for email in emails)),
-        f"accelerometer_landing/{emails[0]}-{at}.json": lines(*(motion(email, at) for email in emails)),
-        f"step_trainer_landing/{emails[0]}-{at}.json": lines(*(reading(f"device-of-{email}", at) for email in emails)),
+        f"customer_landing/{name}": lines(*(customer(email, shares=shares) for email in emails)),
+        f"accelerometer_landing/{name}": lines(*(motion(email, at) for email in emails)),
+        f"step_trainer_landing/{name}": lines(*(reading(f"device-of-{email}", at) for email in emails)),
     }

@@ -149,7 +149,7 @@ def test_publish_that_breaks_off_is_repeated_to_the_same_end(built: Lake, monkey
         assert lock.FileLock(str(built.folder)).read() == lock.Held(run_id, 2, True)
         assert built.counts()["machine_learning_curated"] == 3
     own = Branches(built.spark, built.namespace, run_id)
-    assert [table for table in PUBLISHED_TABLES if not own._carries_run(table)] == ["rejected", "machine_learning_curated"]
+    assert [table for table in PUBLISHED_TABLES if own.published_by(table) != run_id] == ["rejected", "machine_learning_curated"]
     assert built.dump(["machine_learning_curated"])["machine_learning_curated"] == before["machine_learning_curated"]
     built.step(steps.PUBLISH, run_id)
     assert {table: built.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
@@ -183,7 +183,7 @@ def test_the_lock_is_asked_for_before_each_table_is_published(built: Lake) -> No
 
     with pytest.raises(LockLostError):
         own.publish(RunFiles(str(built.folder), "run-2"), mark=lambda: None, check=check)
-    assert [table for table in PUBLISHED_TABLES if own._carries_run(table)] == list(PUBLISHED_TABLES[:3])
+    assert [table for table in PUBLISHED_TABLES if own.published_by(table) == "run-2"] == list(PUBLISHED_TABLES[:3])
 
 
 def test_publish_refuses_a_main_that_is_not_where_the_run_started(built: Lake) -> None:
@@ -325,7 +325,7 @@ def test_a_run_without_files(walked: Lake) -> None:
     assert walked.built_days(run_id) == {table: set() for table in INPUTS}
     own = Branches(walked.spark, walked.namespace, run_id)
     assert own.is_published()
-    assert [table for table in PUBLISHED_TABLES if own._carries_run(table)] == list(MODEL_TABLES)
+    assert [table for table in PUBLISHED_TABLES if own.published_by(table) == run_id] == list(MODEL_TABLES)
     assert totals(walked) == walked.counts()
 
 
