@@ -67,9 +67,9 @@ class Branches:
     def reset(self, table: str) -> None:
         """Makes the run's version of a table the published one, so that a step that is tried again counts the same."""
         found = self._iceberg(table)
-        if found.snapshot(self.name) is None or self._own_snapshots(found):
+        if self._own_snapshots(found):
             _drop(found, self.name)
-            self._ensure(found)
+        self._ensure(found)
 
     def enter(self) -> None:
         """From here on reads and writes of bare table names mean the run's version."""
@@ -100,7 +100,7 @@ class Branches:
         return None in written or landing_table in written
 
     def changed_days(self, table: str) -> set[date]:
-        """The days of which the run's version has other data files than the published one."""
+        """The days of which the run has added or removed data files."""
         found = self._iceberg(table)
         io, specs = found.io(), found.specs()
         paths = {

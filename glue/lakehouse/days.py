@@ -78,7 +78,7 @@ def to_build(spark: SparkSession, branches: Branches, table: str, definition: st
     if table not in INPUTS or branches.built_from(table) != origin(branches, table, definition, published=True):
         return None
     inputs = INPUTS[table]
-    found = set().union(*(branches.changed_days(name) for name in inputs.readings))
+    found: set[date] = set().union(*(branches.changed_days(name) for name in inputs.readings))
     if inputs.of_changed is not None and not all(branches.is_untouched(name) for name in inputs.people):
         _view_changed_standing(spark, branches)
         found.update(row[0] for row in spark.sql(inputs.of_changed).distinct().limit(MOST_DAYS + 1).collect())
