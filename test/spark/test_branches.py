@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import job
@@ -23,7 +24,7 @@ from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError
 from lakehouse.run_files import RunFiles
 from pyspark.sql import SparkSession
 
-from lakes import Lake, Snapshot, new_lake
+from lakes import Lake, Snapshot, Tables, new_lake
 from people import AT, DAY, customer, lines, walk
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -44,12 +45,33 @@ def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     return Snapshot(lake, folder / "copy")
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A lake whose run is built and not published, and what a reader saw before its first step and after each."""
+
+    snapshot: Snapshot
+    seen: list[Tables]
+
+
 @pytest.fixture(scope="module")
-def waiting(published: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+def waiting(published: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Waiting:
     lake = published.restore()
     land(lake, walk("cem@x.org", at=AT + DAY))
+    run_id, seen = lake.plan(), [lake.dump()]
+    for step in MODEL_TABLES:
+        lake.step(step, run_id)
+        seen.append(lake.dump())
+    return Waiting(Snapshot(lake, tmp_path_factory.mktemp("built") / "copy"), seen)
+
+
+@pytest.fixture(scope="module")
+def gone(published: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    lake = published.restore()
+    land(lake, {"customer_landing/withdrawn.json": lines(customer("eve@x.org", shares=None, updated=AT))})
+    lake.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "dynamic")  # must not matter
     lake.build(lake.plan())
-    return Snapshot(lake, tmp_path_factory.mktemp("built") / "copy")
+    lake.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "static")
+    return Snapshot(lake, tmp_path_factory.mktemp("gone") / "copy")
 
 
 @pytest.fixture
@@ -59,9 +81,15 @@ def walked(published: Snapshot) -> Lake:
 
 
 @pytest.fixture
-def built(waiting: Snapshot) -> Lake:
+def built(waiting: Waiting) -> Lake:
     """The same lake, and run-2, with one person more, is built and not published."""
-    return waiting.restore()
+    return waiting.snapshot.restore()
+
+
+@pytest.fixture
+def withdrawn(gone: Snapshot) -> Lake:
+    """The same lake, and run-2, in which the person who was alone on her day withdraws, is built and not published."""
+    return gone.restore()
 
 
 def branches_of(lake: Lake, table: str) -> set[str]:
@@ -80,23 +108,21 @@ def totals(lake: Lake) -> dict[str, int]:
     return found
 
 
-def test_a_reader_sees_a_run_when_it_is_published_and_not_before(walked: Lake) -> None:
-    before, files = walked.dump(), {table: walked.files(table) for table in INPUTS}
-    land(walked, walk("cem@x.org", at=AT + DAY))
-    run_id = walked.plan()
-    for step in MODEL_TABLES:
-        walked.step(step, run_id)
-        assert walked.dump() == before
-    walked.step(steps.PUBLISH, run_id)
+def test_a_reader_sees_a_run_when_it_is_published_and_not_before(built: Lake, waiting: Waiting) -> None:
+    before, run_id = built.dump(), "run-2"
+    assert waiting.seen == [before] * (1 + len(MODEL_TABLES))
+    assert len(before["machine_learning_curated"]) == 3
+    files = {table: built.files(table) for table in INPUTS}
+    built.step(steps.PUBLISH, run_id)
     # Of readings only the day that came is built; the files of the other two stay.
-    assert walked.built_days(run_id) == {table: {(AT + DAY) // DAY} for table in INPUTS}
-    assert all(files[table] < walked.files(table) for table in INPUTS)
-    counts = walked.counts()
+    assert built.built_days(run_id) == {table: {(AT + DAY) // DAY} for table in INPUTS}
+    assert all(files[table] < built.files(table) for table in INPUTS)
+    counts = built.counts()
     assert {table: counts[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
     # The gate counts rows on the branch; the report reads the totals from the metadata of main.
-    assert totals(walked) == counts == walked.read(run_id, "metrics/audits.json")["counts"]
+    assert totals(built) == counts == built.read(run_id, "metrics/audits.json")["counts"]
     for table in PUBLISHED_TABLES:
-        assert branches_of(walked, table) == {"main"}
+        assert branches_of(built, table) == {"main"}
 
 
 def test_a_step_that_is_tried_again_counts_the_same(lake: Lake) -> None:
@@ -197,37 +223,32 @@ def test_publish_refuses_a_main_that_is_not_where_the_run_started(built: Lake) -
     assert not held.publishing
 
 
-def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(walked: Lake) -> None:
-    walked.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "dynamic")  # must not matter
-    walked.land("customer_landing/withdrawn.json", lines(customer("eve@x.org", shares=None, updated=AT)))
-    run_id = walked.run()
-    walked.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "static")
-    assert walked.read(run_id, "metrics/customer_trusted.json")["rowsExcepted"] == 1
+def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(withdrawn: Lake) -> None:
+    withdrawn.step(steps.PUBLISH, "run-2")
+    assert withdrawn.read("run-2", "metrics/customer_trusted.json")["rowsExcepted"] == 1
     for table in ("accelerometer_trusted", "step_trainer_trusted", "machine_learning_curated"):
-        assert walked.read(run_id, f"metrics/{table}.json")["rowsExcepted"] == 1
-        assert len({row["reading_date"] for row in walked.rows(table)}) == 1
+        assert withdrawn.read("run-2", f"metrics/{table}.json")["rowsExcepted"] == 1
+        assert len({row["reading_date"] for row in withdrawn.rows(table)}) == 1
     for table in MODEL_TABLES:
-        assert walked.counts()[table] == 2
-        assert walked.spark.sql(f"select * from {walked.full(table)}.snapshots").count() == 1
-        live = {Path(file).name for file in walked.files(table)}
-        folder = Path(walked.spark.conf.get("spark.sql.catalog.lake.warehouse")) / walked.namespace / table / "data"
+        assert withdrawn.counts()[table] == 2
+        assert withdrawn.spark.sql(f"select * from {withdrawn.full(table)}.snapshots").count() == 1
+        live = {Path(file).name for file in withdrawn.files(table)}
+        folder = Path(withdrawn.spark.conf.get("spark.sql.catalog.lake.warehouse")) / withdrawn.namespace / table / "data"
         assert {path.name for path in folder.rglob("*.parquet")} == live
 
 
-def test_what_a_withdrawal_left_to_be_expired_is_expired_by_the_next_publish(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    walked.land("customer_landing/withdrawn.json", lines(customer("eve@x.org", shares=None, updated=AT)))
-    run_id = walked.plan()
-    walked.build(run_id)
+def test_what_a_withdrawal_left_to_be_expired_is_expired_by_the_next_publish(withdrawn: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(Branches, "expire", lambda *_: (_ for _ in ()).throw(RuntimeError("denied")))
         with pytest.raises(RuntimeError, match="denied"):
-            walked.step(steps.PUBLISH, run_id)
-    assert walked.counts()["customer_trusted"] == 2  # published all the same
-    assert upkeep.is_withdrawal_noted(str(walked.folder))
-    walked.run([])
+            withdrawn.step(steps.PUBLISH, "run-2")
+    assert withdrawn.counts()["customer_trusted"] == 2  # published all the same
+    assert upkeep.is_withdrawal_noted(str(withdrawn.folder))
+    withdrawn.write("run-2", "metrics/customer_trusted.json", {"rowsExcepted": 0})  # as of a later run, in which nobody withdraws
+    withdrawn.step(steps.PUBLISH, "run-2")
     for table in MODEL_TABLES:
-        assert walked.spark.sql(f"select * from {walked.full(table)}.snapshots").count() == 1
-    assert not upkeep.is_withdrawal_noted(str(walked.folder))  # from then on as usual
+        assert withdrawn.spark.sql(f"select * from {withdrawn.full(table)}.snapshots").count() == 1
+    assert not upkeep.is_withdrawal_noted(str(withdrawn.folder))  # from then on as usual
 
 
 def test_a_table_that_was_made_half_is_completed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
