@@ -69,8 +69,10 @@ def gone(published: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Snaps
     lake = published.restore()
     land(lake, {"customer_landing/withdrawn.json": lines(customer("eve@x.org", shares=None, updated=AT))})
     lake.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "dynamic")  # must not matter
-    lake.build(lake.plan())
-    lake.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "static")
+    try:
+        lake.build(lake.plan())
+    finally:
+        lake.spark.conf.set("spark.sql.sources.partitionOverwriteMode", "static")
     return Snapshot(lake, tmp_path_factory.mktemp("gone") / "copy")
 
 

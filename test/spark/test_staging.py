@@ -32,8 +32,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
     """Among them blocks without a line end, and lines across blocks."""
-    records = [lines(motion("ann@x.org", AT + number)) if number % 37 else f"oops {number}\n" for number in range(1, 300)]
-    records[200] = "x" * 5000 + "\n"
+    records = [lines(motion("ann@x.org", AT + number)) if number % 37 else f"oops {number}\n" for number in range(1, 800)]
+    records[400] = "x" * 5000 + "\n"
     lake.land("accelerometer_landing/file.json", "".join(records))
     lake.land("accelerometer_landing/other.json", "\n\nfine not\n")
     lake.spark.conf.set("spark.sql.files.maxPartitionBytes", "1500")
@@ -44,7 +44,7 @@ def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
     finally:
         lake.spark.conf.unset("spark.sql.files.maxPartitionBytes")
     found = lake.spark.read.option("branch", f"run_{run_id.replace('-', '_')}").table(lake.full("rejected")).collect()
-    expected = {(number, f"oops {number}") for number in range(37, 300, 37)} | {(201, "x" * 5000)}
+    expected = {(number, f"oops {number}") for number in range(37, 800, 37)} | {(401, "x" * 5000)}
     assert {(row["line"], row["record"]) for row in found if row["file"].endswith("/file.json")} == expected
     assert [(row["line"], row["record"]) for row in found if row["file"].endswith("/other.json")] == [(3, "fine not")]
     kept = (lake.folder / "runs" / run_id / "rejects/accelerometer_landing.ndjson").read_text().splitlines()
@@ -314,7 +314,7 @@ def test_the_bundle(tmp_path: Path) -> None:
 
 
 def test_what_the_driver_is_sent_does_not_grow_with_the_data(make_lake: Callable[..., Lake]) -> None:
-    """All that tasks return to the driver, over a run's first two jobs: the same for twenty times as many readings."""
+    """All that tasks return to the driver, over a run's first two jobs: the same for fifty times as many readings."""
 
     def sent(readings: int) -> int:
         lake = make_lake()
@@ -329,8 +329,8 @@ def test_what_the_driver_is_sent_does_not_grow_with_the_data(make_lake: Callable
         assert load["staged"] == readings
         return sum(size for stage, size in result_bytes(lake.spark).items() if stage > last)
 
-    small, large = sent(1_000), sent(20_000)
-    assert 0 < large < 1.25 * small, f"{small} bytes for 1,000 readings, {large} for 20,000"
+    small, large = sent(1_000), sent(50_000)
+    assert 0 < large < 1.25 * small, f"{small} bytes for 1,000 readings, {large} for 50,000"
 
 
 def test_a_landing_folder_of_one_gigabyte_in_flat_driver_memory(large_run: Callable[[], dict[str, Any]]) -> None:
