@@ -35,7 +35,10 @@ async function holds<T extends [unknown, ...unknown[]]>(
     markInterruptAsFailure: false,
   });
   const failure = await last;
-  if (tried.failed) throw new Error(`PROPERTY_SEED=${SEED} repeats this. ${await fc.asyncDefaultReportMessage(tried)}`);
+  if (tried.failed) {
+    const report = await fc.asyncDefaultReportMessage(tried);
+    throw new Error(`PROPERTY_SEED=${SEED} repeats this. ${report}`, { cause: tried.errorInstance });
+  }
   if (failure !== null && 'error' in failure) throw new Error(`PROPERTY_SEED=${SEED} repeats this`, { cause: failure.error });
   return tried.numRuns;
 }
@@ -67,7 +70,16 @@ class Twins {
       const ended = await runPending(home);
       const failed = ended.find(({ status }) => status === 'FAILED');
       if (failed !== undefined) throw new Error(`${failed.runId} failed: ${failed.error ?? ''}`);
-      this.#reference.run(landed, 'run', runPolicy);
+      // Files that arrive together may be taken in any order where a run takes only some; of two that hold the same record the first
+      // one staged it. So the reference gets the runs as they were.
+      const runOf = new Map<string, string | null>();
+      for await (const { key, runId } of home.ledger.files()) runOf.set(key, runId);
+      for (const { runId } of ended)
+        this.#reference.run(
+          landed.filter(({ key }) => runOf.get(key) === runId),
+          runId,
+          runPolicy,
+        );
     } finally {
       home.close();
     }
@@ -166,7 +178,7 @@ export class LakeProperties {
       fc.asyncProperty(world, policy, fc.integer({ min: 1, max: 3 }), async (files, runPolicy, filesPerRun) => {
         const whole = await this.#inLake((lake) => lake.run(keyed(files), runPolicy));
         const cut = await this.#inLake((lake) => lake.run(keyed(files), runPolicy, filesPerRun));
-        expect(cut).toEqual(whole);
+        expect(outcome(cut)).toEqual(outcome(whole));
       }),
     );
   }
