@@ -15,6 +15,7 @@ from lakehouse.landing import LandingFile
 from lakehouse.records import LONGEST_LINE
 from lakehouse.rows import rows_of
 from lakehouse.shapes import Shape, common_shapes, shape_of
+from lakehouse.workers import forget_archives
 
 if TYPE_CHECKING:
     from pyspark import RDD
@@ -128,12 +129,14 @@ def _spark_names(place: str) -> list[str]:
 
 
 def _broken_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[int]:
+    forget_archives()
     for file, _ in files:
         if not landing.is_whole_gzip(file.place):
             yield file.number
 
 
 def _lines_of_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[tuple[int, int, int, bytearray]]:
+    forget_archives()
     for file, shape in files:
         for line, text in landing.lines_of(file):
             yield file.number, shape, line, bytearray(text)

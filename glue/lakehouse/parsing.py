@@ -11,6 +11,7 @@ from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.lines import ANY_LENGTH, has_shape
 from lakehouse.records import LONGEST_LINE, judge_line
+from lakehouse.workers import forget_archives_once
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -115,6 +116,7 @@ def _judge_udf(contract: LandingContract) -> Any:  # noqa: ANN401 - a Spark user
     )
 
     def judge(line: bytearray | None) -> list[tuple[Any, ...]]:
+        forget_archives_once()
         if line is None:
             return [(1, "line_too_long", None, "utf-8", "", None, [])]
         return [

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lakehouse.lines import Lines
     from lakehouse.run_files import RunFiles
 
+_BYTES_PER_PART = 32 * 1024 * 1024
+
 
 class Rejects:
     """The rejects of one landing table's files in one run."""
@@ -76,9 +78,13 @@ class Rejects:
                 before[row["file"]] += row["lines"]
         return rows_of(self._spark, offsets, "in_file INT, in_block BIGINT, offset BIGINT")
 
-    def leave(self, rows: DataFrame) -> None:
-        """Leaves rows of `rejected` as JSON lines, as on one machine: they tell what happened where the run is not published."""
-        lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in rows.toLocalIterator())
+    def leave(self, rows: DataFrame, files: list[LandingFile]) -> None:
+        """Leaves rows of `rejected`, those of these files, as JSON lines, as on one machine: they tell what happened where the run is
+        not published.
+        """
+        # They come in parts, each of which is a job and must fit into the driver's memory.
+        parts = rows.coalesce(1 + sum(file.size for file in files) // _BYTES_PER_PART)
+        lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in parts.toLocalIterator())
         name = f"{self._contract.table}.ndjson"
         scratch = os.path.join(tempfile.gettempdir(), f"{self._run_files.run_id}-{os.getpid()}-{name}")
         storage.write_lines(storage.join(self._run_files.folder, "rejects", name), lines, scratch)

@@ -25,6 +25,9 @@ RUNTIME: dict[str, str] = {
     "spark.sql.sources.partitionOverwriteMode": "static",
     # What one task sorts: as it is shuffled, packed; in memory it is several times as much.
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
+    # Of many small files one task reads 128 (by default 32), and 32 tasks look whether they are there (by default one for each).
+    "spark.sql.files.openCostInBytes": "1m",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",
 }
 
 

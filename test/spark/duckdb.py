@@ -20,7 +20,7 @@ def _call(*arguments: str) -> list[Any]:
     node = PROJECT / "node_modules" / ".bin" / "node"
     ended = subprocess.run([str(node), "--no-warnings", str(_SCRIPT), *arguments], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    return [json.loads(line) for line in ended.stdout.splitlines()]
+    return [json.loads(line) for line in ended.stdout.split("\n")[:-1]]
 
 
 def run(folder: Path, landing: Path, policies: dict[str, str], wanted: Iterable[str] = PUBLISHED_TABLES) -> tuple[Path, Tables]:
@@ -43,3 +43,8 @@ def generate(out: Path, customers: int, seed: int, dirty: bool) -> dict[str, Any
     """Sample landing files."""
     [generated] = _call("generate", str(out), str(customers), str(seed), "dirty" if dirty else "clean")
     return generated
+
+
+def damage(out: Path, files: int, seed: int) -> None:
+    """Landing files to whose bytes anything has happened."""
+    _call("damage", str(out), str(files), str(seed))

@@ -200,10 +200,15 @@ def new_lake(spark: SparkSession, folder: Path, **options: Any) -> Lake:  # noqa
     return Lake(spark, folder, f"lake_{os.urandom(6).hex()}", **options)
 
 
-def result_bytes(spark: SparkSession) -> dict[int, int]:
-    """Bytes of the results of all tasks, by stage. Spark forgets old stages, so the sum of them all may shrink."""
+def stages(spark: SparkSession) -> dict[int, Any]:
+    """What Spark tells of its stages, by their numbers. It forgets old ones."""
     spark._jsc.sc().listenerBus().waitUntilEmpty()
     gateway = spark._sc._gateway
     none = spark._jvm.java.util.ArrayList()
-    stages = spark._jsc.sc().statusStore().stageList(none, False, False, gateway.new_array(gateway.jvm.double, 0), none)
-    return {one.stageId(): one.resultSize() for one in (stages.apply(at) for at in range(stages.size()))}
+    found = spark._jsc.sc().statusStore().stageList(none, False, False, gateway.new_array(gateway.jvm.double, 0), none)
+    return {one.stageId(): one for one in (found.apply(at) for at in range(found.size()))}
+
+
+def result_bytes(spark: SparkSession) -> dict[int, int]:
+    """Bytes of the results of all tasks, by stage."""
+    return {number: stage.resultSize() for number, stage in stages(spark).items()}

@@ -2,6 +2,9 @@
 //   node onDuckdb.ts run LAKE LANDING TABLE,… [key=value …]   one run over what is pending; prints the run's name and the tables as JSON lines
 //   node onDuckdb.ts judge LAKE RUN [key=value …]             parses the files that a run on Spark has left, and lets the gate judge them
 //   node onDuckdb.ts generate OUT CUSTOMERS SEED dirty|clean
+//   node onDuckdb.ts damage OUT FILES SEED                    files to whose bytes anything has happened
+import fc from 'fast-check';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { auditsSchema, manifestSchema, readRunFile, readStepMetrics } from '../../functions/core/runFiles.ts';
 import { judge } from '../../functions/core/expectations.ts';
@@ -11,6 +14,7 @@ import { generate } from '../../local/generate.ts';
 import { LocalHome } from '../../local/home.ts';
 import { FolderRunFiles } from '../../local/runFiles.ts';
 import { sqlFiles } from '../../local/sources.ts';
+import { damagedFile } from '../support/randomFiles.ts';
 import { rowsOfTable } from '../support/tables.ts';
 
 const [command = '', first = '', second = '', ...more] = process.argv.slice(2);
@@ -47,6 +51,13 @@ async function judgeRun(lake: string, runId: string, set: string[]): Promise<voi
   print(judge({ manifest, steps: await readStepMetrics(files, runId), audits }, settings, [...sqlFiles('audits').keys()]));
 }
 
+function landDamaged(out: string, files: number, seed: number): void {
+  for (const [at, { table, bytes }] of fc.sample(damagedFile, { numRuns: files, seed }).entries()) {
+    mkdirSync(path.join(out, table), { recursive: true });
+    writeFileSync(path.join(out, table, `damaged-${at}.json`), bytes);
+  }
+}
+
 /** BIGINT as text, since JSON's numbers can't hold all of them. */
 function print(value: unknown): void {
   const text = JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner));
@@ -57,4 +68,5 @@ if (command === 'run') await runOnDuckdb(first, second, more[0] ?? '', more.slic
 else if (command === 'judge') await judgeRun(first, second, more);
 else if (command === 'generate')
   print(await generate({ out: first, customers: Number(second), seed: Number(more[0]), dirty: more[1] === 'dirty' }));
+else if (command === 'damage') landDamaged(first, Number(second), Number(more[0]));
 else throw new Error(`unknown command ${command}`);

@@ -101,6 +101,14 @@ def test_three_runs_with_withdrawals_and_agreements(make_lake: Callable[..., Lak
     assert built_of_acquaintances(lake, run_id) == [{0, 1, 6, 7}, {0, 1, 4, 5, 6, 7}, {0, 1, 4, 5, 6, 7}]
 
 
+def test_files_to_whose_bytes_anything_has_happened(lake: Lake, seed: int) -> None:
+    duckdb.damage(lake.landing, files=400, seed=seed)
+    run_both(lake)
+    counts = lake.counts()
+    assert counts["loads"] == 400
+    assert min(counts["customer_staging"], counts["rejected"]) > 20
+
+
 def land_dirty(lake: Lake, seed: int) -> dict[str, Any]:
     """Generated files with every defect; returns what the generator says of them."""
     expected = duckdb.generate(lake.folder / "dirty", customers=100, seed=seed, dirty=True)

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakehouse import contracts, file_counts, landing, models, parsing, shapes, staging
+from lakehouse import contracts, file_counts, landing, models, parsing, session, shapes, staging
 from lakehouse.branches import Branches
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, landing_contract
 from lakehouse.errors import JobError
 from lakehouse.rejects import Rejects
 from lakehouse.run_files import ManifestFile
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
-from lakes import Lake, result_bytes
+from lakes import Lake, result_bytes, stages
 from people import AT, DAY, customer, lines, motion, reading
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -37,6 +37,7 @@ def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
     lake.land("accelerometer_landing/file.json", "".join(records))
     lake.land("accelerometer_landing/other.json", "\n\nfine not\n")
     lake.spark.conf.set("spark.sql.files.maxPartitionBytes", "1500")
+    before = max(stages(lake.spark), default=-1)
     try:
         run_id = lake.plan()
         for step in ("customer_trusted", "accelerometer_trusted"):
@@ -49,6 +50,8 @@ def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
     assert [(row["line"], row["record"]) for row in found if row["file"].endswith("/other.json")] == [(3, "fine not")]
     kept = (lake.folder / "runs" / run_id / "rejects/accelerometer_landing.ndjson").read_text().splitlines()
     assert len(kept) == len(found)
+    # Many tasks find rejects; that each leaves its own would be as many jobs.
+    assert len([number for number in stages(lake.spark) if number > before]) < 50
 
 
 def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +70,7 @@ def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch:
     try:
         lake.step("customer_trusted", lake.plan())
     finally:
-        lake.spark.conf.unset("spark.sql.files.openCostInBytes")
+        lake.spark.conf.set("spark.sql.files.openCostInBytes", session.RUNTIME["spark.sql.files.openCostInBytes"])
         lake.spark.conf.unset("spark.sql.leafNodeDefaultParallelism")
     rejected = lake.of_run("run-1", "rejected").collect()
     assert sorted(row["line"] for row in rejected) == [number + 1 for number in range(0, 400, 9)]
@@ -243,11 +246,16 @@ def test_each_file_is_told_its_duplicates(
     assert bool(asked) == asks
 
 
-def test_many_small_files_are_few_tasks(spark: SparkSession, tmp_path: Path) -> None:
-    for number in range(500):
-        (tmp_path / f"{number}.json").write_text(lines(motion("ann@x.org", AT + number)))
-    paths = [str(path) for path in tmp_path.iterdir()]
-    assert spark.read.option("lineSep", "\n").text(paths).rdd.getNumPartitions() <= 20
+def test_many_small_files_are_few_tasks(lake: Lake) -> None:
+    """To find them, and to read them in whatever way."""
+    for number in range(600):
+        text = lines(customer(f"{number}@x.org")) + "oops\n" * (number % 2)
+        lake.land(f"customer_landing/{number}.json", gzip.compress(text.encode()) if number % 3 == 0 else text)
+    before = max(stages(lake.spark), default=-1)
+    lake.step("customer_trusted", lake.plan())
+    tasks = [stage.numTasks() for number, stage in stages(lake.spark).items() if number > before]
+    assert max(tasks) <= 32  # which look whether the files are there
+    assert max(number for number in tasks if number != 32) <= 10
 
 
 def test_how_a_file_is_read(tmp_path: Path) -> None:
