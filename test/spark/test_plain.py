@@ -1,9 +1,12 @@
-"""What a job does without Spark: why it failed, and streams that break off."""
+"""What a job does without Spark: why it failed, streams that break off, and what its workers forget."""
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
+import zipfile
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from lakehouse import storage
 from lakehouse.errors import JobError, LandingChangedError
 from lakehouse.reasons import reason
+from lakehouse.workers import forget_archives
 
 
 class JavaError:
@@ -124,3 +128,16 @@ def test_a_stream_that_breaks_off_goes_on(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(BotoCoreError):
         storage._S3Stream("key").read()
     storage._broken_off.cache_clear()
+
+
+def test_a_forgotten_archive_can_be_imported_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tmp_path / "modules.zip"
+    with zipfile.ZipFile(archive, "w") as modules:
+        for name in ("kept_in_zip_1", "kept_in_zip_2"):
+            modules.writestr(f"{name}.py", f"NAME = '{name}'")
+    monkeypatch.syspath_prepend(str(archive))
+    assert importlib.import_module("kept_in_zip_1").NAME == "kept_in_zip_1"
+    assert str(archive) in sys.path_importer_cache
+    forget_archives()
+    assert str(archive) not in sys.path_importer_cache
+    assert importlib.import_module("kept_in_zip_2").NAME == "kept_in_zip_2"
