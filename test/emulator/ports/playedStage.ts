@@ -112,9 +112,10 @@ export class PlayedStage {
     return played;
   }
 
-  /** Plays until `close`. */
-  play(): void {
+  /** Plays until `close`, once so many files have landed. The pipeline lets files gather before it plans; this is sure to take them in one run. */
+  play(files: number): void {
     this.#playing = (async () => {
+      while (!this.#ended && (await this.#landed()) < files) await wait(50);
       while (!this.#ended) {
         await this.#events();
         await this.#executions();
@@ -126,6 +127,12 @@ export class PlayedStage {
   async close(): Promise<void> {
     this.#ended = true;
     await this.#playing;
+  }
+
+  async #landed(): Promise<number> {
+    let files = 0;
+    for await (const page of this.ports.landing.list()) files += page.length;
+    return files;
   }
 
   async #events(): Promise<void> {

@@ -52,7 +52,7 @@ const checks = z.object({ ok: z.boolean(), checks: z.array(z.object({ name: z.st
 
 test('a run from the files to what it left', async () => {
   const stage = await open('one');
-  stage.play();
+  stage.play(3);
   const result = await json(runResult, ['run', source(), '--stage', 'one']);
   expect(result).toMatchObject({
     status: 'SUCCEEDED',
@@ -93,7 +93,7 @@ test('a run from the files to what it left', async () => {
 test('a run that fails, and its held files', async () => {
   const stage = await open('two');
   stage.fails = 'the job of customer_trusted was stopped';
-  stage.play();
+  stage.play(3);
   const failed = await stedi('run', source(), '--stage', 'two');
   expect(failed.code).toBe(1);
   expect(failed.stdout).toMatch(/FAILED: nothing was published/);
