@@ -116,7 +116,12 @@ class Lines:
                 size = 0
             packs[-1].append((file, shape))
             size += file.size + _BYTES_PER_FILE
-        return self._spark.sparkContext.parallelize(packs, len(packs)).flatMap(work)
+
+        def begin(pack: Iterable[tuple[LandingFile, int]]) -> Iterator[Any]:
+            forget_archives()
+            return work(pack)
+
+        return self._spark.sparkContext.parallelize(packs, len(packs)).flatMap(begin)
 
 
 def _places(files: list[LandingFile]) -> list[str]:
@@ -129,14 +134,12 @@ def _spark_names(place: str) -> list[str]:
 
 
 def _broken_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[int]:
-    forget_archives()
     for file, _ in files:
         if not landing.is_whole_gzip(file.place):
             yield file.number
 
 
 def _lines_of_files(files: Iterable[tuple[LandingFile, int]]) -> Iterator[tuple[int, int, int, bytearray]]:
-    forget_archives()
     for file, shape in files:
         for line, text in landing.lines_of(file):
             yield file.number, shape, line, bytearray(text)

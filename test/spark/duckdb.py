@@ -20,6 +20,7 @@ def _call(*arguments: str) -> list[Any]:
     node = PROJECT / "node_modules" / ".bin" / "node"
     ended = subprocess.run([str(node), "--no-warnings", str(_SCRIPT), *arguments], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+    # Not splitlines, which would also cut at a U+2028 in a text.
     return [json.loads(line) for line in ended.stdout.split("\n")[:-1]]
 
 

@@ -97,10 +97,14 @@ class Lake:
         """Runs one job."""
         steps.run(self.spark, replace(self.job(step, run_id), **changed), lambda event, fields: self.logged.append((event, fields)))
 
+    def run_steps(self, run_id: str, *steps: str) -> None:
+        """Runs these jobs."""
+        for step in steps:
+            self.step(step, run_id)
+
     def build(self, run_id: str) -> None:
         """All jobs before Publish."""
-        for step in MODEL_TABLES:
-            self.step(step, run_id)
+        self.run_steps(run_id, *MODEL_TABLES)
 
     def run(self, files: list[dict[str, Any]] | None = None) -> str:
         """A whole run."""
@@ -200,15 +204,17 @@ def new_lake(spark: SparkSession, folder: Path, **options: Any) -> Lake:  # noqa
     return Lake(spark, folder, f"lake_{os.urandom(6).hex()}", **options)
 
 
-def stages(spark: SparkSession) -> dict[int, Any]:
-    """What Spark tells of its stages, by their numbers. It forgets old ones."""
+def stages_of(spark: SparkSession, work: Callable[[], None]) -> list[Any]:
+    """What Spark tells of the stages of some work."""
+    last = max(_stages(spark), default=-1)
+    work()
+    return [stage for number, stage in _stages(spark).items() if number > last]
+
+
+def _stages(spark: SparkSession) -> dict[int, Any]:
+    """All stages by their numbers, but for old ones, which Spark forgets."""
     spark._jsc.sc().listenerBus().waitUntilEmpty()
     gateway = spark._sc._gateway
     none = spark._jvm.java.util.ArrayList()
     found = spark._jsc.sc().statusStore().stageList(none, False, False, gateway.new_array(gateway.jvm.double, 0), none)
     return {one.stageId(): one for one in (found.apply(at) for at in range(found.size()))}
-
-
-def result_bytes(spark: SparkSession) -> dict[int, int]:
-    """Bytes of the results of all tasks, by stage."""
-    return {number: stage.resultSize() for number, stage in stages(spark).items()}

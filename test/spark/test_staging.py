@@ -24,7 +24,7 @@ from lakehouse.rejects import Rejects
 from lakehouse.run_files import ManifestFile
 from pyspark.sql import DataFrame
 
-from lakes import Lake, result_bytes, stages
+from lakes import Lake, stages_of
 from people import AT, DAY, customer, lines, motion, reading
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -37,11 +37,9 @@ def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
     lake.land("accelerometer_landing/file.json", "".join(records))
     lake.land("accelerometer_landing/other.json", "\n\nfine not\n")
     lake.spark.conf.set("spark.sql.files.maxPartitionBytes", "1500")
-    before = max(stages(lake.spark), default=-1)
+    run_id = lake.plan()
     try:
-        run_id = lake.plan()
-        for step in ("customer_trusted", "accelerometer_trusted"):
-            lake.step(step, run_id)
+        tried = stages_of(lake.spark, lambda: lake.run_steps(run_id, "customer_trusted", "accelerometer_trusted"))
     finally:
         lake.spark.conf.unset("spark.sql.files.maxPartitionBytes")
     found = lake.spark.read.option("branch", f"run_{run_id.replace('-', '_')}").table(lake.full("rejected")).collect()
@@ -51,7 +49,7 @@ def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
     kept = (lake.folder / "runs" / run_id / "rejects/accelerometer_landing.ndjson").read_text().splitlines()
     assert len(kept) == len(found)
     # Many tasks find rejects; that each leaves its own would be as many jobs.
-    assert len([number for number in stages(lake.spark) if number > before]) < 50
+    assert len(tried) < 50
 
 
 def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,9 +249,8 @@ def test_many_small_files_are_few_tasks(lake: Lake) -> None:
     for number in range(600):
         text = lines(customer(f"{number}@x.org")) + "oops\n" * (number % 2)
         lake.land(f"customer_landing/{number}.json", gzip.compress(text.encode()) if number % 3 == 0 else text)
-    before = max(stages(lake.spark), default=-1)
-    lake.step("customer_trusted", lake.plan())
-    tasks = [stage.numTasks() for number, stage in stages(lake.spark).items() if number > before]
+    run_id = lake.plan()
+    tasks = [stage.numTasks() for stage in stages_of(lake.spark, lambda: lake.run_steps(run_id, "customer_trusted"))]
     assert max(tasks) <= 32  # which look whether the files are there
     assert max(number for number in tasks if number != 32) <= 10
 
@@ -330,12 +327,10 @@ def test_what_the_driver_is_sent_does_not_grow_with_the_data(make_lake: Callable
         day = "".join(lines(motion("ann@x.org", AT + number)) for number in range(readings))
         lake.land("accelerometer_landing/file.json", day + "oops\n" + day[: len(day) // 2])
         run_id = lake.plan()
-        last = max(result_bytes(lake.spark), default=-1)
-        for step in MODEL_TABLES[:2]:
-            lake.step(step, run_id)
+        jobs = stages_of(lake.spark, lambda: lake.run_steps(run_id, *MODEL_TABLES[:2]))
         [load] = lake.read(run_id, "metrics/accelerometer_trusted.json")["staging"]["files"]
         assert load["staged"] == readings
-        return sum(size for stage, size in result_bytes(lake.spark).items() if stage > last)
+        return sum(stage.resultSize() for stage in jobs)
 
     small, large = sent(1_000), sent(50_000)
     assert 0 < large < 1.25 * small, f"{small} bytes for 1,000 readings, {large} for 50,000"
