@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def timed(spark: SparkSession, work: Callable[[], object]) -> Cost:
 
 def cpu_seconds(spark: SparkSession) -> float:
     """What Spark has used so far; its Python workers are not in it, which clean data do not need."""
-    return spark._jvm.java.lang.ProcessHandle.current().info().totalCpuDuration().get().toMillis() / 1000
+    return session.jvm(spark).java.lang.ProcessHandle.current().info().totalCpuDuration().get().toMillis() / 1000
 
 
 def generate(folder: Path, megabytes: float, seed: int) -> int:
@@ -81,7 +82,7 @@ def add(folder: Path, more: Path) -> None:
 def run_steps(lake: Lake) -> dict[str, Cost]:
     """A run, by step."""
     run_id = lake.plan()
-    return {step: timed(lake.spark, lambda step=step: lake.step(step, run_id)) for step in (*MODEL_TABLES, steps.PUBLISH)}
+    return {step: timed(lake.spark, partial(lake.step, step, run_id)) for step in (*MODEL_TABLES, steps.PUBLISH)}
 
 
 def compared(spark: SparkSession, lake: Lake, infer: bool, start: float) -> dict[str, object]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriterV2, SparkSession
 
     from lakehouse.run_files import RunFiles
 
@@ -144,7 +144,7 @@ class Branches:
         else:
             writer.append()  # nothing, in a snapshot that carries the run all the same
 
-    def _writer(self, rows: DataFrame, table: str, options: dict[str, str]):  # noqa: ANN202 - DataFrameWriterV2
+    def _writer(self, rows: DataFrame, table: str, options: dict[str, str]) -> DataFrameWriterV2:
         writer = rows.writeTo(self._full(table)).option(f"snapshot-property.{RUN_PROPERTY}", self.run_id)
         for name, value in options.items():
             writer = writer.option(name, value)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Observation
 from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
 
+from lakehouse.session import jvm
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
@@ -55,7 +57,7 @@ class FileCounts:
         found = None if self._seen is None else _told(self._seen, "sketch")
         if found is None:
             return None
-        sketch = self._spark._jvm.org.apache.spark.util.sketch.CountMinSketch.readFrom(found)
+        sketch = jvm(self._spark).org.apache.spark.util.sketch.CountMinSketch.readFrom(found)
         counts = [int(sketch.estimateCount(number)) for number in range(self._files)]
         return counts if sum(counts) == total else None
 

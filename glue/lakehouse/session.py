@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -92,6 +93,11 @@ def use_namespace(spark: SparkSession, namespace: str = NAMESPACE) -> None:
     """Makes bare table names mean the lake's."""
     spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.{namespace}")
     spark.sql(f"USE {CATALOG}.{namespace}")
+
+
+def jvm(spark: SparkSession) -> Any:  # noqa: ANN401 - whatever is on the class path
+    """The packages of Java, for what Spark and Iceberg offer there alone."""
+    return spark._jvm
 
 
 def _endpoint(lake: str) -> dict[str, str]:

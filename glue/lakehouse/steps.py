@@ -140,11 +140,12 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
         # What older snapshots hold of people who withdrew goes at once, and the job must not end well before it is gone.
         branches.expire(now, MODEL_TABLES)
         upkeep.settle_withdrawal(job.lake)
-    for task, work in {
+    tasks: dict[str, Callable[[], object]] = {
         "branches": branches.clean_up,
         "snapshots": lambda: branches.expire(now - job.snapshots_kept),
         "orphans": lambda: _remove_orphans(spark, job, now, log),
-    }.items():
+    }
+    for task, work in tasks.items():
         try:
             work()
         except Exception as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lakehouse.contracts import PUBLISHED_TABLES, TableContract, table_contract
 from lakehouse.errors import LakeUnusableError
-from lakehouse.session import CATALOG
+from lakehouse.session import CATALOG, jvm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ def iceberg_table(spark: SparkSession, name: str) -> Any:  # noqa: ANN401 - Iceb
 
     Its collections are best read with `toArray()`: py4j ends a loop over one by an exception of Java, which takes 20 ms.
     """
-    found = spark._jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
+    found = jvm(spark).org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
     found.refresh()
     return found
 
@@ -100,8 +100,8 @@ def _evolve(spark: SparkSession, namespace: str, contract: TableContract) -> Non
     name = full_name(namespace, contract.table)
     existing = {field.name: field.dataType.simpleString().upper() for field in spark.table(name).schema.fields}
     wanted = {column.name: column.type for column in contract.columns}
-    for column, type_ in existing.items():
-        _check_column(contract.table, column, type_, wanted.get(column))
+    for there, type_ in existing.items():
+        _check_column(contract.table, there, type_, wanted.get(there))
     for column in contract.columns:
         if column.name not in existing:
             spark.sql(f"ALTER TABLE {name} ADD COLUMNS (`{column.name}` {column.type} COMMENT {_literal(column.comment)})")

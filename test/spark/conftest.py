@@ -95,7 +95,7 @@ def large_run(request: pytest.FixtureRequest) -> Callable[[], dict[str, Any]]:
     def wait() -> dict[str, Any]:
         _, process = request.config.stash[_LARGE]
         output, _ = process.communicate()
-        assert process.returncode == 0, f"{process.args}\n{output}"
+        assert process.returncode == 0, f"{process.args!r}\n{output}"
         return json.loads(output.splitlines()[-1])
 
     return wait
@@ -104,7 +104,7 @@ def large_run(request: pytest.FixtureRequest) -> Callable[[], dict[str, Any]]:
 @pytest.fixture
 def make_lake(spark: SparkSession, tmp_path: Path) -> Callable[..., Lake]:
     """Makes lakes that share the session and nothing else."""
-    made = []
+    made: list[Lake] = []
 
     def make(**options: Any) -> Lake:  # noqa: ANN401
         made.append(new_lake(spark, tmp_path / f"lake-{len(made)}", **options))

@@ -17,6 +17,7 @@ from lakehouse.branches import branch_of
 from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES, table_contract
 from lakehouse.days import INPUTS
 from lakehouse.lock import FileLock
+from lakehouse.session import jvm
 from pyspark.sql import DataFrame, SparkSession
 
 Tables = dict[str, list[str]]
@@ -40,6 +41,11 @@ class Lake:
     @property
     def landing(self) -> Path:
         return self.landing_folder or self.folder / "landing"
+
+    @property
+    def tables_folder(self) -> Path:
+        """Where its tables are."""
+        return Path(str(self.spark.conf.get("spark.sql.catalog.lake.warehouse"))) / self.namespace
 
     @property
     def definition(self) -> str:
@@ -184,8 +190,7 @@ class Snapshot:
     def __init__(self, lake: Lake, place: Path) -> None:
         self._lake = lake
         self._place = place
-        warehouse = Path(str(lake.spark.conf.get("spark.sql.catalog.lake.warehouse"))) / lake.namespace
-        self._folders = {"lake": lake.folder, "tables": warehouse}
+        self._folders = {"lake": lake.folder, "tables": lake.tables_folder}
         for name, folder in self._folders.items():
             shutil.copytree(folder, place / name)
 
@@ -204,7 +209,7 @@ def new_lake(spark: SparkSession, folder: Path, **options: Any) -> Lake:  # noqa
     return Lake(spark, folder, f"lake_{os.urandom(6).hex()}", **options)
 
 
-def stages_of(spark: SparkSession, work: Callable[[], None]) -> list[Any]:
+def stages_of(spark: SparkSession, work: Callable[[], object]) -> list[Any]:
     """What Spark tells of the stages of some work."""
     last = max(_stages(spark), default=-1)
     work()
@@ -214,7 +219,7 @@ def stages_of(spark: SparkSession, work: Callable[[], None]) -> list[Any]:
 def _stages(spark: SparkSession) -> dict[int, Any]:
     """All stages by their numbers, but for old ones, which Spark forgets."""
     spark._jsc.sc().listenerBus().waitUntilEmpty()
-    gateway = spark._sc._gateway
-    none = spark._jvm.java.util.ArrayList()
-    found = spark._jsc.sc().statusStore().stageList(none, False, False, gateway.new_array(gateway.jvm.double, 0), none)
+    none = jvm(spark).java.util.ArrayList()
+    no_quantiles = jvm(spark).java.lang.reflect.Array.newInstance(jvm(spark).java.lang.Double.TYPE, 0)
+    found = spark._jsc.sc().statusStore().stageList(none, False, False, no_quantiles, none)
     return {one.stageId(): one for one in (found.apply(at) for at in range(found.size()))}

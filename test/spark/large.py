@@ -12,9 +12,10 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "glue"), str(Path(__file__).resolve().parent)]
 
 from lakehouse import session  # noqa: E402
+from lakehouse.steps import STEPS  # noqa: E402
 
 import duckdb  # noqa: E402
-from lakes import new_lake, result_bytes  # noqa: E402
+from lakes import new_lake, stages_of  # noqa: E402
 
 CUSTOMERS = 87_000
 
@@ -24,12 +25,13 @@ def main(folder: Path, seed: int) -> None:
     spark.sparkContext.setLogLevel("ERROR")
     lake = new_lake(spark, folder / "lake")
     generated = duckdb.generate(lake.landing, CUSTOMERS, seed, dirty=True)
-    run_id = lake.run()
+    run_id = lake.plan()
+    stages = stages_of(spark, lambda: lake.run_steps(run_id, *STEPS))
     found = {
         "generated": generated,
         "loads": lake.read(run_id, "metrics/audits.json")["loads"],
-        "memory": spark._jvm.java.lang.Runtime.getRuntime().maxMemory(),
-        "sentToDriver": sum(result_bytes(spark).values()),
+        "memory": session.jvm(spark).java.lang.Runtime.getRuntime().maxMemory(),
+        "sentToDriver": sum(stage.resultSize() for stage in stages),
     }
     print(json.dumps(found))
     spark.stop()

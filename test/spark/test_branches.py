@@ -22,7 +22,7 @@ from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableCon
 from lakehouse.days import INPUTS
 from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError, LandingChangedError, LockLostError
 from lakehouse.run_files import RunFiles
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from lakes import Lake, Snapshot, Tables, new_lake
 from people import AT, DAY, customer, lines, walk
@@ -235,8 +235,7 @@ def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(with
         assert withdrawn.counts()[table] == 2
         assert withdrawn.spark.sql(f"select * from {withdrawn.full(table)}.snapshots").count() == 1
         live = {Path(file).name for file in withdrawn.files(table)}
-        folder = Path(withdrawn.spark.conf.get("spark.sql.catalog.lake.warehouse")) / withdrawn.namespace / table / "data"
-        assert {path.name for path in folder.rglob("*.parquet")} == live
+        assert {path.name for path in (withdrawn.tables_folder / table / "data").rglob("*.parquet")} == live
 
 
 def test_what_a_withdrawal_left_to_be_expired_is_expired_by_the_next_publish(withdrawn: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,13 +272,14 @@ def test_a_table_that_was_made_half_is_completed(lake: Lake, monkeypatch: pytest
 
 def test_orphans_are_removed_from_time_to_time(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only files that no snapshot knows, and only old ones; a job that is killed leaves such."""
-    tables_ = Path(str(walked.spark.conf.get("spark.sql.catalog.lake.warehouse"))) / walked.namespace
     state = walked.folder / "warehouse/upkeep.json"
     first = json.loads(state.read_text())["orphansRemovedAt"]
-    orphan, young = (tables_ / "accelerometer_trusted/data/reading_date=2022-06-18" / name for name in ("orphan.parquet", "young.parquet"))
+    orphan, young = (
+        walked.tables_folder / "accelerometer_trusted/data/reading_date=2022-06-18" / name for name in ("orphan.parquet", "young.parquet")
+    )
     for path in (orphan, young):
         path.write_bytes(b"left")
-    for path in tables_.rglob("*"):  # all of the lake is old, but for one file
+    for path in walked.tables_folder.rglob("*"):  # all of the lake is old, but for one file
         if path != young:
             os.utime(path, (1_000_000_000, 1_000_000_000))
     before = walked.dump()
@@ -424,8 +424,13 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
     ):
         assert text in shown[0]
     asked: list[str] = []
+
+    def listen(text: str) -> DataFrame:
+        asked.append(text)
+        return SparkSession.sql(spark, text)
+
     with monkeypatch.context() as listening:
-        listening.setattr(spark, "sql", lambda text: asked.append(text) or SparkSession.sql(spark, text))
+        listening.setattr(spark, "sql", listen)
         tables.ensure_tables(spark, lake.namespace)
     assert [text for text in asked if not text.startswith("SHOW ")] == []  # tables that are as they should be
 
@@ -479,10 +484,10 @@ def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> N
     run_id = shared.plan()
     shared.step("customer_trusted", run_id)
     killed = start_job(shared, "accelerometer_trusted", run_id)
-    warehouse = Path(shared.spark.conf.get("spark.sql.catalog.lake.warehouse")) / shared.namespace
-    written = len(list((warehouse / "accelerometer_staging/metadata").glob("*.json")))
+    metadata = shared.tables_folder / "accelerometer_staging/metadata"
+    written = len(list(metadata.glob("*.json")))
     until = time.monotonic() + 120
-    while len(list((warehouse / "accelerometer_staging/metadata").glob("*.json"))) == written and time.monotonic() < until:
+    while len(list(metadata.glob("*.json"))) == written and time.monotonic() < until:
         assert killed.poll() is None, killed.stdout.read() if killed.stdout else ""
         time.sleep(0.02)
     os.killpg(killed.pid, signal.SIGKILL)
@@ -542,7 +547,7 @@ def test_lock_in_a_ledger_table(monkeypatch: pytest.MonkeyPatch) -> None:
             values = request["ExpressionAttributeValues"]
             if (values[":run"], values[":fence"]) != (item["run_id"], item["fence"]):
                 raise self.exceptions.ConditionalCheckFailedException
-            item["publishing"] = values[":true"]  # type: ignore[assignment]
+            item["publishing"] = values[":true"]
 
     own = lock.TableLock("ledger")
     monkeypatch.setattr(lock.TableLock, "_client", lambda _: Client())

@@ -39,7 +39,7 @@ def test_the_judge_alone(case: Case, tmp_path: Path) -> None:
         packed = file.content.startswith(b"\x1f\x8b")
         read = LandingFile(0, file.key, file.version, len(file.content), str(path), packed, False, None)
         if packed and not landing.is_whole_gzip(str(path)):
-            found = [(1, 1, "broken_gzip", None, "utf-8", "")]
+            found: list[tuple[int, int, str, str | None, str, str]] = [(1, 1, "broken_gzip", None, "utf-8", "")]
             landed = 1
         else:
             judged = [(line, one) for line, text in landing.lines_of(read) for one in judge_line(text, contract)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakehouse import contracts, file_counts, landing, models, parsing, session, shapes, staging
+from lakehouse import contracts, file_counts, landing, models, parsing, session, shapes, sources, staging
 from lakehouse.branches import Branches
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, landing_contract
@@ -134,7 +134,7 @@ def test_of_records_that_differ_outside_the_identity_the_smallest_stays(lake: La
     """Whichever came first, in one run or in two; the first file is not the duplicate."""
     gained = {"customer_landing": '{"name": "note", "rule": "text", "required": false, "spellings": ["note"]}'}
     gained["customer_staging"] = '{"name": "note", "type": "STRING", "comment": "a later column"}'
-    texts = dict(contracts.read_folder("tables", ".json"))
+    texts = dict(sources.read_folder("tables", ".json"))
     for table, column in gained.items():
         value = json.loads(texts[table])
         texts[table] = json.dumps({**value, "columns": [*value["columns"], json.loads(column)]})
@@ -226,11 +226,16 @@ def test_each_file_is_told_its_duplicates(
     """A record is staged from the first file that has it."""
     for name, limit in limits.items():
         monkeypatch.setattr(file_counts, name, limit)
-    asked = []
-    monkeypatch.setattr(
-        staging._Staging, "_ask_staged", lambda *arguments, ask=staging._Staging._ask_staged: asked.append(1) or ask(*arguments)
-    )
-    chance, seen = random.Random(seed), set()
+    asked: list[bool] = []
+    ask = staging._Staging._ask_staged
+
+    def ask_and_tell(*arguments: Any) -> Any:  # noqa: ANN401
+        asked.append(True)
+        return ask(*arguments)
+
+    monkeypatch.setattr(staging._Staging, "_ask_staged", ask_and_tell)
+    chance = random.Random(seed)
+    seen: set[int] = set()
     expected = {}
     for number in range(12):
         people = chance.choices(range(100), k=chance.randrange(1, 60))

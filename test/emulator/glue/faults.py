@@ -13,7 +13,12 @@ import runpy
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lakehouse.run_files import Manifest
+    from lakehouse.steps import Job
+    from pyspark.sql import SparkSession
 
 
 def fail() -> None:
@@ -28,11 +33,11 @@ def wait(until: Path) -> None:
 
     create = views.create
 
-    def waiting(*arguments: Any) -> None:  # noqa: ANN401
+    def waiting(spark: SparkSession, manifest: Manifest) -> None:
         until.with_suffix(".waiting").touch()
         while not until.exists():
             time.sleep(0.05)
-        create(*arguments)
+        create(spark, manifest)
 
     views.create = waiting
 
@@ -44,13 +49,13 @@ def crash(after_tables: int) -> None:
     still_held = steps._still_held
     asked = 0
 
-    def counting(*arguments: Any) -> None:  # noqa: ANN401
+    def counting(job: Job) -> None:
         nonlocal asked
         asked += 1
         if asked > after_tables:
             print(f"killed by the test after {after_tables} tables", flush=True)
             os._exit(137)
-        still_held(*arguments)
+        still_held(job)
 
     steps._still_held = counting
 
