@@ -1,3 +1,4 @@
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { DuckDBInstance } from '@duckdb/node-api';
 import type { DuckDBConnection } from '@duckdb/node-api';
@@ -26,7 +27,7 @@ export const REBUILD_ADVICE = '"stedi rebuild --replace" builds all tables anew 
 const DAMAGED = /not a valid DuckDB database|not read enough bytes|corrupt|checksum|serializ/i;
 
 /**
- * Opens the lake file. Another process that holds it is waited for.
+ * Opens the lake file, and makes it where there is none. Another process that holds it is waited for.
  * @throws LakeBusyError naming the process that holds it, unless `onBusy` goes on; LakeUnusableError when it can't be opened
  */
 export async function openSession(
@@ -34,6 +35,7 @@ export async function openSession(
   scratchFolder: string,
   { readOnly = false, onBusy = giveUp }: OpenOptions = {},
 ): Promise<Session> {
+  if (!readOnly && !existsSync(file)) await makeFile(file);
   const instance = await openInstance(file, scratchFolder, readOnly, onBusy);
   const run = await instance.connect();
   const aside = await instance.connect();
@@ -55,6 +57,19 @@ export async function openSession(
 
 function giveUp(busy: LakeBusyError): void {
   throw busy;
+}
+
+/** Under another name first: a process that ends while DuckDB writes the first blocks leaves a file that can't be opened again. */
+async function makeFile(file: string): Promise<void> {
+  const unfinished = `${file}.new`;
+  // A log that is left of other tables is none of the new ones'; DuckDB removes it itself where it makes a file.
+  for (const left of [unfinished, `${file}.wal`]) rmSync(left, { force: true });
+  try {
+    (await DuckDBInstance.create(unfinished)).closeSync();
+  } catch (error) {
+    throw new LakeUnusableError(`${file} can't be made: ${firstLine(messageOf(error))}`);
+  }
+  renameSync(unfinished, file);
 }
 
 async function openInstance(

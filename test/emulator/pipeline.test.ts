@@ -5,7 +5,7 @@ import { PUBLISHED_REFERENCE } from '../../functions/core/settings.ts';
 import { manifestSchema, reportSchema } from '../../functions/core/runFiles.ts';
 import { until } from '../support/lake.ts';
 import { CONSENT, customer, lines, motion, step, walk } from '../support/people.ts';
-import { Stage } from './stage.ts';
+import { PATIENCE_SECONDS, Stage } from './stage.ts';
 
 const REFERENCE = fileURLToPath(new URL('../../../shared/data/stedi', import.meta.url));
 
@@ -176,7 +176,7 @@ test('a job that outlives its aborted execution can’t write, and the next run 
   await stage.untilIdle();
   await expectTablesAsLanded();
   gate.open();
-  await until('the job to give up', async () => stage.deafLog().includes('does not hold the run lock'));
+  await until('the job to give up', async () => stage.deafLog().includes('does not hold the run lock'), PATIENCE_SECONDS);
   await expectTablesAsLanded();
 });
 

@@ -68,7 +68,7 @@ test('the roles suffice for a whole run, with a process for each job, and for a 
       { email: 'leaves@example.test', shares: CONSENT },
     ]),
   );
-  await stage.alert('SUCCEEDED', 300); // a JVM starts for each of six jobs
+  await stage.alert('SUCCEEDED');
   await stage.untilIdle();
   const lake = new VisibleLake(stage.glue, stage.s3, 'stedi_test', new BucketRunFiles(stage.s3, stage.bucketOf('lake')));
   expect(await lake.counts()).toEqual(stage.expectedCounts());

@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { DisableRuleCommand, EnableRuleCommand, EventBridgeClient, ListRulesCommand } from '@aws-sdk/client-eventbridge';
 import { GetJobRunCommand, GlueClient, StartJobRunCommand } from '@aws-sdk/client-glue';
 import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda';
@@ -30,8 +29,10 @@ import { collected } from '../support/collected.ts';
 import { ACCOUNT, REGION, startEmulator } from '../support/emulator.ts';
 import type { Emulator } from '../support/emulator.ts';
 import { until } from '../support/lake.ts';
+import { PROJECT, projectSettings, serviceWith } from '../support/service.ts';
 
-const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
+/** How long anything may take that is waited for: a run of six jobs that each start a JVM, while other tests have the processor. */
+export const PATIENCE_SECONDS = 600;
 
 /** How a job goes wrong; glue/faults.py does it. */
 export type Fault = { kind: 'fail' } | { kind: 'wait'; until: string; deaf?: boolean } | { kind: 'crash'; afterTables: number };
@@ -82,7 +83,8 @@ export class Stage {
     });
     const stage = new Stage(emulator, emulator.glueFolder);
     try {
-      await deploy(emulator);
+      // From a folder of its own: two deployments from one would write over each other's package.
+      await deploy(emulator, serviceWith(JSON.stringify(projectSettings()), path.join(emulator.glueFolder, 'service')));
       for (const status of ['SUCCEEDED', 'FAILED']) await stage.#subscribe(status);
     } catch (error) {
       await emulator.stop();
@@ -130,9 +132,9 @@ export class Stage {
   }
 
   /** The next alert of this status, received through a queue that is subscribed with a filter policy. */
-  async alert(status: 'SUCCEEDED' | 'FAILED', seconds = 180): Promise<Alert> {
+  async alert(status: 'SUCCEEDED' | 'FAILED'): Promise<Alert> {
     const QueueUrl = this.#queues.get(status);
-    const deadline = Date.now() + seconds * 1000;
+    const deadline = Date.now() + PATIENCE_SECONDS * 1000;
     while (Date.now() < deadline) {
       const { Messages } = await this.#sqs.send(
         new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 2, MaxNumberOfMessages: 1 }),
@@ -143,11 +145,11 @@ export class Stage {
       const { Subject, Message, MessageAttributes } = notification.parse(JSON.parse(message.Body ?? ''));
       return { subject: Subject, text: Message, status: MessageAttributes['status']?.Value };
     }
-    throw new Error(`no ${status} alert within ${seconds} s\n${await this.#situation()}`);
+    throw new Error(`no ${status} alert within ${PATIENCE_SECONDS} s\n${await this.#situation()}`);
   }
 
   /** No execution runs, nobody holds the lock and, unless they are told to stay, no file is pending. */
-  async untilIdle({ pendingStay = false, seconds = 240 } = {}): Promise<void> {
+  async untilIdle({ pendingStay = false } = {}): Promise<void> {
     let calm = 0; // an event may still be on its way
     await until(
       'the pipeline to come to rest',
@@ -159,7 +161,7 @@ export class Stage {
         calm = busy ? 0 : calm + 1;
         return calm >= 4;
       },
-      seconds,
+      PATIENCE_SECONDS,
     ).catch(async (error: unknown) => {
       throw new Error(`${String(error)}\n${await this.#situation()}`);
     });
@@ -181,7 +183,7 @@ export class Stage {
         status = (await this.sfn.send(new DescribeExecutionCommand({ executionArn }))).status ?? '';
         return status !== 'RUNNING';
       },
-      180,
+      PATIENCE_SECONDS,
     );
     return status;
   }
@@ -210,7 +212,7 @@ export class Stage {
     return {
       file,
       reached: async () =>
-        until(`a job to wait for ${name}`, async () => existsSync(path.join(this.#folder, `${name}.waiting`)), 120),
+        until(`a job to wait for ${name}`, async () => existsSync(path.join(this.#folder, `${name}.waiting`)), PATIENCE_SECONDS),
       open: () => writeFileSync(file, ''),
     };
   }
@@ -233,7 +235,7 @@ export class Stage {
         found = { state: JobRun?.JobRunState ?? '', message: JobRun?.ErrorMessage ?? '' };
         return !['STARTING', 'RUNNING', 'STOPPING', 'WAITING'].includes(found.state);
       },
-      120,
+      PATIENCE_SECONDS,
     );
     return found;
   }
@@ -331,12 +333,12 @@ export class Stage {
   }
 }
 
-async function deploy(emulator: Emulator): Promise<void> {
+async function deploy(emulator: Emulator, service: string): Promise<void> {
   // The emulator knows no saved queries of Athena; a parameter of the template leaves them out.
   const words = ['serverless', 'deploy', '--stage', 'test', '--region', REGION, '--param', 'emulator=yes'];
   const environment = { ...process.env, ...emulator.environment, SLS_AWS_MONITORING_FREQUENCY: '200' };
   const { code, output } = await new Promise<{ code: number | null; output: string }>((resolve) => {
-    const child = spawn('npx', words, { cwd: PROJECT, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('npx', words, { cwd: service, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)));
     child.on('close', (code) => resolve({ code, output }));

@@ -1,5 +1,6 @@
 import { copyFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { lakePaths } from '../../local/home.ts';
 import { illnesses, killedAt, linkLanding, mixedFiles, runToTheEnd } from '../support/crashes.ts';
@@ -8,6 +9,7 @@ import { dump, landAll, Running, startStedi, STEDI, stedi } from '../support/lak
 import { AT, CONSENT, customer, lines } from '../support/people.ts';
 
 const KILL_AFTER_FILE = new URL('killAfterFile.ts', import.meta.url).href;
+const OPEN_TABLES = fileURLToPath(new URL('openTables.ts', import.meta.url));
 const newFolder = temporaryFolders();
 const MINUTE = 60_000;
 const template = newFolder();
@@ -126,6 +128,21 @@ test(
     const { code, stdout, stderr } = await stedi('rejects', '--lake', lake, '--json');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(z.array(z.unknown()).parse(JSON.parse(stdout))).toHaveLength((await dump(lake)).rejected.length);
+  },
+  MINUTE,
+);
+
+/** How many blocks of 1 KB DuckDB may write of a new tables file, which has twelve, before its process comes to grief. */
+test.each([0, 4, 8])(
+  'a tables file of which %i KB were made does not stand in the way',
+  async (size) => {
+    const lake = newFolder();
+    linkLanding(template, lake);
+    const open = ['-c', `ulimit -f ${size}; exec "$@"`, 'bash', process.execPath, OPEN_TABLES, lakePaths(lake).tables];
+    expect((await new Running('bash', open).ended).code).not.toBe(0);
+    await runToTheEnd(lake);
+    expect(await illnesses(lake)).toEqual([]);
+    expect(readdirSync(lake).filter((name) => name.startsWith('lakehouse'))).toEqual(['lakehouse.duckdb']);
   },
   MINUTE,
 );

@@ -4,7 +4,7 @@ import path from 'node:path';
 
 /**
  * Loaded before `stedi` (`node --import`): kills the process right after what the variable KILL_AFTER names was done to a file,
- * `renameSync lakehouse.duckdb` or the like. A folder that is removed (`rmSync rebuild`) is killed over when only an empty file is
+ * `renameSync lakehouse.duckdb` or the like: a file or folder that comes from elsewhere under the same name. A folder that is removed (`rmSync rebuild`) is killed over when only an empty file is
  * left in it, which is as bad as it can be.
  */
 const [operation = '', name = ''] = (process.env['KILL_AFTER'] ?? '').split(' ');
@@ -18,7 +18,8 @@ const { renameSync, rmSync, writeFileSync } = fs;
 Object.assign(fs, {
   renameSync: (from: fs.PathLike, to: fs.PathLike) => {
     renameSync(from, to);
-    if (operation === 'renameSync' && path.basename(String(to)).startsWith(name)) die();
+    const moved = path.basename(String(to));
+    if (operation === 'renameSync' && moved.startsWith(name) && moved === path.basename(String(from))) die();
   },
   writeFileSync: (file: string, text: string) => {
     writeFileSync(file, text);

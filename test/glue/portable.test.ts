@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { z } from 'zod';
 import { contractOf } from '../../functions/core/contracts.ts';
 import { MODEL_TABLES } from '../../functions/core/steps.ts';
@@ -232,7 +233,8 @@ describe('the columns of a model', () => {
   const newFolder = temporaryFolders();
   let session: Session;
   beforeAll(async () => {
-    session = await openSession(':memory:', newFolder());
+    const folder = newFolder();
+    session = await openSession(path.join(folder, 'tables.duckdb'), folder);
     await ensureTables(session.run);
     await createViews(session.run, { mlJoin: 'person-and-time', consentFrom: 'any-time' });
   });

@@ -6,10 +6,9 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { PROJECT } from './service.ts';
 
-const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const CACHE = path.join(PROJECT, '.cache/emulator');
 export const REGION = 'us-east-1';
 export const ACCOUNT = '000000000000';

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { contractOf } from '../../functions/core/contracts.ts';
 import type { Policies } from '../../functions/core/settings.ts';
 import { MODEL_TABLES } from '../../functions/core/steps.ts';
@@ -12,7 +13,7 @@ import { rowsOfTable } from './tables.ts';
 
 const DEFAULT: Policies = { mlJoin: 'person-and-time', consentFrom: 'any-time' };
 
-/** Tables in memory that are given rows, models that are built of them, and counts and audits over all of it. */
+/** Tables that are given rows, models that are built of them, and counts and audits over all of it. */
 export class ModelBench {
   readonly #session: Session;
 
@@ -21,7 +22,7 @@ export class ModelBench {
   }
 
   static async open(folder: string): Promise<ModelBench> {
-    const session = await openSession(':memory:', folder);
+    const session = await openSession(path.join(folder, 'tables.duckdb'), folder);
     await ensureTables(session.run);
     await createViews(session.run, DEFAULT);
     return new ModelBench(session);

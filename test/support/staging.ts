@@ -23,7 +23,7 @@ export class StagingBench {
   }
 
   static async open(folder: string): Promise<StagingBench> {
-    const session = await openSession(':memory:', path.join(folder, 'spill'));
+    const session = await openSession(path.join(folder, 'tables.duckdb'), path.join(folder, 'spill'));
     await ensureTables(session.run);
     return new StagingBench(folder, session);
   }

@@ -16,7 +16,7 @@ import {
 import { Calls } from './calls.ts';
 import { allows, statementsOf } from './policies.ts';
 import type { Statement } from './policies.ts';
-import { PROJECT } from './service.ts';
+import { PROJECT } from '../support/service.ts';
 import { isObject, list, object, Template, text, texts } from './template.ts';
 import { stateMachineOf, tasksOf } from './stateMachine.ts';
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import ts from 'typescript';
-import { PROJECT } from './service.ts';
+import { PROJECT } from '../support/service.ts';
 
 /** One command of the SDK that a function may send. */
 export interface Call {

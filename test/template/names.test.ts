@@ -2,7 +2,7 @@ import { JOB_STEPS, LANDING_TABLES, stateOf } from '../../functions/core/steps.t
 import { parseSettings } from '../../functions/core/settings.ts';
 import { definitionHash } from '../../local/sources.ts';
 import { MADE } from '../../tools/costs.ts';
-import { projectSettings } from './service.ts';
+import { projectSettings } from '../support/service.ts';
 import { stateMachineOf, tasksOf } from './stateMachine.ts';
 import { list, object, Template, text, texts } from './template.ts';
 

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import path from 'node:path';
-import { cacheFolder, packageService, projectSettings, serviceWith } from './service.ts';
+import { projectSettings, serviceWith } from '../support/service.ts';
+import { cacheFolder, packageService } from './service.ts';
 
 /** The template is looked at as it comes, with the settings that add to it, and with the parameters that leave something out. */
 export const VARIANTS = {

@@ -5,7 +5,8 @@ import path from 'node:path';
 import { unzipSync } from 'fflate';
 import { assetOf, bundle } from '../../plugins/assets.ts';
 import Lakehouse from '../../plugins/lakehouse.ts';
-import { packageService, PROJECT, serviceWith } from './service.ts';
+import { PROJECT, serviceWith } from '../support/service.ts';
+import { packageService } from './service.ts';
 import { object, Template, text } from './template.ts';
 
 const folders: string[] = [];
