@@ -28,7 +28,7 @@ const DAMAGED = /not a valid DuckDB database|not read enough bytes|corrupt|check
 
 /**
  * Opens the lake file, and makes it where there is none. Another process that holds it is waited for.
- * @throws LakeBusyError naming the process that holds it, unless `onBusy` goes on; LakeUnusableError when it can't be opened
+ * @throws LakeBusyError naming the process that holds it, unless `onBusy` goes on; LakeUnusableError when it can't be opened or made
  */
 export async function openSession(
   file: string,
