@@ -21,7 +21,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(PROJECT / name) for name in ("glue", "test/spark", "bench/spark")]
 
 from lakehouse import session, steps  # noqa: E402
-from lakehouse.contracts import MODEL_TABLES  # noqa: E402
 from lakes import Lake, new_lake  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
@@ -82,7 +81,7 @@ def add(folder: Path, more: Path) -> None:
 def run_steps(lake: Lake) -> dict[str, Cost]:
     """A run, by step."""
     run_id = lake.plan()
-    return {step: timed(lake.spark, partial(lake.step, step, run_id)) for step in (*MODEL_TABLES, steps.PUBLISH)}
+    return {step: timed(lake.spark, partial(lake.step, step, run_id)) for step in steps.STEPS}
 
 
 def compared(spark: SparkSession, lake: Lake, infer: bool, start: float) -> dict[str, object]:

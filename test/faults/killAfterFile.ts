@@ -4,8 +4,8 @@ import path from 'node:path';
 
 /**
  * Loaded before `stedi` (`node --import`): kills the process right after what the variable KILL_AFTER names was done to a file,
- * `renameSync lakehouse.duckdb` or the like: a file or folder that comes from elsewhere under the same name. A folder that is removed (`rmSync rebuild`) is killed over when only an empty file is
- * left in it, which is as bad as it can be.
+ * `renameSync lakehouse.duckdb` or the like: a file or folder that comes from elsewhere under the same name. A folder that is removed
+ * (`rmSync rebuild`) is killed over when only an empty file is left in it, which is as bad as it can be.
  */
 const [operation = '', name = ''] = (process.env['KILL_AFTER'] ?? '').split(' ');
 

@@ -103,10 +103,10 @@ class Lake:
         """Runs one job."""
         steps.run(self.spark, replace(self.job(step, run_id), **changed), lambda event, fields: self.logged.append((event, fields)))
 
-    def run_steps(self, run_id: str, *steps: str) -> None:
+    def run_steps(self, run_id: str, *names: str) -> None:
         """Runs these jobs."""
-        for step in steps:
-            self.step(step, run_id)
+        for name in names:
+            self.step(name, run_id)
 
     def build(self, run_id: str) -> None:
         """All jobs before Publish."""
@@ -115,8 +115,7 @@ class Lake:
     def run(self, files: list[dict[str, Any]] | None = None) -> str:
         """A whole run."""
         run_id = self.plan(files)
-        self.build(run_id)
-        self.step(steps.PUBLISH, run_id)
+        self.run_steps(run_id, *steps.STEPS)
         self.previous = run_id
         return run_id
 

@@ -194,7 +194,7 @@ def test_publish_that_breaks_off_is_repeated_to_the_same_end(built: Lake, monkey
 def test_a_job_that_outlived_its_run_can_not_write_or_publish(built: Lake) -> None:
     before = built.dump()
     built.take_lock("run-9", 9)
-    for step in (*MODEL_TABLES, steps.PUBLISH):
+    for step in steps.STEPS:
         with pytest.raises(LockLostError, match=r"run-2 .fence 2. does not hold the run lock: it is with run-9 .fence 9."):
             built.step(step, "run-2", fence=2)
     assert built.dump() == before
@@ -498,9 +498,7 @@ def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> N
     assert again.returncode == 0, output
     assert [json.loads(line)["event"] for line in output.splitlines()[-2:]] == ["table_staged", "table_built"]
     shared.refresh()
-    for step in MODEL_TABLES[2:]:
-        shared.step(step, run_id)
-    shared.step(steps.PUBLISH, run_id)
+    shared.run_steps(run_id, *steps.STEPS[2:])
     assert {table: shared.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
     assert totals(shared) == shared.counts()
 

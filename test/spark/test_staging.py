@@ -119,8 +119,7 @@ def test_staged_readings_are_ordered_as_the_table_wants_them_also_beside_others(
             readings = [reading(f"device-{number % 7}", AT + 1000 * number + run) for number in range(50)]
             lake.land(f"step_trainer_landing/{run}.json", lines(*readings))
             run_id = lake.plan()
-            for step in ("customer_trusted", "step_trainer_trusted"):
-                lake.step(step, run_id)
+            lake.run_steps(run_id, "customer_trusted", "step_trainer_trusted")
             lake.show(run_id, "step_trainer_staging")
     finally:
         lake.spark.conf.unset("spark.sql.autoBroadcastJoinThreshold")
@@ -195,8 +194,7 @@ def test_only_so_many_names_of_unknown_fields_are_kept_of_a_file(lake: Lake, mon
 def test_files_of_days_that_did_not_arrive_are_not_opened(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.land("accelerometer_landing/old.json", lines(motion("ann@x.org", AT), motion("ann@x.org", AT + 9 * DAY)))
     run_id = lake.plan()
-    for step in MODEL_TABLES[:2]:
-        lake.step(step, run_id)
+    lake.run_steps(run_id, *MODEL_TABLES[:2])
     lake.show(run_id, "accelerometer_staging")
     files = [row["file_path"] for row in lake.spark.table(f"{lake.full('accelerometer_staging')}.files").collect()]
     [old] = [path for path in files if "2022-06-18" in path]

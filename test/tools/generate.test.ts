@@ -5,8 +5,8 @@ import { CONTRACTS } from '../../functions/core/contracts.ts';
 import { settingsSchema } from '../../functions/core/settings.ts';
 import { generatedFiles, outdatedFiles, writeGenerated } from '../../tools/generate.ts';
 import { temporaryFolders } from '../support/folders.ts';
+import { PROJECT } from '../support/service.ts';
 
-const PROJECT = path.join(import.meta.dirname, '../..');
 const newFolder = temporaryFolders();
 const files = generatedFiles();
 
