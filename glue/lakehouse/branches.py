@@ -183,16 +183,15 @@ class Branches:
     def expire(self, until: datetime, tables: Sequence[str] = PUBLISHED_TABLES) -> None:
         """Removes the snapshots from before a time, but for the published one, and the files that only they hold."""
 
-        def has_older(table: str) -> bool:
+        def expire_older(table: str) -> None:
             made = [snapshot.timestampMillis() for snapshot in self._iceberg(table).snapshots().toArray()]
-            return len(made) > 1 and min(made) < until.timestamp() * 1000
-
-        for table, older in zip(tables, for_each(tables, has_older), strict=True):
-            if older:
+            if len(made) > 1 and min(made) < until.timestamp() * 1000:
                 self._spark.sql(
                     f"CALL {CATALOG}.system.expire_snapshots(table => '{self._namespace}.{table}', "
                     f"older_than => TIMESTAMP '{until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
                 )
+
+        for_each(tables, expire_older)
 
     def _is_done(self, table: str, started: int | None) -> bool:
         found = self._iceberg(table)

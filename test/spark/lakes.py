@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
@@ -18,6 +18,7 @@ from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES, 
 from lakehouse.days import INPUTS
 from lakehouse.lock import FileLock
 from lakehouse.session import jvm
+from lakehouse.tables import for_each
 from pyspark.sql import DataFrame, SparkSession
 
 Tables = dict[str, list[str]]
@@ -161,11 +162,13 @@ class Lake:
         return self.spark.read.option("branch", branch_of(run_id)).table(self.full(table))
 
     def counts(self) -> dict[str, int]:
-        return {table: self.spark.table(self.full(table)).count() for table in PUBLISHED_TABLES}
+        counted = for_each(PUBLISHED_TABLES, lambda table: self.spark.table(self.full(table)).count())
+        return dict(zip(PUBLISHED_TABLES, counted, strict=True))
 
-    def dump(self, tables: Iterable[str] = PUBLISHED_TABLES) -> Tables:
+    def dump(self, tables: Sequence[str] = PUBLISHED_TABLES) -> Tables:
         """Published tables as sorted row texts, without the names of runs."""
-        return {table: sorted(row_text(table, row) for row in self.rows(table)) for table in tables}
+        dumped = for_each(tables, lambda table: sorted(row_text(table, row) for row in self.rows(table)))
+        return dict(zip(tables, dumped, strict=True))
 
 
 def row_text(table: str, row: dict[str, Any]) -> str:
