@@ -25,13 +25,16 @@ from lakes import Lake, new_lake  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Many small queries: what counts is planning. So Spark compiles and adapts nothing.
-SMALL = {
-    "spark.driver.extraJavaOptions": f"{session.JAVA_OPTIONS} -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC -Xmn450m",
+UNCOMPILED = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
+}
+SMALL = {
+    **UNCOMPILED,
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.maxPlanStringLength": "64",
+    "spark.driver.extraJavaOptions": f"{session.JAVA_OPTIONS} -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC -Xmn450m",
 }
 AS_IN_A_JOB = {
     "spark.sql.codegen.wholeStage": "true",

@@ -24,6 +24,7 @@ from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError
 from lakehouse.run_files import RunFiles
 from pyspark.sql import DataFrame, SparkSession
 
+from conftest import UNCOMPILED
 from lakes import Lake, Snapshot, Tables, new_lake
 from people import AT, DAY, customer, lines, walk
 
@@ -464,7 +465,13 @@ def start_job(lake: Lake, step: str, run_id: str) -> subprocess.Popen[str]:
         command += [f"--{argument}", value]
     command += ["--database", lake.namespace, "--TempDir", "s3://nowhere/", "--enable-metrics", "--conf", "spark.a=b --conf spark.c=d"]
     # Most of the time of one small job goes into compiling.
-    environment = {**os.environ, "PYTHONPATH": str(alone / name), "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
+    (alone / "spark-defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in UNCOMPILED.items()))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(alone / name),
+        "SPARK_CONF_DIR": str(alone),
+        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
+    }
     return subprocess.Popen(
         command, cwd=alone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
