@@ -42,7 +42,7 @@ class Branches:
 
     def begin(self, files: RunFiles) -> None:
         """Starts the run: remembers where every `main` is, clears what dead runs left, and makes the branches."""
-        loaded = dict(zip(PUBLISHED_TABLES, for_each(PUBLISHED_TABLES, self._iceberg), strict=True))
+        loaded = for_each(PUBLISHED_TABLES, self._iceberg)
         if files.read("branches.json") is None:
             main = {table: _id(found.snapshot(MAIN)) for table, found in loaded.items()}
             files.write("branches.json", {"runId": self.run_id, "main": main})

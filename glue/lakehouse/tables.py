@@ -33,10 +33,10 @@ def ensure_tables(spark: SparkSession, namespace: str, tables: Sequence[str] = P
     for_each(tables, ensure)
 
 
-def for_each(tables: Sequence[str], work: Callable[[str], Found]) -> list[Found]:
+def for_each(tables: Sequence[str], work: Callable[[str], Found]) -> dict[str, Found]:
     """What the work finds for every table, side by side: most of it is waiting for the catalog and the metadata files of a table."""
     with ThreadPoolExecutor() as threads:
-        return list(threads.map(work, tables))
+        return dict(zip(tables, threads.map(work, tables), strict=True))
 
 
 def iceberg_table(spark: SparkSession, name: str) -> Any:  # noqa: ANN401 - Iceberg's own table object

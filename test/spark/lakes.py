@@ -162,13 +162,11 @@ class Lake:
         return self.spark.read.option("branch", branch_of(run_id)).table(self.full(table))
 
     def counts(self) -> dict[str, int]:
-        counted = for_each(PUBLISHED_TABLES, lambda table: self.spark.table(self.full(table)).count())
-        return dict(zip(PUBLISHED_TABLES, counted, strict=True))
+        return for_each(PUBLISHED_TABLES, lambda table: self.spark.table(self.full(table)).count())
 
     def dump(self, tables: Sequence[str] = PUBLISHED_TABLES) -> Tables:
         """Published tables as sorted row texts, without the names of runs."""
-        dumped = for_each(tables, lambda table: sorted(row_text(table, row) for row in self.rows(table)))
-        return dict(zip(tables, dumped, strict=True))
+        return for_each(tables, lambda table: sorted(row_text(table, row) for row in self.rows(table)))
 
 
 def row_text(table: str, row: dict[str, Any]) -> str:
