@@ -117,9 +117,13 @@ export interface Ledger {
 export interface Landing {
   /**
    * Makes sure that a run can read exactly this file version. `input` is where a copy was put when the key holds another
-   * version by now (AWS: below `runs/<runId>/input/`), null when the key itself is to be read.
+   * version by now (AWS: below `runs/<runId>/input/`), null when the key itself is to be read. `refused`: for a reason that may lie in what
+   * this program is allowed to do instead of in the file. Rejects with what may have passed by the next run.
    */
-  prepare(runId: string, file: FileVersion): Promise<{ ready: true; input: string | null } | { ready: false; why: string }>;
+  prepare(
+    runId: string,
+    file: FileVersion,
+  ): Promise<{ ready: true; input: string | null } | { ready: false; why: string; refused?: true }>;
   /** The first bytes of a key: of this version of it, where the home keeps versions; else of the current one. */
   head(key: string, bytes: number, version?: string): Promise<Uint8Array>;
   /**

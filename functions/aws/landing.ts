@@ -93,8 +93,18 @@ export class BucketLanding extends LandedFiles implements Landing {
   /** A plan prepares all its files at once; the requests take turns. */
   async prepare(runId: string, file: FileVersion): Promise<Prepared> {
     return this.#limit(async () => {
-      if ((await this.#currentVersion(file.key)) === file.version) return { ready: true, input: null };
-      return this.#copy(runId, file);
+      try {
+        if ((await this.#currentVersion(file.key)) === file.version) return { ready: true, input: null };
+        return await this.#copy(runId, file);
+      } catch (error) {
+        // As of an object with a key of its own (SSE-C), or one that a policy denies; what is archived has a name and the same status.
+        if (!isRefused(error, 400, 403)) throw error;
+        return {
+          ready: false,
+          refused: true,
+          why: `S3 refuses to give it out (${error.$metadata.httpStatusCode} ${error.name}); see its storage class, encryption and policy`,
+        };
+      }
     });
   }
 
@@ -138,8 +148,8 @@ function inputKey(folder: string, key: string): string {
   return Buffer.byteLength(input) <= LONGEST_KEY ? input : `${folder}/${createHash('sha256').update(key).digest('hex')}`;
 }
 
-function isRefused(error: unknown, status: number): boolean {
-  return error instanceof S3ServiceException && error.$metadata.httpStatusCode === status;
+function isRefused(error: unknown, ...statuses: number[]): error is S3ServiceException {
+  return error instanceof S3ServiceException && statuses.includes(error.$metadata.httpStatusCode ?? 0);
 }
 
 /** As S3 encodes keys in a listing: a blank is a plus sign. */

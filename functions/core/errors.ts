@@ -24,6 +24,9 @@ export class LockLostError extends NamedError {}
 /** A landing file is not the version that the manifest names. */
 export class LandingChangedError extends NamedError {}
 
+/** Landing lets nothing be read that a run asked for: most likely a permission is missing. */
+export class LandingRefusedError extends NamedError {}
+
 /** The lake can't be read or written: full disk, missing permission, damaged file. */
 export class LakeUnusableError extends NamedError {}
 

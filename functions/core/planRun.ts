@@ -1,5 +1,7 @@
 import type { LedgerFile, Ports, PublishedLake } from '../ports.ts';
+import { LandingRefusedError } from './errors.ts';
 import { inOrder } from './fileOrder.ts';
+import { noteHeld } from './heldFiles.ts';
 import { manifestSchema, writeRunFile } from './runFiles.ts';
 import type { Manifest } from './runFiles.ts';
 import type { Settings } from './settings.ts';
@@ -65,18 +67,37 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
 
 type Prepared = Manifest['files'][number];
 
-/** The files that can be read as they were registered. What vanished or was overwritten waits for a person, and the rest goes on. */
-async function prepare(ports: PlanPorts, runId: string, pending: readonly LedgerFile[]): Promise<Prepared[]> {
-  const outcomes = await Promise.all(pending.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file) })));
+/**
+ * The files that can be read as they were registered. What can't be waits for a person, and the rest goes on; what was claimed already goes back to
+ * pending with its run.
+ * @throws LandingRefusedError where landing refuses files and none can be read: then it is hardly for the files
+ */
+async function prepare(ports: PlanPorts, runId: string, waiting: readonly LedgerFile[]): Promise<Prepared[]> {
+  const outcomes = await Promise.all(waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file) })));
   const ready: Prepared[] = [];
+  const unready: { file: LedgerFile; why: string; refused: boolean }[] = [];
   for (const { file, outcome } of outcomes) {
     const { table, key, version, size } = file;
-    if (outcome.ready) {
-      ready.push({ table, key, version, size, input: outcome.input });
-    } else {
-      await ports.ledger.hold([file], outcome.why);
-      ports.log('file_held', { key, version, why: outcome.why });
-    }
+    if (outcome.ready) ready.push({ table, key, version, size, input: outcome.input });
+    else unready.push({ file, why: outcome.why, refused: outcome.refused === true });
   }
+  const doubtful = ready.length > 0 ? [] : unready.filter(({ refused }) => refused);
+  await hold(
+    ports,
+    runId,
+    unready.filter((each) => each.file.state === 'pending' && !doubtful.includes(each)),
+  );
+  const [first] = doubtful;
+  if (first !== undefined)
+    throw new LandingRefusedError(`no landing file can be read; the first, ${first.file.key}: ${first.why}`);
   return ready;
+}
+
+async function hold(ports: PlanPorts, runId: string, unready: readonly { file: LedgerFile; why: string }[]): Promise<void> {
+  const held = unready.map(({ file: { key, version }, why }) => ({ file: key, version, why }));
+  await noteHeld(ports.runFiles, runId, held);
+  for (const { file, why } of unready) {
+    await ports.ledger.hold([file], why);
+    ports.log('file_held', { key: file.key, version: file.version, why });
+  }
 }

@@ -2,9 +2,10 @@ import type { Executions, FileVersion, Lock, Ports } from '../ports.ts';
 import { logBacklog } from './backlog.ts';
 import { catalogFile } from './catalogFile.ts';
 import { messageOf } from './errors.ts';
+import { announceHeld } from './heldFiles.ts';
 import { definitionChanged } from './planRun.ts';
-import { reportRun } from './reportRun.ts';
-import { manifestSchema, readRunFile } from './runFiles.ts';
+import { COUNTS_DIFFER, reportRun } from './reportRun.ts';
+import { manifestSchema, readRunFile, reportSchema } from './runFiles.ts';
 import { requestRun } from './requestRun.ts';
 import { settleRun } from './settleRun.ts';
 import type { Outcome } from './settleRun.ts';
@@ -46,10 +47,11 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion, told: Ende
   const isTold = told !== null && told.runId === lock?.runId;
   const status = lock === null ? null : isTold ? told.status : await ports.executions.status(lock.runId);
   const ended = lock !== null && status !== 'RUNNING' && status !== 'NOT_STARTED';
-  const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock, status) } : null;
+  const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock, status, occasion) } : null;
 
   if (occasion === 'schedule') await logBacklog(ports, status === 'RUNNING' ? (lock?.runId ?? null) : null);
-  const due = status === 'NOT_STARTED' || (await hasReasonToRun(ports, occasion, settled?.outcome));
+  const isBroken = settled?.outcome === 'interrupted' || (settled?.outcome === 'nothing to do' && status !== 'SUCCEEDED');
+  const due = status === 'NOT_STARTED' || (await hasReasonToRun(ports, occasion, isBroken));
   const started = due ? await requestRun(ports) : occasion === 'schedule' ? await runForDefinition(ports) : null;
   if (occasion !== 'schedule') return { settled, registered: 0, started };
 
@@ -60,7 +62,7 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion, told: Ende
   return { settled, registered, started: started ?? followUp };
 }
 
-async function settleEnded(ports: Ports, lock: Lock, status: Status | null): Promise<Outcome> {
+async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occasion: Occasion): Promise<Outcome> {
   const { runId, publishing } = lock;
   // First: a publish that still works comes to its end, and is not stopped.
   let resumed = publishing && (await resumePublish(ports, lock, status));
@@ -70,7 +72,14 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null): Pro
     resumed = await resumePublish(ports, lock, status);
   }
   const outcome = await settleRun(ports, runId);
-  await reportEnded(ports, { runId, status, outcome, resumed });
+  try {
+    await reportEnded(ports, { runId, status, outcome, resumed });
+    await announceHeld(ports, runId);
+  } catch (error) {
+    // The event comes again, and lies in a queue with an alarm at last. By the schedule runs go on, or one alert that can't be sent would end them all.
+    if (occasion === 'execution ended') throw error;
+    ports.log('alert_failed', { runId, error: messageOf(error) });
+  }
   await ports.ledger.freeLock(runId);
   return outcome;
 }
@@ -86,7 +95,7 @@ async function isPublishing(ports: Ports, runId: string): Promise<boolean> {
  */
 async function resumePublish(ports: Ports, { runId, fence }: Lock, status: Status | null): Promise<boolean> {
   const isPublished = (await ports.lake.publishedRun())?.runId === runId;
-  if (isPublished && status === 'SUCCEEDED') return false;
+  if (isPublished && (status === 'SUCCEEDED' || (await failedAfterPublish(ports, runId)))) return false;
   try {
     await ports.lake.resumePublish(runId, fence);
     return true;
@@ -95,6 +104,10 @@ async function resumePublish(ports: Ports, { runId, fence }: Lock, status: Statu
     ports.log('publish_not_finished', { runId, error: messageOf(error) });
     return false;
   }
+}
+
+async function failedAfterPublish({ runFiles }: Ports, runId: string): Promise<boolean> {
+  return (await readRunFile(runFiles, runId, 'report.json', reportSchema))?.error?.name === COUNTS_DIFFER;
 }
 
 /**
@@ -118,10 +131,11 @@ async function reportEnded(
 }
 
 /**
- * An interrupted run is not followed at once: what broke it would break the next one too. The next event or schedule tries again.
+ * A run that broke off, in a job or in Plan already, is not followed at once: what broke it would break the next one too. The next event or
+ * schedule tries again.
  */
-async function hasReasonToRun(ports: Ports, occasion: Occasion, outcome: Outcome | undefined): Promise<boolean> {
-  if (occasion === 'execution ended' && outcome === 'interrupted') return false;
+async function hasReasonToRun(ports: Ports, occasion: Occasion, isBroken: boolean): Promise<boolean> {
+  if (occasion === 'execution ended' && isBroken) return false;
   return (await ports.ledger.pending(1)).length > 0;
 }
 

@@ -1,5 +1,5 @@
 import { markdownTable } from 'markdown-table';
-import type { Report } from './runFiles.ts';
+import type { Held, Report } from './runFiles.ts';
 
 /** Thousands separated, as every report and table shows them. */
 export function figure(value: number): string {
@@ -70,16 +70,7 @@ export function renderReport(report: Report): string {
     report.tables === null ? null : rowCountTable(report.tables, report.tablesBefore),
     report.tables === null ? null : identityOf(report),
     failures(report),
-    section(
-      'Held, waiting for a person',
-      report.held.length === 0
-        ? null
-        : table(
-            ['file', 'why'],
-            report.held.map(({ file, why }) => [file, why]),
-            ['l', 'l'],
-          ),
-    ),
+    section('Held, waiting for a person', heldTable(report.held)),
     report.tables === null ? unpublished(report) : section('Withheld: staged, but not trusted', withheldTable(report)),
     section('Rejected in this run', reasonTable(['landing table', 'reason', 'records'], report.rejected)),
     section('Landed in this run', landedTable(report)),
@@ -101,6 +92,21 @@ export function renderReport(report: Report): string {
     footer(report),
   ];
   return `${sections.filter((text) => text !== null).join('\n\n')}\n`;
+}
+
+/** What is sent where a run held files without a report that tells it. */
+export function renderHeld(runId: string, held: readonly Held[]): string {
+  const title = `# HELD: ${filesText(held.length)} ${held.length === 1 ? 'waits' : 'wait'} for a person`;
+  return `${[title, heldTable(held), `Run ${runId}. "stedi retry" takes them in again.`].join('\n\n')}\n`;
+}
+
+function heldTable(held: readonly Held[]): string | null {
+  if (held.length === 0) return null;
+  return table(
+    ['file', 'why'],
+    held.map(({ file, why }) => [file, why]),
+    ['l', 'l'],
+  );
 }
 
 function identityOf({ identity, policies }: Report): string | null {

@@ -1,5 +1,6 @@
 import type { Ledger, Ports, PublishedLake } from '../ports.ts';
 import { landingTotals } from './expectations.ts';
+import { readHeld } from './heldFiles.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 import {
@@ -19,6 +20,9 @@ export type ReportPorts = Pick<Ports, 'runFiles' | 'alerts' | 'log' | 'now'> & {
   ledger: Pick<Ledger, 'lock'>;
   lake: Pick<PublishedLake, 'publishedRun' | 'counts'>;
 };
+
+/** What a run is reported with that published something else than the gate saw. */
+export const COUNTS_DIFFER = 'PublishedCountsDiffer';
 
 /** What a run is reported with when it failed: the name and cause that the state machine caught. */
 export interface RunError {
@@ -48,7 +52,7 @@ export async function reportRun(ports: ReportPorts, runId: string, error: RunErr
       error ??
       (changed === undefined
         ? null
-        : { name: 'PublishedCountsDiffer', cause: `${changed.name}: expected ${changed.expected}, found ${changed.found}` }),
+        : { name: COUNTS_DIFFER, cause: `${changed.name}: expected ${changed.expected}, found ${changed.found}` }),
     reason: manifest?.reason ?? null,
     policies: manifest?.policies ?? null,
     plannedAt: manifest?.plannedAt ?? null,
@@ -61,18 +65,19 @@ export async function reportRun(ports: ReportPorts, runId: string, error: RunErr
     withheld: audits?.withheld ?? null,
     identity: audits?.identity ?? null,
     expectations: [...(validation?.expectations ?? []), ...(published?.expectations ?? [])],
-    held: validation?.held ?? [],
+    held: [...(validation?.held ?? []), ...(await readHeld(ports.runFiles, runId))],
     slow: steps.flatMap(({ staging }) => staging?.slow ?? []),
     steps: steps.map(({ step, seconds }) => ({ step, seconds })),
   };
   await writeRunFile(ports.runFiles, runId, 'report.json', reportSchema, report);
   const text = renderReport(report);
-  await ports.runFiles.write(runId, 'report.md', text);
   await ports.alerts.send({
     subject: `STEDI lakehouse: ${report.status} ${runId}`,
     text,
     attributes: { status: report.status, runId },
   });
+  // Last: it tells reconcile that the report was sent.
+  await ports.runFiles.write(runId, 'report.md', text);
   ports.log('run_reported', { runId, status: report.status, ...sums(report) });
   return report;
 }

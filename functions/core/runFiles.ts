@@ -109,7 +109,9 @@ const expectationSchema = z.strictObject({
 });
 export type Expectation = z.infer<typeof expectationSchema>;
 
-const heldSchema = z.strictObject({ file: z.string(), version: z.string(), why: z.string() });
+/** A file version that waits for a person. */
+export const heldSchema = z.strictObject({ file: z.string(), version: z.string(), why: z.string() });
+export type Held = z.infer<typeof heldSchema>;
 
 /** `validation.json`: the gate's judgement. */
 export const validationSchema = z.strictObject({

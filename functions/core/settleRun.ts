@@ -1,6 +1,7 @@
 import type { FileVerdict, LedgerFile, Ports, PublishedLake } from '../ports.ts';
+import { noteHeld } from './heldFiles.ts';
 import { manifestSchema, readRunFile, readStepMetrics, validationSchema } from './runFiles.ts';
-import type { StepMetrics, Validation } from './runFiles.ts';
+import type { Held, StepMetrics, Validation } from './runFiles.ts';
 
 const ATTEMPTS = 3;
 
@@ -56,10 +57,15 @@ export async function settleRun(ports: SettlePorts, runId: string): Promise<Outc
   const manifest = await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema);
   const claimed = await ports.ledger.claimed(runId);
   const outcome = outcomeOf(published, validation, manifest !== null || claimed.length > 0);
-  await ports.ledger.settle(runId, verdicts(claimed, outcome, steps, validation));
+  const settle = async (files: readonly LedgerFile[]) => {
+    const judged = verdicts(files, outcome, steps, validation);
+    if (outcome === 'interrupted') await noteHeld(ports.runFiles, runId, judged.flatMap(heldOf));
+    await ports.ledger.settle(runId, judged);
+  };
+  await settle(claimed);
   // A Plan that goes on although its execution was aborted may have claimed since; a settled run can't any more.
   const late = await ports.ledger.claimed(runId);
-  if (late.length > 0) await ports.ledger.settle(runId, verdicts(late, outcome, steps, validation));
+  if (late.length > 0) await settle(late);
   if (published) await ports.ledger.setPublished(shown);
   ports.log('run_settled', { runId, outcome, files: claimed.length + late.length });
   return outcome;
@@ -69,6 +75,10 @@ function outcomeOf(published: boolean, validation: Validation | null, planned: b
   if (published) return 'published';
   if (!planned) return 'nothing to do';
   return validation?.ok === false ? 'gate failed' : 'interrupted';
+}
+
+function heldOf({ key, version, state, why }: FileVerdict): Held[] {
+  return state === 'held' ? [{ file: key, version, why: why ?? '' }] : [];
 }
 
 function versionName({ key, version }: { key: string; version: string }): string {

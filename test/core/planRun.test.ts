@@ -1,6 +1,9 @@
 import { planRun } from '../../functions/core/planRun.ts';
+import { reportRun } from '../../functions/core/reportRun.ts';
+import type { Landing } from '../../functions/ports.ts';
 import { settingsWith } from '../support/lakes.ts';
 import { temporaryWorlds } from '../support/world.ts';
+import type { World } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
 const SETTINGS = settingsWith();
@@ -152,12 +155,75 @@ describe('files that are not what was registered', () => {
     expect((await world.manifest('run-1')).files.map(({ key }) => key)).toEqual(['customer_landing/good']);
   });
 
+  test('are told by the report of the run that goes on', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/good', 'customer_landing/gone');
+    world.remove('customer_landing/gone');
+    await planRun(world.ports, SETTINGS, 'run-1');
+    const { held } = await reportRun(world.ports, 'run-1', { name: 'Error', cause: 'any' });
+    expect(held).toMatchObject([{ file: 'customer_landing/gone', why: expect.stringContaining('vanished') as unknown }]);
+  });
+
+  test('but are claimed already, are left out and go back to pending with their run', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a', 'customer_landing/b');
+    await planRun(world.ports, SETTINGS, 'run-1');
+    world.remove('customer_landing/b');
+    expect(await planRun(world.ports, SETTINGS, 'run-1')).toMatchObject({ status: 'RUN', files: 1 });
+    expect((await world.manifest('run-1')).files.map(({ key }) => key)).toEqual(['customer_landing/a']);
+    expect(await world.states()).toMatchObject({ 'customer_landing/b': 'claimed' });
+    expect(world.logged).not.toContain('file_held');
+    expect(await world.runFiles.read('run-1', 'held.json')).toBeNull();
+  });
+
   test('leave nothing to do where there are no others', async () => {
     const world = newWorld();
     await world.register('customer_landing/gone');
     world.remove('customer_landing/gone');
     expect(await planRun(world.ports, SETTINGS, 'run-1')).toMatchObject({ status: 'NOTHING_TO_DO' });
     expect(await world.states()).toEqual({ 'customer_landing/gone': 'held' });
+  });
+});
+
+describe('files that landing refuses to give out', () => {
+  /** Landing, but these keys are refused. */
+  function refusing(world: World, ...refused: string[]): World['ports'] {
+    const landing: Landing = {
+      prepare: async (runId, file) =>
+        refused.includes(file.key)
+          ? { ready: false, refused: true, why: 'S3 refuses it (403)' }
+          : world.landing.prepare(runId, file),
+      head: world.landing.head.bind(world.landing),
+      list: world.landing.list.bind(world.landing),
+    };
+    return { ...world.ports, landing };
+  }
+
+  test('are held where others can be read', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a', 'customer_landing/b');
+    const ports = refusing(world, 'customer_landing/a');
+    expect(await planRun(ports, SETTINGS, 'run-1')).toMatchObject({ status: 'RUN', files: 1 });
+    expect(await world.files()).toMatchObject({
+      'customer_landing/a': { state: 'held', why: 'S3 refuses it (403)' },
+      'customer_landing/b': { state: 'claimed' },
+    });
+  });
+
+  test('fail the run and stay pending where none can be read: a permission may be missing', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a', 'customer_landing/b', 'customer_landing/gone');
+    world.remove('customer_landing/gone');
+    const ports = refusing(world, 'customer_landing/a', 'customer_landing/b');
+    await expect(planRun(ports, SETTINGS, 'run-1')).rejects.toMatchObject({
+      name: 'LandingRefusedError',
+      message: 'no landing file can be read; the first, customer_landing/a: S3 refuses it (403)',
+    });
+    expect(await world.states()).toEqual({
+      'customer_landing/a': 'pending',
+      'customer_landing/b': 'pending',
+      'customer_landing/gone': 'held',
+    });
   });
 });
 

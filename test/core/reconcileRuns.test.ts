@@ -295,6 +295,16 @@ describe('after a run that was interrupted while it published', () => {
     expect(world.lake.resumed).toEqual([1]);
   });
 
+  test('a publish that came to its end with other counts than the gate saw is neither repeated nor reported again', async () => {
+    const world = newWorld();
+    const runId = await publishing(world);
+    world.publish(runId);
+    expect(await reportRun(world.ports, runId, null)).toMatchObject({ status: 'FAILED' });
+    expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ settled: { outcome: 'published' } });
+    expect(world.lake.resumed).toEqual([]);
+    expect(world.alerts).toHaveLength(1);
+  });
+
   test('a publish that came to its end is not repeated', async () => {
     const world = newWorld();
     const runId = await publishing(world);
@@ -392,6 +402,51 @@ describe('after a run that was interrupted', () => {
     expect(await world.files()).toMatchObject({ 'customer_landing/a': { state: 'pending', attempts: 0 } });
   });
 
+  test('for the third time, the alert says what is held, whoever reported the run', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a');
+    for (const runId of ['run-1', 'run-2', 'run-3']) {
+      await reconcileRuns(world.ports, 'schedule');
+      await planRun(world.ports, settingsWith(), runId);
+      await reportRun(world.ports, runId, { name: 'States.TaskFailed', cause: 'no network' });
+      world.executions.end(runId, 'FAILED');
+      await reconcileRuns(world.ports, 'execution ended');
+    }
+    expect(world.alerts.map(({ attributes }) => attributes)).toEqual([
+      { status: 'FAILED', runId: 'run-1' },
+      { status: 'FAILED', runId: 'run-2' },
+      { status: 'FAILED', runId: 'run-3' },
+      { status: 'HELD', runId: 'run-3' },
+    ]);
+    expect(world.alerts.at(-1)?.text).toMatch(/1 file waits for a person[^]*customer_landing\/a[^]*3 runs in a row/);
+
+    await world.ledger.retry({ keys: ['customer_landing/a'] });
+    for (const runId of ['run-4', 'run-5', 'run-6']) {
+      await reconcileRuns(world.ports, 'schedule');
+      await planRun(world.ports, settingsWith(), runId);
+      world.executions.end(runId, 'ABORTED');
+      await reconcileRuns(world.ports, 'execution ended');
+    }
+    expect(world.alerts.slice(4).map(({ attributes }) => attributes['status'])).toEqual(['FAILED', 'FAILED', 'FAILED']);
+    expect(world.alerts.at(-1)?.text).toMatch(/Held, waiting for a person[^]*customer_landing\/a/);
+  });
+
+  test('in Plan, before it claimed anything, nothing follows at once, and it is reported once', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a');
+    const landing = { ...world.ports.landing, prepare: async () => Promise.reject(new Error('S3 is away')) };
+    const runId = await requestRun(world.ports);
+    await expect(planRun({ ...world.ports, landing }, settingsWith(), 'run-1')).rejects.toThrow('S3 is away');
+    await reportRun(world.ports, 'run-1', { name: 'Error', cause: 'S3 is away' });
+    world.executions.end('run-1', 'FAILED');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toEqual({
+      ...NOTHING,
+      settled: { runId, outcome: 'nothing to do' },
+    });
+    expect(world.alerts).toHaveLength(1);
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ started: 'run-2' });
+  });
+
   test('its own report stays', async () => {
     const world = newWorld();
     const runId = await planned(world, 'customer_landing/a');
@@ -418,6 +473,19 @@ describe('after a run with nothing to do', () => {
     expect(await world.runFiles.read('run-1', 'report.md')).toBeNull();
   });
 
+  test('because all that was pending is held, an alert says so', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/gone');
+    world.remove('customer_landing/gone');
+    await requestRun(world.ports);
+    expect(await planRun(world.ports, settingsWith(), 'run-1')).toMatchObject({ status: 'NOTHING_TO_DO' });
+    world.executions.end('run-1', 'SUCCEEDED');
+    expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ started: null });
+    expect(world.alerts).toMatchObject([{ subject: 'STEDI lakehouse: HELD run-1', attributes: { status: 'HELD' } }]);
+    expect(world.alerts[0]?.text).toMatch(/customer_landing\/gone \| the file vanished/);
+    expect(await world.states()).toEqual({ 'customer_landing/gone': 'held' });
+  });
+
   test('what arrived behind its back is a follow-up', async () => {
     const world = newWorld();
     await requestRun(world.ports);
@@ -441,5 +509,18 @@ describe('when reconcile itself breaks', () => {
     expect(await world.states()).toEqual({ 'customer_landing/a': 'loaded' });
     expect(await world.ledger.lock()).toBeNull();
     expect(await world.ledger.published()).toEqual({ runId, definition: 'abc' });
+    expect(world.alerts).toMatchObject([{ attributes: { runId } }]);
+  });
+
+  test('by an alert that can never be sent, the schedule lets runs go on', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    world.executions.end(runId, 'ABORTED');
+    const broken = { ...world.ports, alerts: { send: async () => Promise.reject(new Error('no mail today')) } };
+    for (let delivery = 0; delivery < 3; delivery += 1)
+      await expect(reconcileRuns(broken, 'execution ended')).rejects.toThrow('no mail today');
+    expect(await world.ledger.lock()).toMatchObject({ runId });
+    expect(await reconcileRuns(broken, 'schedule')).toMatchObject({ started: 'run-2' });
+    expect(world.logged).toContain('alert_failed');
   });
 });

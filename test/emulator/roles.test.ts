@@ -98,7 +98,10 @@ test('a producer can put files into the landing prefixes, and nothing else', asy
   const iam = new IAMClient(stage.client);
   await iam.send(new CreateUserCommand({ UserName: 'device' }));
   await iam.send(
-    new AttachUserPolicyCommand({ UserName: 'device', PolicyArn: 'arn:aws:iam::000000000000:policy/stedi-test-producer' }),
+    new AttachUserPolicyCommand({
+      UserName: 'device',
+      PolicyArn: 'arn:aws:iam::000000000000:policy/stedi-test-producer-us-east-1',
+    }),
   );
   const { AccessKey } = await iam.send(new CreateAccessKeyCommand({ UserName: 'device' }));
   const producer = s3Of({ accessKeyId: AccessKey?.AccessKeyId ?? '', secretAccessKey: AccessKey?.SecretAccessKey ?? '' });

@@ -1,6 +1,7 @@
 import aslValidator from 'asl-validator';
 import { StateMachine } from 'aws-local-stepfunctions';
 import { z } from 'zod';
+import { COUNTS_DIFFER } from '../../functions/core/reportRun.ts';
 import { JOB_STEPS, MODEL_TABLES, stateOf } from '../../functions/core/steps.ts';
 import { sqlFiles } from '../../local/sources.ts';
 import { localHandlers, stateMachine } from '../../local/stateMachine.ts';
@@ -30,7 +31,7 @@ const task = z.strictObject({
   Resource: z.enum([LAMBDA, GLUE]),
   Parameters: z.union([lambdaParameters, glueParameters]),
   ResultSelector: z.record(z.string(), z.string()).optional(),
-  ResultPath: z.null().optional(),
+  ResultPath: z.union([z.null(), z.literal('$.report')]).optional(),
   TimeoutSeconds: z.int().min(1),
   Retry: z.array(retrier).min(1),
   Catch: z.array(catcher).min(1),
@@ -41,12 +42,13 @@ const choice = z.strictObject({
   Choices: z.array(z.looseObject({ Next: z.string() })),
   Default: z.string(),
 });
-const state = z.discriminatedUnion('Type', [
+const state = z.union([
   task,
   choice,
   z.strictObject({ ...common, Type: z.literal('Wait'), Seconds: z.int() }),
   z.strictObject({ ...common, Type: z.literal('Succeed') }),
   z.strictObject({ ...common, Type: z.literal('Fail'), ErrorPath: z.string(), CausePath: z.string() }),
+  z.strictObject({ ...common, Type: z.literal('Fail'), Error: z.string(), Cause: z.string() }),
 ]);
 const pipeline = z.strictObject({
   Comment: z.string(),
@@ -101,7 +103,7 @@ describe('the file', () => {
     for (let name: string | undefined = 'Plan'; name !== undefined;) {
       const each: z.infer<typeof state> | undefined = States[name];
       if (each?.Type === 'Task') way.push(name);
-      name = each?.Type === 'Choice' ? each.Default : each?.Next;
+      name = each?.Type === 'Choice' ? each.Default : each !== undefined && 'Next' in each ? each.Next : undefined;
     }
     expect(way).toEqual(WORK);
     expect([...TASKS.keys()].sort()).toEqual([...WORK, 'ReportFailure'].sort());
@@ -209,7 +211,13 @@ interface Executed {
   states: string[];
 }
 
-/** What a Task answers when all goes well; what a test gives for a state comes instead, call by call. */
+/** What functions answer when all goes well. */
+const ANSWERS: Record<string, Record<string, unknown>> = {
+  Plan: { status: 'RUN', runId: 'run-1', fence: '3', files: 2, why: 'files are pending' },
+  Report: { runId: 'run-1', status: 'SUCCEEDED' },
+};
+
+/** Tasks answer that all went well; what a test gives for a state comes instead, call by call. */
 async function execute(
   answers: Record<string, (call: number) => unknown> = {},
   plan: Record<string, unknown> = {},
@@ -220,7 +228,7 @@ async function execute(
     const own = answers[name];
     const call = calls.filter((each) => each.state === name).length;
     if (own !== undefined) return own(call);
-    return name === 'Plan' ? { status: 'RUN', runId: 'run-1', fence: '3', files: 2, why: 'files are pending', ...plan } : {};
+    return { ...ANSWERS[name], ...(name === 'Plan' ? plan : {}) };
   };
   const handlers = Object.fromEntries(
     [...TASKS.keys()].map((name): [string, Handler] => [
@@ -286,6 +294,12 @@ describe('executed', () => {
     });
   });
 
+  test('when the visible counts are not what the gate saw it is FAILED, and reported once', async () => {
+    const { status, error, states } = await execute({ Report: () => ({ runId: 'run-1', status: 'FAILED' }) });
+    expect({ status, error }).toEqual({ status: 'FAILED', error: COUNTS_DIFFER });
+    expect(states).toEqual(WORK);
+  });
+
   test.each(WORK)('when %s fails, the failure is reported and the execution is FAILED with it', async (name) => {
     const { status, error, cause, states, calls } = await execute({ [name]: failing('SomethingError') });
     expect({ status, error, cause }).toEqual({ status: 'FAILED', error: 'SomethingError', cause: 'SomethingError happened' });
@@ -342,7 +356,7 @@ describe('retried', () => {
   test.each(retried.filter(([name]) => name !== 'ReportFailure'))('%s after %s', async (name, error) => {
     const twice = (call: number): unknown => {
       if (call <= 2) throw failure(error);
-      return name === 'Plan' ? { status: 'RUN', runId: 'run-1', fence: '3', files: 2 } : {};
+      return ANSWERS[name] ?? {};
     };
     const { status, states } = await execute({ [name]: twice });
     expect(status).toBe('SUCCEEDED');

@@ -169,6 +169,24 @@ const LAKE = 'arn:aws:s3:::stedi-dev-lake-123456789012-us-east-1';
 const GLUE_ARN = 'arn:aws:glue:us-east-1:123456789012';
 const WORKGROUPS = 'arn:aws:athena:us-east-1:123456789012:workgroup';
 
+describe('a job', () => {
+  const statements = statementsOf(template, 'JobsRole');
+
+  test('deletes files of tables and nothing else', () => {
+    const may = allows(statements);
+    expect(may('s3:DeleteObject', `${LAKE}/warehouse/stedi_dev.db/rejected/data/a.parquet`)).toBe(true);
+    expect(may('s3:DeleteObject', `${LAKE}/runs/run-1/manifest.json`)).toBe(false);
+    expect(may('s3:DeleteObject', `${LANDING}/customer_landing/a.json`)).toBe(false);
+  });
+
+  test('knows one item of the ledger, the run lock', () => {
+    const own = statements.filter(({ actions }) => actions.some((action) => action.startsWith('dynamodb:')));
+    expect(own.map(({ condition }) => condition)).toEqual([
+      { 'ForAllValues:StringEquals': { 'dynamodb:LeadingKeys': ['lock'] } },
+    ]);
+  });
+});
+
 describe('a producer', () => {
   const may = allows(statementsOf(template, 'ProducerPolicy'));
 

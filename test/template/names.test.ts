@@ -181,6 +181,19 @@ describe('alarms', () => {
     expect([...new Set([...alarmed, ...shown])].sort()).toEqual([...new Set(measured)].sort());
   });
 
+  test('names that all regions of an account share tell the region', () => {
+    const shared = ['AWS::IAM::Role', 'AWS::IAM::ManagedPolicy', 'AWS::CloudWatch::Dashboard'].flatMap((type) =>
+      template
+        .ofType(type)
+        .flatMap(([, { RoleName, ManagedPolicyName, DashboardName }]) => [RoleName, ManagedPolicyName, DashboardName]),
+    );
+    expect(shared.filter((name) => name !== undefined).sort()).toEqual([
+      'stedi-dev-data-scientist-us-east-1',
+      'stedi-dev-producer-us-east-1',
+      'stedi-dev-us-east-1',
+    ]);
+  });
+
   test('the dashboard is JSON, and shows every alarm', () => {
     const body: unknown = JSON.parse(text(template.properties('Dashboard')['DashboardBody'] ?? ''));
     const shown = JSON.stringify(body);

@@ -1,0 +1,55 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { S3Client } from '@aws-sdk/client-s3';
+import { BucketLanding } from '../../functions/aws/landing.ts';
+import type { Landing } from '../../functions/ports.ts';
+
+const FILE = { table: 'customer_landing', key: 'customer_landing/a', version: 'v1', size: 3 } as const;
+
+/** What becomes of a file whose current version is v2, where S3 answers its copying like this. */
+async function prepared(status: number, code: string): Promise<Awaited<ReturnType<Landing['prepare']>>> {
+  const server = createServer((request, response) => {
+    if (request.method === 'HEAD') response.writeHead(200, { 'x-amz-version-id': 'v2' }).end();
+    else response.writeHead(status, { 'content-type': 'application/xml' }).end(`<Error><Code>${code}</Code></Error>`);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const client = new S3Client({
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    maxAttempts: 1,
+    credentials: { accessKeyId: 'any', secretAccessKey: 'any' },
+  });
+  try {
+    return await new BucketLanding(client, 'landing', 'lake').prepare('run-1', FILE);
+  } finally {
+    client.destroy();
+    server.close();
+  }
+}
+
+test.each([
+  [403, 'InvalidObjectState'],
+  [403, 'AccessDenied'],
+  [400, 'InvalidRequest'],
+])('an object that S3 refuses with %i %s is refused, and the reason says so', async (status, code) => {
+  expect(await prepared(status, code)).toMatchObject({
+    ready: false,
+    refused: true,
+    why: expect.stringContaining(`${status} ${code}`) as unknown,
+  });
+});
+
+test('a version that is gone is not refused: it is for the file alone', async () => {
+  expect(await prepared(404, 'NoSuchVersion')).toEqual({
+    ready: false,
+    why: expect.stringContaining('deleted for good') as unknown,
+  });
+});
+
+test.each([
+  [500, 'InternalError'],
+  [503, 'SlowDown'],
+])('%i %s may pass, and breaks the plan', async (status, code) => {
+  await expect(prepared(status, code)).rejects.toMatchObject({ name: code });
+});
