@@ -10,6 +10,7 @@ import {
   StageError,
   UsageError,
 } from '../functions/core/errors.ts';
+import type { RebuildFlags } from './commands/rebuild.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
 import { createOutput } from './output.ts';
 
@@ -182,9 +183,8 @@ command('rebuild', 'build every table anew from landing and compare with what is
   'rebuild --set maxRejectRatio=1   a limit that was raised to take a file in must be raised here too',
 ])
   .option('--replace', 'replace the tables by the rebuilt ones', false)
-  .action(({ replace }: { replace: boolean }) =>
-    act(async (context) => (await import('./commands/rebuild.ts')).rebuild(context, replace)),
-  );
+  .option('--forget', 'with --replace: also take away records whose files are gone from landing', false)
+  .action((flags: RebuildFlags) => act(async (context) => (await import('./commands/rebuild.ts')).rebuild(context, flags)));
 
 command('query <sql>', 'read-only SQL over all tables', [
   'query "select reason, count(*) from rejected group by 1"',

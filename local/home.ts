@@ -27,6 +27,7 @@ import { FolderLanding } from './landing.ts';
 import { SqliteLandingTables } from './landingTables.ts';
 import { SqliteLedger } from './ledger.ts';
 import { FolderRunFiles } from './runFiles.ts';
+import { clearDeadScratch, scratchOf } from './scratch.ts';
 import { definitionHash } from './sources.ts';
 import { localHandlers, stateMachine } from './stateMachine.ts';
 import type { Handler } from './stateMachine.ts';
@@ -39,7 +40,7 @@ export function lakePaths(folder: string) {
     tables: path.join(folder, 'lakehouse.duckdb'),
     ledger: path.join(folder, 'ledger.sqlite'),
     runs: path.join(folder, 'runs'),
-    scratch: path.join(folder, 'tmp'),
+    scratch: scratchOf(folder),
   };
 }
 
@@ -308,10 +309,10 @@ export class LocalHome {
 
   #closeSession(): void {
     if (this.#session === null) return;
-    // While the tables are still open here, for the next process that opens them has its scratch there too.
-    rmSync(this.paths.scratch, { recursive: true, force: true });
-    this.#session.close();
+    this.#session.close(); // first: to roll back, DuckDB reads what it has put into scratch
     this.#session = null;
+    rmSync(this.paths.scratch, { recursive: true, force: true });
+    clearDeadScratch(this.paths.folder);
   }
 
   #publishedLake(): PublishedLake {

@@ -104,6 +104,9 @@ export class FolderLanding implements Landing {
   }
 }
 
+/** Whether there is nothing at a path: also where a link leads nowhere, or to itself. */
 export function isMissing(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+  return typeof error === 'object' && error !== null && 'code' in error && MISSING.has(error.code);
 }
+
+const MISSING = new Set<unknown>(['ENOENT', 'ENOTDIR', 'ELOOP']);

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { RunFiles } from '../functions/ports.ts';
 import { isMissing } from './landing.ts';
 
-/** `runs/<runId>/` as folders. A file appears whole or not at all. */
+/** `runs/<runId>/` as folders. A file appears whole or not at all, also where the machine loses power. */
 export class FolderRunFiles implements RunFiles {
   readonly #root: string;
 
@@ -18,7 +18,7 @@ export class FolderRunFiles implements RunFiles {
   async write(runId: string, name: string, text: string): Promise<void> {
     const file = path.join(this.folderOf(runId), name);
     await mkdir(path.dirname(file), { recursive: true });
-    await writeFile(`${file}.part`, text);
+    await writeFile(`${file}.part`, text, { flush: true });
     await rename(`${file}.part`, file);
   }
 

@@ -180,8 +180,9 @@ interface Ratio {
   culprits: Validation['held'];
 }
 
+/** Of what this run has read: what an earlier one has published was judged then. */
 function rejectRatio(table: LandingTable, steps: readonly StepMetrics[], settings: Settings): Ratio[] {
-  const loads = loadsOf(table, steps);
+  const loads = loadsOf(table, steps).filter(({ known }) => known !== true);
   const { landed, rejected } = addedUp(loads);
   if (landed < settings.minRecordsForRatio || landed === 0) return [];
   const limit = settings.maxRejectRatio;

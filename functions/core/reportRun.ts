@@ -114,7 +114,7 @@ async function tablesOf(ports: ReportPorts, runId: string | null): Promise<Repor
 function loadsByTable(steps: readonly StepMetrics[]): Partial<Record<LandingTable, LoadCounts>> {
   const total: Partial<Record<LandingTable, LoadCounts>> = {};
   for (const { staging } of steps) {
-    if (staging !== undefined) total[staging.landingTable] = addedUp(staging.files);
+    if (staging !== undefined) total[staging.landingTable] = addedUp(staging.files.filter(({ known }) => known !== true));
   }
   return total;
 }

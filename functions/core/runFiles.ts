@@ -72,6 +72,8 @@ export const stepMetricsSchema = z.strictObject({
           reasons: z.record(z.string(), count),
           /** Fields of its records that the contract does not know. */
           unknownFields: z.array(z.string()),
+          /** Only where an earlier run has published it, though the ledger forgot: its counts are that run's. */
+          known: z.literal(true).optional(),
         }),
       ),
       /** Keys of large files that can't be split (gzip, unusual names), each of which one task had to read; only where there are any. */
@@ -151,10 +153,22 @@ export const reportSchema = z.strictObject({
 });
 export type Report = z.infer<typeof reportSchema>;
 
-/** Reads and parses one of a run's files; null when the run left none. */
+/**
+ * Reads and parses one of a run's files; null when the run left none, or one that is cut off: what a damaged disk has lost is missing, and no run
+ * may have to wait for it.
+ */
 export async function readRunFile<T>(files: RunFiles, runId: string, name: string, schema: z.ZodType<T>): Promise<T | null> {
   const text = await files.read(runId, name);
-  return text === null ? null : schema.parse(JSON.parse(text));
+  const value = text === null ? undefined : parsed(text);
+  return value === undefined ? null : schema.parse(value);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 export async function writeRunFile<T>(

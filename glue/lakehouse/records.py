@@ -20,6 +20,8 @@ Value = str | int | float | None
 STRIPPED = "\t\n\x0b\x0c\r \xa0"
 MAX_TIME = 253402300799999
 LONGEST_LINE = 256 * 1024 * 1024
+# A rejected record that is written as more bytes is counted without its text.
+_LONGEST_REJECT = 16 * 1024 * 1024
 
 _LAYOUT = re.compile(r"[ \t\r,]*+")
 _BLANKS = re.compile(r"[ \t\r\n]*+")
@@ -68,7 +70,9 @@ def judge_line(line: bytes, contract: LandingContract) -> list[Outcome]:
 
 
 def _rejected(position: int, reason: str, field: str | None, record: str, encoding: str = "utf-8") -> Outcome:
-    return Outcome(position, reason, field, encoding, record, (), ())
+    # Most are far shorter than what UTF-8 can make too long, which need not be found out by writing them.
+    is_short = 4 * len(record) <= _LONGEST_REJECT or len(record.encode()) <= _LONGEST_REJECT
+    return Outcome(position, reason, field, encoding, record if is_short else "", (), ())
 
 
 def _judge_text(text: str, contract: LandingContract) -> Iterator[Outcome]:

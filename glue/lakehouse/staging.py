@@ -56,6 +56,8 @@ class Load:
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     unknown_fields: list[str] = field(default_factory=list)
+    # An earlier run has published it, though the ledger forgot: these are that run's counts.
+    known: bool = False
 
     def as_metrics(self) -> dict[str, Any]:
         """As in `metrics/<step>.json`."""
@@ -68,6 +70,7 @@ class Load:
             "rejected": self.rejected,
             "reasons": dict(sorted(self.reasons.items())),
             "unknownFields": self.unknown_fields,
+            **({"known": True} if self.known else {}),
         }
 
 
@@ -121,7 +124,9 @@ def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]
     loads = context.branches.published("loads").where(F.col("landing_table") == table)
     rows = loads.join(F.broadcast(wanted), ["file", "version"], "left_semi").collect()
     return {
-        (row["file"], row["version"]): Load(row["file"], row["version"], row["landed"], row["staged"], row["duplicate"], row["rejected"])
+        (row["file"], row["version"]): Load(
+            row["file"], row["version"], row["landed"], row["staged"], row["duplicate"], row["rejected"], known=True
+        )
         for row in rows
     }
 

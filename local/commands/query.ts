@@ -1,6 +1,6 @@
-import { existsSync } from 'node:fs';
-import { DuckDBTypeId } from '@duckdb/node-api';
-import type { Json } from '@duckdb/node-api';
+import { existsSync, rmSync } from 'node:fs';
+import { DuckDBTypeId, StatementType } from '@duckdb/node-api';
+import type { DuckDBConnection, Json } from '@duckdb/node-api';
 import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
 import { publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
@@ -36,11 +36,15 @@ export async function query({ options, output }: CommandContext, sql: string): P
     return 0;
   } finally {
     session.close();
+    rmSync(paths.scratch, { recursive: true, force: true });
   }
 }
 
+const BLANKS = String.raw`(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+`;
+const EXPLAIN = new RegExp(String.raw`^(?:${BLANKS})?explain\b(?:${BLANKS})?(?:analyze\b|\([^)]*\))?`, 'i');
+
 function withoutComments(sql: string): string {
-  return sql.replace(/(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/g, '');
+  return sql.replace(new RegExp(BLANKS, 'g'), '');
 }
 
 /** @throws LakeUnusableError when the tables were there once; UsageError when nothing has built them yet */
@@ -53,19 +57,28 @@ async function explainMissing(options: CommonOptions): Promise<never> {
   throw new UsageError(`${options.lake} has no tables yet, for no run was published; "stedi run" builds them`);
 }
 
-/** The result of one statement. Of several only one would be shown, so they are refused. */
+/** The result of one statement. Of several only one would be shown, so they are refused; so is one that may change a file. */
 async function only({ run }: Session, sql: string) {
   const { count } = await run.extractStatements(sql);
   if (count > 1) throw new UsageError(`query takes one statement, found ${count}; ask them one after the other`);
+  if (!(await isQuestion(run, sql))) throw new UsageError(ONLY_READS);
   return run.runAndReadAll(sql);
 }
 
+/** Whether a statement only asks. DuckDB lets a path that may be read be written too, by COPY, and by an EXPLAIN ANALYZE of COPY. */
+async function isQuestion(run: DuckDBConnection, sql: string): Promise<boolean> {
+  const statements = await run.extractStatements(sql.replace(EXPLAIN, ''));
+  return (await statements.prepare(0)).statementType === StatementType.SELECT;
+}
+
 async function adviceOn(message: string, session: Session): Promise<string> {
-  if (/read-only/i.test(message)) return '; query only reads: tables follow from the landing files, "stedi run" builds them';
+  if (/read-only/i.test(message)) return `; ${ONLY_READS}`;
   if (/does not exist/i.test(message) && (await publishedRun(session.aside)) === null)
     return '\nNo run was published yet, so only the landing tables can be read; "stedi run" builds the others';
   return '';
 }
+
+const ONLY_READS = 'query only reads: tables follow from the landing files, "stedi run" builds them';
 
 const WHOLE: ReadonlySet<DuckDBTypeId> = new Set([
   DuckDBTypeId.BIGINT,

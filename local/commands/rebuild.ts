@@ -1,12 +1,14 @@
 import { mkdirSync, rmSync } from 'node:fs';
+import { z } from 'zod';
 import { GateFailedError, LakeUnusableError, UsageError } from '../../functions/core/errors.ts';
 import { contractOf } from '../../functions/core/contracts.ts';
 import { figure, table } from '../../functions/core/renderReport.ts';
 import { MODEL_TABLES, STAGING_TABLES } from '../../functions/core/steps.ts';
-import { countOf, literal, openSession } from '../duckdb/session.ts';
+import { countOf, literal, openSession, rowsOf } from '../duckdb/session.ts';
 import { lakePaths, LocalHome } from '../home.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
+import type { Ledger } from '../../functions/ports.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { isReplacing, rebuildFolder, replaceTables } from '../replaceTables.ts';
 
@@ -23,15 +25,24 @@ interface Comparison {
 interface Built {
   held: string[];
   unread: string[];
-  /** Whether the lake has loaded any of these: then to replace its tables would lose records. */
+  /** File versions that the lake has loaded and landing does not hold any more: deleted, or overwritten since. */
+  gone: string[];
+  /** Whether the lake has loaded any that were held or not read: then to replace its tables would lose records. */
   isPoorer: boolean;
+}
+
+export interface RebuildFlags {
+  /** Replace the tables by the rebuilt ones. */
+  replace: boolean;
+  /** Also where that takes away records of files that are gone from landing. */
+  forget: boolean;
 }
 
 /**
  * Builds every table anew from landing, compares with what is there, and replaces it only if asked. Exit code 1 when the tables differ and
  * stay, or when a file is missing from what was built.
  */
-export async function rebuild({ options, output }: CommandContext, replace: boolean): Promise<number> {
+export async function rebuild({ options, output }: CommandContext, { replace, forget }: RebuildFlags): Promise<number> {
   requireLake(options.lake);
   return withLake(options, {}, 'rebuild', async (home) => {
     const trouble = await home.tablesTrouble();
@@ -44,16 +55,20 @@ export async function rebuild({ options, output }: CommandContext, replace: bool
     rmSync(beside, { recursive: true, force: true });
     mkdirSync(beside);
     try {
-      const built = await buildBeside(beside, home, { options, output });
       const isPublished = trouble === null && (await home.ports.lake.publishedRun()) !== null;
+      const loaded = new Map([...(await loadedFiles(home.ledger)), ...(isPublished ? await loadsOf(home) : [])]);
+      const built = await buildBeside(beside, home.paths.landing, loaded, { options, output });
       home.close();
       const comparisons = await compare(isPublished ? home.paths.tables : null, lakePaths(beside).tables);
       const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
-      const { held, unread, isPoorer } = built;
+      const { held, unread, gone } = built;
+      // Of tables that are lost nothing can be kept.
+      const forgets = gone.length > 0 && comparisons.some((each) => isStaging(each.table) && each.gone > 0);
+      const isPoorer = built.isPoorer || (forgets && !forget);
       const replaced = replace && !isPoorer;
       if (replaced) replaceTables(options.lake);
-      output.result({ replaced, differs, held, unread, tables: comparisons }, () =>
-        comparisonText(comparisons, differs, replaced, built),
+      output.result({ replaced, differs, held, unread, gone, tables: comparisons }, () =>
+        comparisonText(comparisons, differs, replaced, { ...built, isPoorer }),
       );
       return (differs && !replaced) || held.length > 0 || unread.length > 0 ? 1 : 0;
     } finally {
@@ -64,11 +79,13 @@ export async function rebuild({ options, output }: CommandContext, replace: bool
 }
 
 /** Runs the whole pipeline over a lake's landing folder into a lake of its own. */
-async function buildBeside(folder: string, { ledger, paths }: LocalHome, { options, output }: CommandContext): Promise<Built> {
+async function buildBeside(
+  folder: string,
+  landing: string,
+  loaded: ReadonlyMap<string, string>,
+  { options, output }: CommandContext,
+): Promise<Built> {
   const settings = loadSettings(options);
-  const { landing } = paths;
-  const loaded = new Set<string>();
-  for await (const { key, state } of ledger.files()) if (state === 'loaded') loaded.add(key);
   const { log, unread } = noticingUnread(progress(output));
   const home = new LocalHome({ folder, landing, settings, log });
   try {
@@ -83,16 +100,36 @@ async function buildBeside(folder: string, { ledger, paths }: LocalHome, { optio
       throw new LakeUnusableError(`nothing could be rebuilt: ${landing} holds no file that can be read. The lake is as it was`);
     if (home.ended.every(({ status }) => status === 'FAILED'))
       throw new GateFailedError(`nothing could be rebuilt: ${home.ended.at(-1)?.error ?? ''}. The lake is as it was. ${RAISED}`);
+    const rebuilt = await loadedFiles(home.ledger);
+    const gone = [...loaded].filter(([id, key]) => !rebuilt.has(id) && !reasons.held.has(key) && !reasons.unread.has(key));
+    const keys = new Set(loaded.values());
     const texts = (found: ReadonlyMap<string, string>) => [...found].map(([key, why]) => `${key}: ${why}`);
     return {
       held: texts(reasons.held),
       unread: texts(reasons.unread),
-      isPoorer: [...reasons.held.keys(), ...reasons.unread.keys()].some((key) => loaded.has(key)),
+      gone: gone.map(([, key]) => key),
+      isPoorer: [...reasons.held.keys(), ...reasons.unread.keys()].some((key) => keys.has(key)),
     };
   } finally {
     home.close();
   }
 }
+
+/** The keys of file versions that were loaded, by key and version. */
+async function loadedFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<string, string>> {
+  const loaded = new Map<string, string>();
+  for await (const { key, version, state } of ledger.files()) if (state === 'loaded') loaded.set(`${key} ${version}`, key);
+  return loaded;
+}
+
+/** The same, as the lake itself knows it: its ledger may be new. */
+async function loadsOf(home: LocalHome): Promise<Map<string, string>> {
+  const { aside } = await home.session();
+  const loads = await rowsOf(aside, 'select file, version from loads', z.object({ file: z.string(), version: z.string() }));
+  return new Map(loads.map(({ file, version }) => [`${file} ${version}`, file]));
+}
+
+const isStaging = (table: string): boolean => STAGING_TABLES.some((each) => each === table);
 
 /** `current` is null where there are no tables to compare with: every row is new then. */
 async function compare(current: string | null, rebuilt: string): Promise<Comparison[]> {
@@ -123,6 +160,9 @@ async function compare(current: string | null, rebuilt: string): Promise<Compari
 /** A file that was accepted with a setting for one call is judged by the settings of this call. */
 const RAISED = 'A limit that was raised when a file was taken in must be raised here too, for example --set maxRejectRatio=1';
 
+/** A withdrawal may be among what would be forgotten. */
+const FORGET = 'Their records are in the tables alone; to lose them on purpose: "stedi rebuild --replace --forget"';
+
 function outcomeOfSame(missing: number): string {
   return missing === 0 ? 'The tables are what landing gives' : 'The tables are what the other files give';
 }
@@ -131,7 +171,7 @@ function comparisonText(
   comparisons: readonly Comparison[],
   differs: boolean,
   replaced: boolean,
-  { held, unread, isPoorer }: Built,
+  { held, unread, gone, isPoorer }: Built,
 ): string {
   const outcome = replaced ? 'Replaced' : 'Nothing was replaced';
   const advice = isPoorer
@@ -147,6 +187,9 @@ function comparisonText(
     differs ? 'The tables differ from what landing gives today' : outcomeOfSame(held.length + unread.length),
     ...(held.length > 0 ? [`Held while rebuilding:\n  ${held.join('\n  ')}\n${RAISED}`] : []),
     ...(unread.length > 0 ? [`Not read:\n  ${unread.join('\n  ')}`] : []),
+    ...(gone.length > 0
+      ? [`Loaded once, and gone from landing since (deleted or overwritten):\n  ${gone.join('\n  ')}\n${FORGET}`]
+      : []),
     `${outcome}${advice}`,
   ].join('\n\n');
 }

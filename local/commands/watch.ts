@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { watch as watchFolder } from 'chokidar';
-import { LakeBusyError } from '../../functions/core/errors.ts';
+import { LakeBusyError, messageOf } from '../../functions/core/errors.ts';
 import { isIgnoredName } from '../../functions/core/catalogFile.ts';
 import { requestRun } from '../../functions/core/requestRun.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
@@ -44,6 +44,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const arrived = (file: string): void => arrivals.add(path.relative(landing, file).split(path.sep).join('/'));
   try {
     watcher.on('add', arrived).on('change', arrived);
+    watcher.on('error', (error) => output.say(`Can't be watched: ${messageOf(error)}; "stedi run" takes in what is there`));
     await new Promise<void>((resolve) => watcher.once('ready', resolve));
     for (let isFirst = true; !stopped.aborted; isFirst = false) {
       // Opened anew each time, for another command may have replaced the tables and the ledger meanwhile.

@@ -78,7 +78,7 @@ function viewOf(table: LandingTable, { plain, gzip }: Files): string {
 
 /** Every line of the files as it stands: a CSV of one column without delimiter, quotes and escapes. What is not UTF-8 is left out. */
 function linesOf(files: readonly string[], compression: 'none' | 'gzip'): string {
-  return `select line from read_csv(${fileList(files)}, columns = {'line': 'VARCHAR'}, auto_detect = false, header = false, delim = chr(1),
+  return `select line from read_csv(${fileList(files)}, columns = {'line': 'VARCHAR'}, auto_detect = false, hive_partitioning = false, header = false, delim = chr(1),
     quote = '', escape = '', comment = '', new_line = '\\n', strict_mode = false, ignore_errors = true, compression = '${compression}',
     max_line_size = ${LONGEST_LINE}, buffer_size = ${LONGEST_LINE})`;
 }

@@ -1,5 +1,7 @@
-import { appendFile, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
 import { contractOf, landingContractOf } from '../../functions/core/contracts.ts';
@@ -102,7 +104,7 @@ async function alreadyLoaded(
     z.object({ key: z.string(), version: z.string(), landed: whole, staged: whole, duplicate: whole, rejected: whole }),
   );
   const known = loads.filter((load) => wanted.has(fileId(load)));
-  return new Map(known.map((load) => [fileId(load), { ...load, reasons: {}, unknownFields: [] }]));
+  return new Map(known.map((load) => [fileId(load), { ...load, reasons: {}, unknownFields: [], known: true }]));
 }
 
 async function scanFiles(context: StageContext, contract: LandingContract, files: readonly ManifestFile[]): Promise<Incoming[]> {
@@ -144,7 +146,7 @@ async function loadRejects(
   await mkdir(rejectsFolder, { recursive: true });
   const kept = path.join(rejectsFolder, `${table}.ndjson`);
   await rm(`${kept}.part`, { force: true });
-  for (const { path: file } of rejects) await appendFile(`${kept}.part`, await readFile(file));
+  for (const { path: file } of rejects) await pipeline(createReadStream(file), createWriteStream(`${kept}.part`, { flags: 'a' }));
   await rename(`${kept}.part`, kept);
   const columns = contractOf('rejected').columns.map(({ name, type }) => `${literal(name)}: ${literal(type)}`);
   const longest = Math.max(...rejects.map(({ longestLine }) => longestLine));
@@ -178,7 +180,7 @@ function cleanValue(rule: LandingColumn['rule'], spelling: string): string {
 function jsonLines(paths: readonly string[], columns: readonly string[], longestLine: number): string {
   // The reader's limit is for one object; its default of 16 MiB keeps its buffers small.
   const limit = Math.max(16 * 1024 * 1024, longestLine + 1024);
-  return `read_json(${fileList(paths)}, columns = {${columns.join(', ')}}, format = 'newline_delimited', auto_detect = false, compression = 'uncompressed', maximum_object_size = ${limit})`;
+  return `read_json(${fileList(paths)}, columns = {${columns.join(', ')}}, format = 'newline_delimited', auto_detect = false, hive_partitioning = false, compression = 'uncompressed', maximum_object_size = ${limit})`;
 }
 
 /** Loads the valid records of all files and answers how many of each file were staged and how many were duplicates. */

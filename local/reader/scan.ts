@@ -46,6 +46,8 @@ export interface RejectedRecord {
 
 const CHUNK = 4 * 1024 * 1024;
 const LONGEST_LINE = 256 * 1024 * 1024;
+/** A rejected record that is written as more bytes is counted without its text: written as JSON, a byte may become six. */
+const LONGEST_REJECT = 16 * 1024 * 1024;
 const SHAPES = 4;
 const NEWLINE = 0x0a;
 
@@ -287,7 +289,8 @@ class Scan {
     this.#rejected += 1;
     this.#reasons.set(rejection.reason, (this.#reasons.get(rejection.reason) ?? 0) + 1);
     const { run_id, ...place } = this.#task.origin;
-    const rejected: RejectedRecord = { ...place, line: this.#line, position, ...rejection, encoding, record, run_id };
+    const kept = Buffer.byteLength(record) > LONGEST_REJECT ? '' : record;
+    const rejected: RejectedRecord = { ...place, line: this.#line, position, ...rejection, encoding, record: kept, run_id };
     const line = Buffer.from(`${JSON.stringify(rejected)}\n`);
     if (line.length > this.#longestReject) this.#longestReject = line.length;
     this.#rejects.write(line);

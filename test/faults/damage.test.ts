@@ -80,13 +80,27 @@ test(
   MINUTE,
 );
 
-test.each(['ledger.claim', 'runFiles.write validation.json', 'log run_published', 'ledger.settle'])(
-  'the folders of the runs are lost after a kill at %s',
-  async (point) => {
+function loseRuns(lake: string): void {
+  rmSync(lakePaths(lake).runs, { recursive: true });
+}
+
+/** As files are found that the disk had not written yet when the power went. */
+function emptyRuns(lake: string): void {
+  const { runs } = lakePaths(lake);
+  const entries = readdirSync(runs, { recursive: true, withFileTypes: true });
+  for (const entry of entries) if (entry.isFile()) truncateSync(path.join(entry.parentPath, entry.name));
+}
+
+const DAMAGE = { lost: loseRuns, empty: emptyRuns };
+const POINTS = ['ledger.claim', 'runFiles.write validation.json', 'log run_published', 'ledger.settle'];
+
+test.each([...POINTS.map((point) => ['lost', point] as const), ...POINTS.slice(1).map((point) => ['empty', point] as const)])(
+  'the files of the runs are %s after a kill at %s',
+  async (damage, point) => {
     const lake = newFolder();
     linkLanding(template, lake);
     await killedAt(lake, point);
-    rmSync(lakePaths(lake).runs, { recursive: true });
+    DAMAGE[damage](lake);
     await runToTheEnd(lake);
     const whole = await publishedLake();
     expect(await dump(lake)).toEqual(await dump(whole));
@@ -96,11 +110,11 @@ test.each(['ledger.claim', 'runFiles.write validation.json', 'log run_published'
   MINUTE,
 );
 
-test(
-  'commands that look at runs go on without the folders of the runs',
-  async () => {
+test.each(['lost', 'empty'] as const)(
+  'commands that look at runs go on when the files of the runs are %s',
+  async (damage) => {
     const lake = await publishedLake();
-    rmSync(lakePaths(lake).runs, { recursive: true });
+    DAMAGE[damage](lake);
     for (const command of ['runs', 'files', 'rejects', 'check']) {
       const { code, stderr } = await stedi(command, '--lake', lake);
       expect({ command, code, stderr }).toEqual({ command, code: 0, stderr: '' });

@@ -2,7 +2,7 @@
 // out from them when somebody asks.
 import { judgeCustomer, judgeMotion, judgeStep, type Verdict } from './judge.ts';
 import type { Member } from './json.ts';
-import { read, type FoundBroken, type FoundObject } from './read.ts';
+import { LONGEST_REJECT, read, type FoundBroken, type FoundObject } from './read.ts';
 import type { Customer, LandingTable, Load, Motion, Pair, Rejected, Row, Step, Tables, TrustedStep } from './tables.ts';
 
 export interface LandedFile {
@@ -178,7 +178,7 @@ function rejectedRow(file: LandedFile, record: FoundObject | FoundBroken, refusa
     reason: refusal.reason,
     field: refusal.field,
     encoding: record.kind === 'broken' ? record.encoding : 'utf-8',
-    record: record.text,
+    record: Buffer.byteLength(record.text) > LONGEST_REJECT ? '' : record.text,
     run_id: runId,
   };
 }

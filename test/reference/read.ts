@@ -47,6 +47,8 @@ function linesOf(bytes: Uint8Array): Uint8Array[] {
 }
 
 const LONGEST_LINE = 256 * 1024 * 1024;
+/** Bytes of a rejected record's text; longer ones are counted without it. */
+export const LONGEST_REJECT = 16 * 1024 * 1024;
 
 function readLine(bytes: Uint8Array, line: number): Found[] {
   if (bytes.length > LONGEST_LINE) return [broken('line_too_long', line, 1, '')];
