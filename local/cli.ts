@@ -264,10 +264,12 @@ function explain(error: unknown): string {
   return `${text}\n(set STEDI_DEBUG=1 to see where this comes from)`;
 }
 
-// A reader that has seen enough (`stedi run | head`) is no error, and no reason to leave a run half done.
+// A reader that has seen enough (`stedi run | head`) is no error, and no reason to leave a run half done; nor is a full disk behind the output.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code === 'EPIPE') return;
+    process.exitCode = 1;
+    if (stream === process.stdout) console.error(`The output can't be written: ${error.message}`);
   });
 }
 

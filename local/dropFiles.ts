@@ -4,8 +4,10 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { UsageError } from '../functions/core/errors.ts';
+import { LANDING_TABLES } from '../functions/core/steps.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName } from '../functions/core/catalogFile.ts';
+import { isAlive } from './isAlive.ts';
 import { isMissing } from './landing.ts';
 
 /** A file that is to be dropped, and the landing table it belongs to. */
@@ -126,6 +128,17 @@ async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dro
     }
   } finally {
     await rm(partial, { force: true });
+  }
+}
+
+/** Removes what copies that were killed have left in landing. */
+export async function clearKilledDrops(landingRoot: string): Promise<void> {
+  for (const table of LANDING_TABLES) {
+    const folder = path.join(landingRoot, table);
+    for (const name of await readdir(folder).catch(() => [])) {
+      const [, pid] = /^\..*\.(\d+)\.part$/.exec(name) ?? [];
+      if (pid !== undefined && !isAlive(Number(pid))) await rm(path.join(folder, name), { force: true });
+    }
   }
 }
 

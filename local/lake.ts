@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { LakeUnusableError, messageOf, UsageError } from '../functions/core/errors.ts';
 import { parseSettings, PUBLISHED_REFERENCE } from '../functions/core/settings.ts';
 import type { Settings } from '../functions/core/settings.ts';
+import { clearKilledDrops } from './dropFiles.ts';
 import { lakePaths, LocalHome } from './home.ts';
 import type { HomeOptions } from './home.ts';
 import { ProcessLock } from './processLock.ts';
@@ -61,6 +62,7 @@ export async function withLake<T>(
   const lock = ProcessLock.acquire(options.lake, `stedi ${command}`);
   try {
     finishReplacing(options.lake);
+    await clearKilledDrops(lakePaths(options.lake).landing);
     const home = new LocalHome({ ...homeOptions, folder: options.lake, settings });
     try {
       return await work(home);

@@ -1,13 +1,17 @@
-import { open, readdir, stat } from 'node:fs/promises';
+import { access, constants, open, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { FileVersion, Landing } from '../functions/ports.ts';
+import { isLandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName, landingTableOf, tablesFrom } from '../functions/core/catalogFile.ts';
+import { messageOf } from '../functions/core/errors.ts';
 
 /** The landing zone as a folder: `<root>/<table>/…`. */
 export class FolderLanding implements Landing {
   readonly root: string;
   /** Keys that this process put there whole: they don't grow. */
   readonly own = new Set<string>();
+  /** Keys as Node spells names that are not UTF-8, of those that were listed: nothing can be read by such a name. */
+  readonly misnamed = new Set<string>();
   readonly #stableMs: number;
 
   /** `stableMs`: how long a file must not have changed before it is listed; a program may be writing it right now. */
@@ -35,14 +39,28 @@ export class FolderLanding implements Landing {
     }
   }
 
-  async prepare(_runId: string, file: FileVersion): Promise<{ ready: true; input: null } | { ready: false; why: string }> {
+  async prepare(
+    _runId: string,
+    file: FileVersion,
+  ): Promise<{ ready: true; input: null } | { ready: false; why: string; refused?: true }> {
     const current = await this.current(file.key);
     if (current === null)
       return {
         ready: false,
         why: 'the file vanished before it was read; "stedi retry" takes it in where it is back as it was, else forgets it',
       };
-    if (current.version === file.version) return { ready: true, input: null };
+    if (current.version === file.version) {
+      try {
+        await access(this.pathOf(file.key), constants.R_OK);
+        return { ready: true, input: null };
+      } catch (error) {
+        return {
+          ready: false,
+          refused: true,
+          why: `it can't be read (${messageOf(error)}); mend its permissions, then "stedi retry"`,
+        };
+      }
+    }
     return {
       ready: false,
       why: 'the file was overwritten before it was read; what stands there now is a file version of its own; "stedi retry" forgets this one',
@@ -70,6 +88,13 @@ export class FolderLanding implements Landing {
     return growing;
   }
 
+  /** What stands beside the folders of the landing tables: no run will ever read it. */
+  async strays(): Promise<string[]> {
+    const entries = await readdir(this.root, { withFileTypes: true });
+    const strays = entries.filter(({ name }) => !isLandingTable(name) && !isIgnoredName(name));
+    return strays.map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name)).sort();
+  }
+
   /** A modification time in the future comes from another clock and says nothing. */
   #isGrowing({ key, version }: FileVersion): boolean {
     if (this.#stableMs === 0 || this.own.has(key)) return false;
@@ -81,7 +106,13 @@ export class FolderLanding implements Landing {
     for (const table of tablesFrom(after)) {
       const first = after?.startsWith(`${table}/`) === true ? after.slice(table.length + 1) : '';
       for await (const names of this.#pages(table, first)) {
-        const files = await Promise.all(names.map((name) => this.current(`${table}/${name}`)));
+        const files = await Promise.all(
+          names.map(async (name) => {
+            const file = await this.current(`${table}/${name}`);
+            if (file === null && name.includes('\ufffd')) this.misnamed.add(`${table}/${name}`);
+            return file;
+          }),
+        );
         yield files.filter((file) => file !== null);
       }
     }

@@ -1,6 +1,7 @@
 import type { Log } from '../functions/ports.ts';
 import { figure, filesText } from '../functions/core/renderReport.ts';
 import { settingsSchema } from '../functions/core/settings.ts';
+import { LANDING_TABLES } from '../functions/core/steps.ts';
 
 /** Where a command's words go: with `--json` standard output is one JSON value and everything else goes to standard error. */
 export interface Output {
@@ -71,12 +72,13 @@ export function progress(output: Output): Log {
       case 'file_held':
         output.say(`  held: ${String(fields['key'])}: ${String(fields['why'])}`);
         break;
+      case 'key_ignored':
+        output.say(`  left alone: ${String(fields['key'])} belongs to no landing table: ${LANDING_TABLES.join(', ')}`);
+        break;
       case 'catalog_failed':
         // An event and the next listing may both meet the file.
         if (!unread.has(String(fields['key'])))
-          output.say(
-            `  can't be read: ${String(fields['key'])}: ${String(fields['error'])}; mend its permissions, then "stedi run"`,
-          );
+          output.say(`  can't be read: ${String(fields['key'])}: ${String(fields['error'])}; mend it, then "stedi run"`);
         unread.add(String(fields['key']));
         break;
       case 'state_succeeded':

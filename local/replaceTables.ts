@@ -23,9 +23,12 @@ export function replaceTables(lake: string): void {
   finishReplacing(lake);
 }
 
-/** Goes on with a replacement that was interrupted; each of its steps can be done again. */
+/** Goes on with a replacement that was interrupted; each of its steps can be done again. What a rebuild that was killed has left goes. */
 export function finishReplacing(lake: string): void {
-  if (!isReplacing(lake)) return;
+  if (!isReplacing(lake)) {
+    rmSync(rebuildFolder(lake), { recursive: true, force: true });
+    return;
+  }
   const [to, from] = [lakePaths(lake), lakePaths(rebuildFolder(lake))];
   for (const runId of readdirSync(from.runs)) renameSync(path.join(from.runs, runId), path.join(to.runs, runId));
   if (existsSync(from.tables)) {

@@ -1,5 +1,6 @@
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { isAlive } from './isAlive.ts';
 
 const NAME = /^tmp-(\d+)$/;
 
@@ -13,14 +14,5 @@ export function clearDeadScratch(lake: string): void {
   for (const name of readdirSync(lake)) {
     const [, pid] = NAME.exec(name) ?? [];
     if (pid !== undefined && !isAlive(Number(pid))) rmSync(path.join(lake, name), { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EPERM'; // another user's
   }
 }

@@ -21,7 +21,10 @@ export function table(
 
 /** A file name or a cause may hold anything; a cell is one line and ends at a bar. */
 function inCell(text: string): string {
-  return text.replaceAll('|', '\\|').replace(/\s*[\r\n]+\s*/g, ' ');
+  return text
+    .replaceAll('|', '\\|')
+    .replace(/\s*[\r\n]+\s*/g, ' ')
+    .replace(/\p{Cc}/gu, '\ufffd'); // a terminal would do what they say
 }
 
 const ZONES: readonly (readonly [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +117,10 @@ class Branches:
         return _id(self._iceberg(table).snapshot(MAIN if published else self.name))
 
     def published_by(self, table: str) -> str | None:
-        """The run whose rows are the published ones."""
-        return self._said(table, MAIN, RUN_PROPERTY)
+        """The run whose rows are the published ones, also where a person has compacted them since."""
+        found = self._iceberg(table)
+        last = _rewritten(found, found.snapshot(MAIN))[-1:]
+        return None if not last else last[0].summary().get(RUN_PROPERTY)
 
     def built_from(self, table: str) -> str | None:
         """What the published rows were built from, if `replace` has built them and nobody has touched the table since."""
@@ -193,12 +196,45 @@ class Branches:
 
         for_each(tables, expire_older)
 
+    def replaced_files(self, table: str) -> list[str]:
+        """The files that only older versions of a published table need: data, and manifests, which know bounds of what they hold."""
+        found = self._iceberg(table)
+        io, main = found.io(), found.snapshot(MAIN)
+        if main is None:
+            return []
+        path, parent = set(), main
+        while parent is not None:
+            path.add(_id(parent))
+            before = parent.parentId()
+            parent = None if before is None else found.snapshot(before)
+        older = [snapshot for snapshot in found.snapshots().toArray() if _id(snapshot) != _id(main)]
+        # What the way to `main` has taken out of it, and what never was on that way.
+        changed = [main.removedDataFiles(io)]
+        changed += [snapshot.removedDataFiles(io) if _id(snapshot) in path else snapshot.addedDataFiles(io) for snapshot in older]
+        files = {str(file.location()) for part in changed for file in part.toArray()}
+        manifests = {str(manifest.path()) for snapshot in older for manifest in snapshot.allManifests(io).toArray()}
+        needed = {str(manifest.path()) for manifest in main.allManifests(io).toArray()}
+        return sorted(files | (manifests - needed))
+
+    def remove_files(self, table: str, files: Sequence[str]) -> None:
+        """Removes files that expiring older versions should have removed: it tells nobody when it could not.
+
+        Files of versions that a person keeps, by a tag or a branch, stay.
+        """
+        found = self._iceberg(table)
+        if len(found.snapshots().toArray()) > 1:
+            return
+        io = found.io()
+        with ThreadPoolExecutor() as threads:
+            there = threads.map(lambda file: io.newInputFile(file).exists(), files)
+            list(threads.map(io.deleteFile, [file for file, stands in zip(files, there, strict=True) if stands]))
+
     def _is_done(self, table: str, started: int | None) -> bool:
         found = self._iceberg(table)
         main, own = found.snapshot(MAIN), found.snapshot(self.name)
         if own is None:
             raise LakeUnusableError(f"{table} has no branch {self.name}: its step did not run; start a new run")
-        if main is not None and (_id(main) == _id(own) or main.summary().get(RUN_PROPERTY) == self.run_id):
+        if any(_id(snapshot) == _id(own) or snapshot.summary().get(RUN_PROPERTY) == self.run_id for snapshot in _rewritten(found, main)):
             return True
         if _id(main) != started:
             moved = f"main is at snapshot {_id(main)}, expected {started}"
@@ -232,6 +268,16 @@ class Branches:
 
 def _id(snapshot: Any) -> int | None:  # noqa: ANN401
     return None if snapshot is None else snapshot.snapshotId()
+
+
+def _rewritten(found: Any, snapshot: Any) -> list[Any]:  # noqa: ANN401
+    """A snapshot and, behind those that hold the rows of the one before in other files, the one that made its rows; none of None."""
+    same = []
+    while snapshot is not None:
+        same.append(snapshot)
+        parent = snapshot.parentId() if snapshot.operation() == "replace" else None
+        snapshot = None if parent is None else found.snapshot(parent)
+    return same
 
 
 def _drop(found: Any, branch: str) -> None:  # noqa: ANN401

@@ -46,9 +46,9 @@ class Duplicates:
         bucket = F.pmod(F.hash(F.col(self._sort[0])), F.lit(buckets)) if self._partition else F.lit(0)
         spread = [*self._partition, F.col("bucket")] if self._partition else [F.col(name) for name in self._identity]
         rows = watch(rows.withColumn("bucket", bucket).repartition(*spread))
-        # Day and bucket last: a sort compares quickest by what tells most rows apart.
+        # The bucket last: a sort compares quickest by what tells most rows apart. The day first, as files are written by days.
         names = dict.fromkeys(name for name in (*self._sort, *self._identity) if name in self._identity)
-        equals = Window.partitionBy(*[F.col(name) for name in names], *self._partition, F.col("bucket"))
+        equals = Window.partitionBy(*self._partition, *[F.col(name) for name in names], F.col("bucket"))
         if not self.may_replace:
             first = rows.withColumn("place", F.row_number().over(equals.orderBy("file")))
             return first.where((F.col("place") == 1) & (F.col("file") != STAGED)).drop("place", "bucket")

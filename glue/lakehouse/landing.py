@@ -52,26 +52,24 @@ def look(files: list[ManifestFile], contract: LandingContract, landing: str, lak
     Raises LandingChangedError when one is not what was claimed.
     """
     ordered = sorted(files, key=lambda file: (file.key.encode(), file.version.encode()))
-    places = [place_of(file, landing, lake) for file in ordered]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        heads = list(threads.map(lambda place: storage.head(place, _HEAD), places))
-    looked = []
-    for number, (file, place, head) in enumerate(zip(ordered, places, heads, strict=True)):
-        found = _checked(file, head)
+
+    def look_at(number: int, file: ManifestFile) -> LandingFile:
+        place = place_of(file, landing, lake)
+        found = _checked(file, storage.head(place, _HEAD))
         gzip = found.start.startswith(_GZIP)
-        looked.append(
-            LandingFile(
-                number=number,
-                key=file.key,
-                version=file.version,
-                size=found.size,
-                place=place,
-                gzip=gzip,
-                native=not gzip and _reads_natively(place),
-                names=_first_names(found.start, found.size, contract),
-            )
+        return LandingFile(
+            number=number,
+            key=file.key,
+            version=file.version,
+            size=found.size,
+            place=place,
+            gzip=gzip,
+            native=not gzip and _reads_natively(place),
+            names=_first_names(found.start, found.size, contract),
         )
-    return looked
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return list(threads.map(look_at, range(len(ordered)), ordered))
 
 
 def check_unchanged(files: list[ManifestFile], landing: str, lake: str) -> None:

@@ -5,6 +5,7 @@ Spark's own text reader does what it can do; gzip files and names that it would 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 # Files that Spark's own reader does not read go to one task until they are more than this; opening one counts as so many bytes.
 _BYTES_PER_PACK = 32 * 1024 * 1024
 _BYTES_PER_FILE = 256 * 1024
+# What boto3 reads.
+_REGION = "AWS_DEFAULT_REGION"
 
 
 # By default Spark's JSON reader makes a record of nulls of one with a text of over 20,000,000 characters (SPARK-43263).
@@ -117,8 +120,12 @@ class Lines:
             packs[-1].append((file, shape))
             size += file.size + _BYTES_PER_FILE
 
+        region = os.environ.get(_REGION)
+
         def begin(pack: Iterable[tuple[LandingFile, int]]) -> Iterator[Any]:
             forget_archives()
+            if region is not None:
+                os.environ.setdefault(_REGION, region)  # workers elsewhere don't have the driver's environment
             return work(pack)
 
         return self._spark.sparkContext.parallelize(packs, len(packs)).flatMap(begin)

@@ -33,6 +33,7 @@ _NUMBER_ONLY = re.compile(rf"{_NUMBER}\Z")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*+)\Z")
 _INTEGER_OR_POINT_ZERO = re.compile(r"(-?(?:0|[1-9][0-9]*+))(?:\.0)?\Z")
 _DIGITS_OR_POINT_ZERO = re.compile(r"(0|[1-9][0-9]*+)(?:\.0)?\Z")
+_NOTED_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
@@ -51,6 +52,11 @@ class Outcome:
 
 class _RejectedError(Exception):
     """A rule is broken; its argument is the reason."""
+
+
+def is_noted(name: str) -> bool:
+    """Whether an unknown field is noted by its name: one that looks like the name of a column. Anything else may be a person's data."""
+    return _NOTED_NAME.match(name) is not None
 
 
 def fold(text: str) -> str:
@@ -185,7 +191,7 @@ def judge_object(position: int, record: str, members: list[Member], contract: La
             values.append(_value(raw, column))
         except _RejectedError as rejected:
             return _rejected(position, str(rejected), column.name, record)
-    unknown = tuple(_well_formed(name) for at, (name, _) in enumerate(members) if at not in known)
+    unknown = tuple(name for at, (name, _) in enumerate(members) if at not in known and is_noted(name))
     return Outcome(position, None, None, "utf-8", "", tuple(values), unknown)
 
 
@@ -266,7 +272,3 @@ def _is_well_formed(text: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
-
-
-def _well_formed(text: str) -> str:
-    return text if _is_well_formed(text) else text.encode("utf-8", "replace").decode("utf-8")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lakehouse.run_files import RunFiles
 
 _BYTES_PER_PART = 32 * 1024 * 1024
+# About what a rejected record takes besides its text.
+_BYTES_OF_PLACE = 200
 
 
 class Rejects:
@@ -83,7 +85,12 @@ class Rejects:
         not published.
         """
         # They come in parts, each of which is a job and must fit into the driver's memory.
-        parts = rows.coalesce(1 + sum(file.size for file in files) // _BYTES_PER_PART)
+        if all(file.native for file in files):
+            parts = rows.coalesce(1 + sum(file.size for file in files) // _BYTES_PER_PART)
+        else:
+            # One task has read such a file, and how large a gzip file is says little of what it rejects.
+            written = rows.agg(F.sum(F.octet_length("record") + _BYTES_OF_PLACE)).first()
+            parts = rows.repartition(1 + ((written and written[0]) or 0) // _BYTES_PER_PART)
         lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in parts.toLocalIterator())
         name = f"{self._contract.table}.ndjson"
         scratch = os.path.join(tempfile.gettempdir(), f"{self._run_files.run_id}-{os.getpid()}-{name}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lakehouse.contracts import LandingColumn, LandingContract
-from lakehouse.records import Member, end_of_value, fold
+from lakehouse.records import Member, end_of_value, fold, is_noted
 
 # Java's regular expressions. Text begins and ends with printable ASCII: nothing to strip. It has no backslash: nothing to unescape.
 _CHARACTERS = r'[^"\\\x00-\x1f\uFFFD]*'
@@ -31,6 +31,8 @@ _CLEAN = {
 _UNKNOWN = rf'(?:"{_CHARACTERS}"|-?(?:0|[1-9][0-9]{{0,17}})(?:\.[0-9]{{1,17}})?|true|false|null)'
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 MOST_SHAPES = 8
+# The pattern of a record with more fields would take longer to make than it saves.
+_MOST_FIELDS = 64
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def shape_of(names: tuple[str, ...], contract: LandingContract) -> Shape | None:
 
     Columns that the record lacks may follow their neighbour of the contract.
     """
-    if not all(_PLAIN_NAME.match(name) for name in names):
+    if len(names) > _MOST_FIELDS or not all(_PLAIN_NAME.match(name) for name in names):
         return None
     fields: list[tuple[str, LandingColumn | None]] = [(name, _column_of(name, contract)) for name in names]
     for at, column in enumerate(contract.columns):
@@ -75,7 +77,7 @@ def shape_of(names: tuple[str, ...], contract: LandingContract) -> Shape | None:
     return Shape(
         pattern=rf"^\{{{_pattern(fields)}\}}\r?\z",
         spelling=tuple((column.name, name) for name, column in fields if column is not None),
-        unknown_fields=tuple(name for name, column in fields if column is None),
+        unknown_fields=tuple(name for name, column in fields if column is None and is_noted(name)),
     )
 
 

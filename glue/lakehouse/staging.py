@@ -250,8 +250,9 @@ class _Staging:
 
     def _append(self, first: DataFrame, counts: FileCounts, expected: int) -> list[int]:
         """Adds rows to the staging table; returns how many each file staged."""
-        # Distribution and order are those of the table already: one shuffle serves them and the search for equals.
-        ordered = {"use-table-distribution-and-ordering": "false", "fanout-enabled": "true"}
+        # Distribution and order are those of the table already: one shuffle serves them and the search for equals. Days come one after the
+        # other, so that a task has one file open however many days there are.
+        ordered = {"use-table-distribution-and-ordering": "false", "fanout-enabled": "false"}
         self._context.branches.append(self._as_staged(counts.watch(first)), self._contract.feeds, self._contract.table, **ordered)
         added = self._context.branches.added_records(self._contract.feeds)
         if added == expected:

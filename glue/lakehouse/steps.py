@@ -138,8 +138,7 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
     now = datetime.now(UTC)
     if upkeep.is_withdrawal_noted(job.lake):
         # What older snapshots hold of people who withdrew goes at once, and the job must not end well before it is gone.
-        branches.expire(now, MODEL_TABLES)
-        upkeep.settle_withdrawal(job.lake)
+        upkeep.forget_withdrawn(job.lake, branches, now)
     tasks: dict[str, Callable[[], object]] = {
         "branches": branches.clean_up,
         "snapshots": lambda: branches.expire(now - job.snapshots_kept),

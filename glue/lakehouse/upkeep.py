@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakehouse import storage
-from lakehouse.contracts import PUBLISHED_TABLES
+from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES
 from lakehouse.session import CATALOG
+from lakehouse.tables import for_each
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from lakehouse.branches import Branches
 
 # Listing every file of the lake is worth its price once in a while.
 EVERY = timedelta(days=7)
@@ -26,29 +29,45 @@ AGE = timedelta(days=3)
 def note_withdrawal(lake: str, run_id: str) -> None:
     """Notes, before any of it is published, that a run takes people's rows away.
 
-    The note in `<lake>/warehouse/withdrawal.json` stays until older snapshots are gone: where that fails, or the job is killed before, the
-    next `publish` does it.
+    The note in `<lake>/warehouse/withdrawal.json` stays until older snapshots and their files are gone: where that fails, or the job is
+    killed before, the next `publish` does it.
     """
-    _write_note(lake, run_id)
+    _write_note(lake, run_id, _read_note(lake)[1])
 
 
 def is_withdrawal_noted(lake: str) -> bool:
-    """Whether older snapshots may still hold rows of people who withdrew."""
-    text = storage.read_text(_note(lake))
-    return text is not None and json.loads(text)["runId"] is not None
+    """Whether older snapshots, or files of theirs, may still hold rows of people who withdrew."""
+    return _read_note(lake)[0] is not None
 
 
-def settle_withdrawal(lake: str) -> None:
-    """Takes the note back: only the published snapshots are left."""
-    _write_note(lake, None)
+def forget_withdrawn(lake: str, branches: Branches, now: datetime) -> None:
+    """Expires the older snapshots of what models made, sees to it that their files are gone, and takes the note back.
+
+    Iceberg commits that snapshots are gone before it deletes the first file, and goes on where it can't delete one: so the files are noted
+    before, and looked for afterwards.
+    """
+    run_id, noted = _read_note(lake)
+    replaced = for_each(MODEL_TABLES, branches.replaced_files)
+    files = {table: sorted({*noted.get(table, []), *replaced[table]}) for table in MODEL_TABLES}
+    _write_note(lake, run_id, files)
+    branches.expire(now, MODEL_TABLES)
+    for_each(MODEL_TABLES, lambda table: branches.remove_files(table, files[table]))
+    _write_note(lake, None, {})
 
 
 def _note(lake: str) -> str:
     return storage.join(lake, "warehouse", "withdrawal.json")
 
 
-def _write_note(lake: str, run_id: str | None) -> None:
-    storage.write_text(_note(lake), json.dumps({"runId": run_id}) + "\n")
+def _read_note(lake: str) -> tuple[str | None, dict[str, list[str]]]:
+    """The run that took rows away, and by table the files that must go."""
+    text = storage.read_text(_note(lake))
+    note: dict[str, Any] = {"runId": None} if text is None else json.loads(text)
+    return note["runId"], note.get("files", {})
+
+
+def _write_note(lake: str, run_id: str | None, files: dict[str, list[str]]) -> None:
+    storage.write_text(_note(lake), json.dumps({"runId": run_id, "files": files}) + "\n")
 
 
 def remove_orphans(spark: SparkSession, namespace: str, lake: str, now: datetime) -> int | None:

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { lakePaths } from '../home.ts';
+import { isMissing } from '../landing.ts';
 import { requireLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { exportRejects, exportText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
@@ -22,12 +23,21 @@ export async function rejects(
 }
 
 async function* readRejects(runsFolder: string, runId: string | undefined): AsyncGenerator<Rejected> {
-  const runs = (await readdir(runsFolder).catch(() => [])).sort();
+  const runs = (await namesIn(runsFolder)).sort();
   const chosen = runId === undefined ? runs : [chosenRun(runs.toReversed(), runId)];
   for (const run of chosen) {
     const folder = path.join(runsFolder, run, 'rejects');
-    for (const name of (await readdir(folder).catch(() => [])).filter((each) => each.endsWith('.ndjson')).sort()) {
+    for (const name of (await namesIn(folder)).filter((each) => each.endsWith('.ndjson')).sort()) {
       for await (const line of linesOf(createReadStream(path.join(folder, name)))) yield rejectedSchema.parse(JSON.parse(line));
     }
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
   }
 }

@@ -3,6 +3,7 @@ import { createReadStream, createWriteStream, closeSync, openSync, readSync, rmS
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { LandingContract } from '../../functions/core/contracts.ts';
+import { notedFields } from '../../functions/core/drift.ts';
 import { judge } from './judge.ts';
 import { shapeOf } from './shape.ts';
 import type { Shape, Spelling } from './shape.ts';
@@ -152,7 +153,7 @@ class Scan {
       landed: this.#landed,
       rejected: this.#rejected,
       reasons: Object.fromEntries([...this.#reasons].sort()),
-      unknownFields: [...this.#unknownFields],
+      unknownFields: notedFields(this.#unknownFields),
       loads: [...clean, ...final],
       rejects: this.#rejects.isOpened ? { path: this.#rejects.path, longestLine: this.#longestReject } : null,
     };
@@ -182,8 +183,9 @@ class Scan {
       kept = end - lines;
       offset += lines;
       if (kept < buffer.length) continue;
-      if (buffer.length < LONGEST_LINE) {
-        const larger = Buffer.allocUnsafe(buffer.length * 2);
+      if (buffer.length <= LONGEST_LINE) {
+        // A line of the longest kind, and its line feed.
+        const larger = Buffer.allocUnsafe(Math.min(buffer.length * 2, LONGEST_LINE + 1));
         buffer.copy(larger, 0, 0, kept);
         buffer = larger;
       } else {

@@ -18,6 +18,8 @@ const CLEAN: Record<LandingColumn['rule'], string> = {
 /** A field that the contract does not know may hold any scalar. */
 const UNKNOWN = String.raw`(?:"[^"\\\x00-\x1f]*"|-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?|true|false|null)`;
 const PLAIN_NAME = /^[A-Za-z0-9_-]+$/;
+/** The pattern of a record with more fields would take longer to make than it saves, or could not be made at all. */
+const MOST_FIELDS = 64;
 
 /** How a file spells the columns of its contract: column name to field name. */
 export type Spelling = Record<string, string>;
@@ -36,11 +38,11 @@ interface Field {
 
 /**
  * The shape of lines like this record: its field names in their order. Columns that it lacks may follow their neighbour of the contract.
- * Null when there is none, because a name is unusual or stands twice.
+ * Null when there is none, because a name is unusual or stands twice, or there are too many.
  */
 export function shapeOf(object: string, contract: LandingContract): Shape | null {
   const names = membersOf(object).map(({ name }) => name);
-  if (!names.every((name) => PLAIN_NAME.test(name))) return null;
+  if (names.length > MOST_FIELDS || !names.every((name) => PLAIN_NAME.test(name))) return null;
   const fields: Field[] = names.map((name) => ({ name, column: columnOf(name, contract) }));
   for (const [at, column] of contract.columns.entries()) {
     if (fields.some((field) => field.column === column)) continue;

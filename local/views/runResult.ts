@@ -99,7 +99,7 @@ export function troubles({ held, heldBefore, unread, expectations }: RunResult):
     parts.push(
       `${filesText(heldBefore)} held from before ${heldBefore === 1 ? 'waits' : 'wait'} for a person: "stedi files --state held" says why`,
     );
-  if (unread.length > 0) parts.push(`Can't be read; mend the permissions, then "stedi run":\n${listed(unread)}`);
+  if (unread.length > 0) parts.push(`Can't be read; mend the name or the permissions, then "stedi run":\n${listed(unread)}`);
   const failed = expectations.filter(({ ok }) => !ok);
   if (failed.length > 0) {
     parts.push(

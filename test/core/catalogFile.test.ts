@@ -29,15 +29,16 @@ describe('the first bytes', () => {
 
   test.each([
     ['one object on a line', `${KNOWN}\n${DRIFTED}\n`, 'json', []],
-    ['an object with fields nobody knows', `${DRIFTED}\n`, 'json', ['note', 'Größe']],
-    ['no last line feed', DRIFTED, 'json', ['note', 'Größe']],
-    ['a byte order mark', `\ufeff${DRIFTED}\n`, 'json', ['note', 'Größe']],
-    ['blank lines first', `\n \r\n${DRIFTED}\r\n`, 'json', ['note', 'Größe']],
-    ['commas and blanks', ` , ${DRIFTED} , \n`, 'json', ['note', 'Größe']],
-    ['an array on one line', `[${DRIFTED}]`, 'json', ['note', 'Größe']],
-    ['an array over lines', `[\n${DRIFTED},\n${KNOWN}\n]\n`, 'json', ['note', 'Größe']],
+    ['an object with fields nobody knows', `${DRIFTED}\n`, 'json', ['note']],
+    ['no last line feed', DRIFTED, 'json', ['note']],
+    ['a byte order mark', `\ufeff${DRIFTED}\n`, 'json', ['note']],
+    ['blank lines first', `\n \r\n${DRIFTED}\r\n`, 'json', ['note']],
+    ['commas and blanks', ` , ${DRIFTED} , \n`, 'json', ['note']],
+    ['an array on one line', `[${DRIFTED}]`, 'json', ['note']],
+    ['an array over lines', `[\n${DRIFTED},\n${KNOWN}\n]\n`, 'json', ['note']],
     ['a torn object', '{"email":"a@x', 'json', []],
     ['an empty object', '{}', 'json', []],
+    ['names that name somebody', '{"ann@x.org":{},"Ann Miller":1,"note":2}', 'json', ['note']],
     ['text', 'hello\n', 'unknown', []],
     ['a page', '<html>\n', 'unknown', []],
     ['a number', '42\n', 'unknown', []],
@@ -92,9 +93,9 @@ describe('cataloging a file', () => {
     const landingTables = { ensure: async (_: string, columns: readonly string[]) => void asked.push([...columns]) };
     await catalogFile(
       { ...world.ports, landingTables },
-      await world.land('customer_landing/a.json', '{"email":"a@x.org","Shoe-Size (EU)":43,"größe":1}\n'),
+      await world.land('customer_landing/a.json', '{"email":"a@x.org","Shoe-Size":43}\n'),
     );
-    expect(asked).toEqual([['shoe_size__eu_', 'gr__e']]);
+    expect(asked).toEqual([['shoe_size']]);
   });
 
   test('that vanished is an error, and nothing is recorded', async () => {

@@ -212,6 +212,11 @@ describe('the files that are held', () => {
     ]);
   });
 
+  test('are none that an earlier run has published: it was judged then', () => {
+    const evidence = twoFiles({ staged: 4, rejected: 6, known: true });
+    expect(failedNames(judged(evidence))).toEqual([]);
+  });
+
   test('are none where each file passes alone: together they pass, too', () => {
     const evidence = goodEvidence();
     const { staging } = metricsOf(evidence, 'customer_trusted');

@@ -103,6 +103,16 @@ describe('the report of a published run', () => {
     expect(await reportRun(world.ports, 'run-1', null)).toMatchObject({ tablesBefore: { customer_trusted: 59 } });
   });
 
+  test('tells of this run what it has read, not what an earlier one had published', async () => {
+    const world = newWorld();
+    const evidence = goodEvidence();
+    for (const { staging } of evidence.steps) for (const file of staging?.files ?? []) file.known = true;
+    await world.writeEvidence('run-1', evidence);
+    expect((await reportRun(world.ports, 'run-1', null)).loads).toMatchObject({
+      customer_landing: { landed: 0, staged: 0, duplicate: 0, rejected: 0 },
+    });
+  });
+
   test('names the files that were slow to read', async () => {
     const world = newWorld();
     const evidence = goodEvidence();

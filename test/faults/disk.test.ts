@@ -178,7 +178,7 @@ function ownedByUser(lake: string): void {
       const { code, stdout, stderr } = await stediAsUser('run', '--lake', lake);
       expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
       expect(stdout.match(/.*ben\.json.*/g)).toEqual([expect.stringContaining('  customer_landing/ben.json: EACCES')]);
-      expect(stdout).toMatch(/Can't be read; mend the permissions, then "stedi run":/);
+      expect(stdout).toMatch(/Can't be read; mend the name or the permissions, then "stedi run":/);
       expect(stdout).not.toMatch(/held/i);
       expect((await dump(lake)).customer_trusted).toHaveLength(1);
       const asked = await stediAsUser('query', 'select count(*) as landed from customer_landing', '--lake', lake, '--json');

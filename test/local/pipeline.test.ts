@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -8,7 +8,7 @@ import { retry } from '../../local/commands/retry.ts';
 import { run } from '../../local/commands/run.ts';
 import { lakePaths, LocalHome } from '../../local/home.ts';
 import { temporaryFolders } from '../support/folders.ts';
-import { call, dump, landAll, runHere } from '../support/lake.ts';
+import { call, dump, landAll, runHere, stedi } from '../support/lake.ts';
 import { land, runPending, settingsWith, temporaryLakes } from '../support/lakes.ts';
 import { AT, CONSENT, customer, lines, motion, step, walk } from '../support/people.ts';
 
@@ -248,6 +248,32 @@ describe('file versions', () => {
     const noted = [];
     for await (const { unknownFields } of home.ledger.files()) noted.push(unknownFields.toSorted());
     expect(noted).toEqual([['Nickname', 'shoeSize']]);
+  });
+
+  test('however many a record has, and whatever they are called, it is staged, and no one is named', async () => {
+    const home = newLake();
+    const [line = ''] = PEOPLE.map(customer);
+    const many = Array.from({ length: 20_000 }, (_, at) => `"${at.toString(16).padStart(8, 'f')}":1,`).join('');
+    land(home, 'customer_landing/wide.json', lines(line.replace('{', `{${many}"ann@x.org":{},"Ann Miller":1,`)));
+    expect(await runPending(home)).toMatchObject([{ status: 'SUCCEEDED' }]);
+    const noted = [];
+    for await (const { state, unknownFields } of home.ledger.files())
+      noted.push({ state, fields: unknownFields.length, unknownFields });
+    expect(noted).toMatchObject([{ state: 'loaded', fields: 1000 }]);
+    expect(JSON.stringify(noted)).not.toMatch(/ann@x.org|Ann Miller/);
+  });
+
+  test('what no run will read is named: what stands beside the landing tables, and names that are not UTF-8', async () => {
+    const lake = newFolder();
+    landAll(lake, { 'customer_landing/a.json': lines(...PEOPLE.map(customer)), 'customers/b.json': '{}', 'c.json': '{}' });
+    writeFileSync(
+      Buffer.concat([Buffer.from(`${lake}/landing/customer_landing/M`), Buffer.of(0xfc), Buffer.from('.json')]),
+      '{}\n',
+    );
+    const { code, stdout } = await stedi('run', '--lake', lake);
+    expect(code).toBe(1);
+    for (const stray of ['customers/', 'c.json']) expect(stdout).toContain(`left alone: ${stray} belongs to no landing table`);
+    expect(stdout).toMatch(/customer_landing\/M\ufffd\.json: its name is not UTF-8: rename it/);
   });
 
   test('more files than one run takes: several runs, the same tables', async () => {

@@ -10,8 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import job
 import pytest
@@ -22,6 +25,7 @@ from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableCon
 from lakehouse.days import INPUTS
 from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError, LandingChangedError, LockLostError
 from lakehouse.run_files import RunFiles
+from lakehouse.tables import iceberg_table
 from pyspark.sql import DataFrame, SparkSession
 
 from conftest import UNCOMPILED
@@ -251,6 +255,80 @@ def test_what_a_withdrawal_left_to_be_expired_is_expired_by_the_next_publish(wit
     for table in MODEL_TABLES:
         assert withdrawn.spark.sql(f"select * from {withdrawn.full(table)}.snapshots").count() == 1
     assert not upkeep.is_withdrawal_noted(str(withdrawn.folder))  # from then on as usual
+
+
+def files_of_day_alone(lake: Lake) -> list[Path]:
+    """The data files of the day on which only she who withdraws has walked."""
+    days = {row["reading_date"].isoformat() for row in lake.rows("accelerometer_trusted")}
+    files = [Path(file.removeprefix("file:")) for file in lake.files("accelerometer_trusted")]
+    alone = [file for file in files if f"reading_date={max(days)}" in str(file)]
+    assert alone
+    return alone
+
+
+def test_files_of_who_withdrew_go_also_where_the_job_was_killed_before_they_were_deleted(
+    withdrawn: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = files_of_day_alone(withdrawn)
+
+    def killed(self: Branches, until: datetime, names: Sequence[str] = PUBLISHED_TABLES) -> None:
+        for table in names:  # as Iceberg begins
+            expiring = iceberg_table(self._spark, withdrawn.full(table)).expireSnapshots().expireOlderThan(int(until.timestamp() * 1000))
+            expiring.retainLast(1).cleanExpiredFiles(False).commit()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Branches, "expire", killed)
+        with pytest.raises(KeyboardInterrupt):
+            withdrawn.step(steps.PUBLISH, "run-2")
+    assert all(file.exists() for file in files)
+    withdrawn.step(steps.PUBLISH, "run-2")
+    assert not any(file.exists() for file in files)
+    assert not upkeep.is_withdrawal_noted(str(withdrawn.folder))
+
+
+def test_a_file_of_who_withdrew_that_cannot_be_deleted_fails_the_job_until_it_can(withdrawn: Lake) -> None:
+    file, *_ = files_of_day_alone(withdrawn)
+    content = file.read_bytes()
+    file.unlink()
+    (file / "refused").mkdir(parents=True)  # deleting a folder that is not empty is refused
+    with pytest.raises(Exception, match="Failed to delete"):
+        withdrawn.step(steps.PUBLISH, "run-2")
+    assert upkeep.is_withdrawal_noted(str(withdrawn.folder))
+    (file / "refused").rmdir()
+    file.rmdir()
+    file.write_bytes(content)
+    withdrawn.step(steps.PUBLISH, "run-2")
+    assert not file.exists()
+    assert not upkeep.is_withdrawal_noted(str(withdrawn.folder))
+
+
+def test_a_publish_that_broke_off_is_carried_to_its_end_although_a_table_was_compacted_meanwhile(
+    built: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, asked = lock.check, 0
+
+    def killed(*arguments: Any) -> lock.Held:  # noqa: ANN401
+        nonlocal asked
+        asked += 1
+        if asked == 8:
+            raise KeyboardInterrupt
+        return check(*arguments)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(lock, "check", killed)
+        with pytest.raises(KeyboardInterrupt):
+            built.step(steps.PUBLISH, "run-2")
+    branches = Branches(built.spark, built.namespace, "run-2")
+    assert branches.published_by("customer_trusted") == "run-2"
+    assert not branches.is_published()
+    built.spark.sql(
+        f"CALL lake.system.rewrite_data_files(table => '{built.namespace}.customer_trusted', options => map('rewrite-all', 'true'))"
+    )
+    assert branches.published_by("customer_trusted") == "run-2"
+    built.step(steps.PUBLISH, "run-2")
+    assert branches.is_published()
+    assert built.counts()["customer_trusted"] == 4
 
 
 def test_a_table_that_was_made_half_is_completed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

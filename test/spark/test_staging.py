@@ -10,12 +10,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lakehouse import contracts, file_counts, landing, models, parsing, session, shapes, sources, staging
+from lakehouse import contracts, file_counts, landing, models, parsing, rejects, session, shapes, sources, staging
 from lakehouse.branches import Branches
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, landing_contract
@@ -72,6 +72,26 @@ def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch:
         lake.spark.conf.unset("spark.sql.leafNodeDefaultParallelism")
     rejected = lake.of_run("run-1", "rejected").collect()
     assert sorted(row["line"] for row in rejected) == [number + 1 for number in range(0, 400, 9)]
+
+
+def test_rejects_of_a_gzip_file_come_to_the_driver_in_parts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One task has read all of it, and its size says little of theirs."""
+    monkeypatch.setattr(rejects, "_BYTES_PER_PART", 20_000)
+    at_once: list[int] = []
+    fetched = DataFrame.toLocalIterator
+
+    def in_parts(rows: DataFrame) -> Iterator[Any]:
+        at_once.append(rows.rdd.getNumPartitions())
+        return fetched(rows)
+
+    monkeypatch.setattr(DataFrame, "toLocalIterator", in_parts)
+    path = lake.landing / "customer_landing/wrong.json.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(b'{"mail":"ann@x.org"}\n' * 1000))
+    run_id = lake.plan()
+    lake.step("customer_trusted", run_id)
+    assert at_once == [11 + 1]  # 1,000 of 220 bytes
+    assert len((lake.folder / "runs" / run_id / "rejects/customer_landing.ndjson").read_text().splitlines()) == 1000
 
 
 def test_rejects_of_earlier_runs_are_not_opened(lake: Lake) -> None:
