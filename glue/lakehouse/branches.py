@@ -197,24 +197,19 @@ class Branches:
         for_each(tables, expire_older)
 
     def replaced_files(self, table: str) -> list[str]:
-        """The files that only older versions of a published table need: data, and manifests, which know bounds of what they hold."""
+        """The files that only older versions of a published table need: data, and manifests, which know bounds of what they hold.
+
+        Of the versions that led to the published one. What a snapshot beside them has added may be needed, which only all files would tell.
+        """
         found = self._iceberg(table)
-        io, main = found.io(), found.snapshot(MAIN)
-        if main is None:
-            return []
-        path, parent = set(), main
-        while parent is not None:
-            path.add(_id(parent))
-            before = parent.parentId()
-            parent = None if before is None else found.snapshot(before)
-        older = [snapshot for snapshot in found.snapshots().toArray() if _id(snapshot) != _id(main)]
-        # What the way to `main` has taken out of it, and what never was on that way.
-        changed = [main.removedDataFiles(io)]
-        changed += [snapshot.removedDataFiles(io) if _id(snapshot) in path else snapshot.addedDataFiles(io) for snapshot in older]
-        files = {str(file.location()) for part in changed for file in part.toArray()}
-        manifests = {str(manifest.path()) for snapshot in older for manifest in snapshot.allManifests(io).toArray()}
-        needed = {str(manifest.path()) for manifest in main.allManifests(io).toArray()}
-        return sorted(files | (manifests - needed))
+        io, versions, snapshot = found.io(), [], found.snapshot(MAIN)
+        while snapshot is not None:
+            versions.append(snapshot)
+            parent = snapshot.parentId()
+            snapshot = None if parent is None else found.snapshot(parent)
+        files = {str(file.location()) for version in versions for file in version.removedDataFiles(io).toArray()}
+        manifests = [{str(manifest.path()) for manifest in version.allManifests(io).toArray()} for version in versions]
+        return sorted(files.union(*manifests[1:]).difference(*manifests[:1]))
 
     def remove_files(self, table: str, files: Sequence[str]) -> None:
         """Removes files that expiring older versions should have removed: it tells nobody when it could not.
