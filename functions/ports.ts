@@ -113,6 +113,9 @@ export interface Ledger {
   remember(memory: Memory): Promise<void>;
 }
 
+/** Whether a run can read a file version, and where. */
+export type Prepared = { ready: true; input: string | null } | { ready: false; why: string; refused?: true };
+
 /** The landing zone. */
 export interface Landing {
   /**
@@ -120,10 +123,7 @@ export interface Landing {
    * version by now (AWS: below `runs/<runId>/input/`), null when the key itself is to be read. `refused`: for a reason that may lie in what
    * this program is allowed to do instead of in the file. Rejects with what may have passed by the next run.
    */
-  prepare(
-    runId: string,
-    file: FileVersion,
-  ): Promise<{ ready: true; input: string | null } | { ready: false; why: string; refused?: true }>;
+  prepare(runId: string, file: FileVersion): Promise<Prepared>;
   /** The first bytes of a key: of this version of it, where the home keeps versions; else of the current one. */
   head(key: string, bytes: number, version?: string): Promise<Uint8Array>;
   /**

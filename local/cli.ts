@@ -11,6 +11,7 @@ import {
   UsageError,
 } from '../functions/core/errors.ts';
 import type { RebuildFlags } from './commands/rebuild.ts';
+import { codeOf } from './errorCode.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
 import { createOutput } from './output.ts';
 
@@ -248,7 +249,7 @@ function explain(error: unknown): string {
     )
   )
     return text;
-  const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+  const code = codeOf(error);
   const { lake, stage } = program.opts<CommonOptions>();
   const at = pathOf(error);
   if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))

@@ -7,6 +7,7 @@ import { UsageError } from '../functions/core/errors.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName } from '../functions/core/catalogFile.ts';
+import { codeOf } from './errorCode.ts';
 import { isAlive } from './isAlive.ts';
 import { isMissing } from './landing.ts';
 
@@ -161,5 +162,5 @@ export async function hashOf(file: string): Promise<string> {
 }
 
 function isTaken(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIST';
+  return codeOf(error) === 'EEXIST';
 }

@@ -1,9 +1,11 @@
+import { codeOf } from './errorCode.ts';
+
 /** Whether a process of this machine goes on: what one that was killed has left is nobody's. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EPERM'; // another user's
+    return codeOf(error) === 'EPERM'; // another user's
   }
 }

@@ -1,9 +1,10 @@
 import { access, constants, open, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import type { FileVersion, Landing } from '../functions/ports.ts';
+import type { FileVersion, Landing, Prepared } from '../functions/ports.ts';
 import { isLandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName, landingTableOf, tablesFrom } from '../functions/core/catalogFile.ts';
 import { messageOf } from '../functions/core/errors.ts';
+import { codeOf } from './errorCode.ts';
 
 /** The landing zone as a folder: `<root>/<table>/…`. */
 export class FolderLanding implements Landing {
@@ -39,10 +40,7 @@ export class FolderLanding implements Landing {
     }
   }
 
-  async prepare(
-    _runId: string,
-    file: FileVersion,
-  ): Promise<{ ready: true; input: null } | { ready: false; why: string; refused?: true }> {
+  async prepare(_runId: string, file: FileVersion): Promise<Prepared> {
     const current = await this.current(file.key);
     if (current === null)
       return {
@@ -137,7 +135,7 @@ export class FolderLanding implements Landing {
 
 /** Whether there is nothing at a path: also where a link leads nowhere, or to itself. */
 export function isMissing(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && MISSING.has(error.code);
+  return MISSING.has(codeOf(error));
 }
 
-const MISSING = new Set<unknown>(['ENOENT', 'ENOTDIR', 'ELOOP']);
+const MISSING: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP']);

@@ -8,7 +8,7 @@ import {
 } from '@aws-sdk/client-s3';
 import type { ListObjectVersionsCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { isIgnoredKey, landingTableOf, tablesFrom } from '../core/catalogFile.ts';
-import type { FileVersion, Landing } from '../ports.ts';
+import type { FileVersion, Landing, Prepared } from '../ports.ts';
 import { limited } from './parallel.ts';
 
 /** Bytes of a key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
@@ -16,8 +16,6 @@ const LONGEST_KEY = 1024;
 
 /** S3 copies up to 5 GB in one request. */
 const LARGEST_COPY = 5 * 1024 ** 3;
-
-type Prepared = Awaited<ReturnType<Landing['prepare']>>;
 
 /**
  * What has landed: the objects below `<table>/` in a versioned bucket. Asking for objects needs s3:ListBucket besides s3:GetObject: without it S3

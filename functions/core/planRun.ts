@@ -65,16 +65,16 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
   };
 }
 
-type Prepared = Manifest['files'][number];
+type ManifestFile = Manifest['files'][number];
 
 /**
  * The files that can be read as they were registered. What can't be waits for a person, and the rest goes on; what was claimed already goes back to
  * pending with its run.
  * @throws LandingRefusedError where landing refuses files and none can be read: then it is hardly for the files
  */
-async function prepare(ports: PlanPorts, runId: string, waiting: readonly LedgerFile[]): Promise<Prepared[]> {
+async function prepare(ports: PlanPorts, runId: string, waiting: readonly LedgerFile[]): Promise<ManifestFile[]> {
   const outcomes = await Promise.all(waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file) })));
-  const ready: Prepared[] = [];
+  const ready: ManifestFile[] = [];
   const unready: { file: LedgerFile; why: string; refused: boolean }[] = [];
   for (const { file, outcome } of outcomes) {
     const { table, key, version, size } = file;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES
@@ -13,7 +14,7 @@ from lakehouse.session import CATALOG
 from lakehouse.tables import for_each, full_name, iceberg_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from pyspark.sql import DataFrame, DataFrameWriterV2, SparkSession
@@ -202,11 +203,7 @@ class Branches:
         Of the versions that led to the published one. What a snapshot beside them has added may be needed, which only all files would tell.
         """
         found = self._iceberg(table)
-        io, versions, snapshot = found.io(), [], found.snapshot(MAIN)
-        while snapshot is not None:
-            versions.append(snapshot)
-            parent = snapshot.parentId()
-            snapshot = None if parent is None else found.snapshot(parent)
+        io, versions = found.io(), list(_versions(found, found.snapshot(MAIN)))
         files = {str(file.location()) for version in versions for file in version.removedDataFiles(io).toArray()}
         manifests = [{str(manifest.path()) for manifest in version.allManifests(io).toArray()} for version in versions]
         return sorted(files.union(*manifests[1:]).difference(*manifests[:1]))
@@ -241,12 +238,8 @@ class Branches:
 
         Without the empty one that a branch begins with where nothing was published yet.
         """
-        own, main = [], _id(found.snapshot(MAIN))
-        snapshot = found.snapshot(self.name)
-        while snapshot is not None and _id(snapshot) != main:
-            own.append(snapshot)
-            parent = snapshot.parentId()
-            snapshot = None if parent is None else found.snapshot(parent)
+        main = _id(found.snapshot(MAIN))
+        own = list(takewhile(lambda snapshot: _id(snapshot) != main, _versions(found, found.snapshot(self.name))))
         return own[:-1] if main is None else own
 
     def _said(self, table: str, branch: str, name: str) -> str | None:
@@ -265,13 +258,21 @@ def _id(snapshot: Any) -> int | None:  # noqa: ANN401
     return None if snapshot is None else snapshot.snapshotId()
 
 
+def _versions(found: Any, snapshot: Any) -> Iterator[Any]:  # noqa: ANN401
+    """A snapshot and those that it was made from, the latest first; none of None."""
+    while snapshot is not None:
+        yield snapshot
+        parent = snapshot.parentId()
+        snapshot = None if parent is None else found.snapshot(parent)
+
+
 def _rewritten(found: Any, snapshot: Any) -> list[Any]:  # noqa: ANN401
     """A snapshot and, behind those that hold the rows of the one before in other files, the one that made its rows; none of None."""
     same = []
-    while snapshot is not None:
-        same.append(snapshot)
-        parent = snapshot.parentId() if snapshot.operation() == "replace" else None
-        snapshot = None if parent is None else found.snapshot(parent)
+    for version in _versions(found, snapshot):
+        same.append(version)
+        if version.operation() != "replace":
+            break
     return same
 
 

@@ -52,7 +52,6 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
     if (lock !== null) await home.executions.status(lock.runId); // a run that was killed with the tables gone: nobody can finish it
     if (trouble !== null) output.say(`${home.paths.tables} is lost or damaged: there is nothing to compare with`);
     const beside = rebuildFolder(options.lake);
-    rmSync(beside, { recursive: true, force: true });
     mkdirSync(beside);
     try {
       const isPublished = trouble === null && (await home.ports.lake.publishedRun()) !== null;

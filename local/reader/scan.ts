@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { LandingContract } from '../../functions/core/contracts.ts';
 import { notedFields } from '../../functions/core/drift.ts';
+import { codeOf } from '../errorCode.ts';
 import { judge } from './judge.ts';
 import { shapeOf } from './shape.ts';
 import type { Shape, Spelling } from './shape.ts';
@@ -369,8 +370,4 @@ function contractSpelling(contract: LandingContract): Spelling {
 
 function sameSpelling(one: Spelling, other: Spelling): boolean {
   return Object.entries(one).every(([name, field]) => other[name] === field);
-}
-
-function codeOf(error: unknown): string {
-  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
 }

@@ -2,12 +2,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { S3Client } from '@aws-sdk/client-s3';
 import { BucketLanding } from '../../functions/aws/landing.ts';
-import type { Landing } from '../../functions/ports.ts';
+import type { Prepared } from '../../functions/ports.ts';
 
 const FILE = { table: 'customer_landing', key: 'customer_landing/a', version: 'v1', size: 3 } as const;
 
 /** What becomes of a file whose current version is v2, where S3 answers its copying like this. */
-async function prepared(status: number, code: string): Promise<Awaited<ReturnType<Landing['prepare']>>> {
+async function prepared(status: number, code: string): Promise<Prepared> {
   const server = createServer((request, response) => {
     if (request.method === 'HEAD') response.writeHead(200, { 'x-amz-version-id': 'v2' }).end();
     else response.writeHead(status, { 'content-type': 'application/xml' }).end(`<Error><Code>${code}</Code></Error>`);
