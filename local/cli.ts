@@ -190,12 +190,15 @@ command('rebuild', 'build every table anew from landing and compare with what is
 command('query <sql>', 'read-only SQL over all tables', [
   'query "select reason, count(*) from rejected group by 1"',
   'query "select * from machine_learning_curated limit 5" --json',
-]).action((sql: string) =>
-  act(
-    async (context) => (await import('./commands/query.ts')).query(context, sql),
-    async (context) => (await import('./stage/query.ts')).query(context, sql),
-  ),
-);
+  'query "from machine_learning_curated" --out training.parquet   any number of rows, for pandas and others',
+])
+  .option('--out <file>', 'write the rows to a file, .parquet or .csv; on one machine only')
+  .action((sql: string, { out }: { out?: string }) =>
+    act(
+      async (context) => (await import('./commands/query.ts')).query(context, sql, out),
+      async (context) => (await import('./stage/query.ts')).query(context, sql, out),
+    ),
+  );
 
 command('graph', 'the state machine with its steps, as text', ['graph']).action(() =>
   act(async (context) => (await import('./commands/graph.ts')).graph(context)),

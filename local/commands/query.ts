@@ -2,6 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { DuckDBTypeId, StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, Json } from '@duckdb/node-api';
 import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
+import { figure } from '../../functions/core/renderReport.ts';
 import { publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
 import { asPattern, literal, openSession } from '../duckdb/session.ts';
@@ -10,29 +11,41 @@ import { lakePaths, tablesGone } from '../home.ts';
 import { FolderLanding } from '../landing.ts';
 import { requireLake, withLedger } from '../lake.ts';
 import type { CommandContext, CommonOptions } from '../lake.ts';
+import type { Output } from '../output.ts';
+import { resultFile, writeResult } from '../resultFile.ts';
 import { rowsText } from '../views/rows.ts';
 
-/** Read-only SQL over all tables; the landing tables read the files in landing as they are. */
-export async function query({ options, output }: CommandContext, sql: string): Promise<number> {
+/** Rows that are shown are held in memory, all at once. */
+const MOST_SHOWN = 100_000;
+
+/**
+ * Read-only SQL over all tables; the landing tables read the files in landing as they are.
+ * Rows are shown, or written to the file `out`, whose ending names the format.
+ */
+export async function query({ options, output }: CommandContext, sql: string, out?: string): Promise<number> {
   requireLake(options.lake);
   const paths = lakePaths(options.lake);
+  const file = out === undefined ? undefined : resultFile(out, options.lake);
   if (withoutComments(sql) === '') throw new UsageError('query needs SQL, for example "select count(*) from customer_trusted"');
   if (!existsSync(paths.tables)) await explainMissing(options);
   const session = await openSession(paths.tables, paths.scratch, { readOnly: true });
   try {
     const landed = await createLandingViews(session.run, new FolderLanding(paths.landing), (text) => console.error(text));
+    const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
     await session.run.run(
-      `set allowed_paths = [${landed.flatMap((file) => [literal(file), literal(asPattern(file))]).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
+      `set allowed_paths = [${allowed.map(literal).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
     );
-    const result = await only(session, sql).catch(async (error: unknown) => {
+    try {
+      await requireQuestion(session.run, sql);
+      if (file === undefined) await show(session.run, sql, output);
+      else {
+        const rows = await writeResult(session.run, sql, file);
+        output.result({ file: file.file, rows }, () => `${figure(rows)} ${rows === 1 ? 'row' : 'rows'} in ${file.file}`);
+      }
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
       throw new UsageError(`${messageOf(error)}${await adviceOn(messageOf(error), session)}`);
-    });
-    const names = result.deduplicatedColumnNames();
-    const whole = result.columnTypes().map(({ typeId }) => WHOLE.has(typeId));
-    const rows = result
-      .getRowsJson()
-      .map((row) => Object.fromEntries(names.map((name, at) => [name, whole[at] ? asNumber(row[at]) : (row[at] ?? null)])));
-    output.result(rows, () => rowsText(names, rows));
+    }
     return 0;
   } finally {
     session.close();
@@ -57,12 +70,25 @@ async function explainMissing(options: CommonOptions): Promise<never> {
   throw new UsageError(`${options.lake} has no tables yet, for no run was published; "stedi run" builds them`);
 }
 
-/** The result of one statement. Of several only one would be shown, so they are refused; so is one that may change a file. */
-async function only({ run }: Session, sql: string) {
+/** Of several statements only one would be answered, so they are refused; so is one that may change a file. */
+async function requireQuestion(run: DuckDBConnection, sql: string): Promise<void> {
   const { count } = await run.extractStatements(sql);
   if (count > 1) throw new UsageError(`query takes one statement, found ${count}; ask them one after the other`);
   if (!(await isQuestion(run, sql))) throw new UsageError(ONLY_READS);
-  return run.runAndReadAll(sql);
+}
+
+async function show(run: DuckDBConnection, sql: string, output: Output): Promise<void> {
+  const result = await run.streamAndReadUntil(sql, MOST_SHOWN + 1);
+  if (result.currentRowCount > MOST_SHOWN)
+    throw new UsageError(
+      `query shows ${figure(MOST_SHOWN)} rows at most; write them to a file with --out rows.parquet or rows.csv, or add a limit`,
+    );
+  const names = result.deduplicatedColumnNames();
+  const isWhole = result.columnTypes().map(({ typeId }) => WHOLE.has(typeId));
+  const rows = result
+    .getRowsJson()
+    .map((row) => Object.fromEntries(names.map((name, at) => [name, isWhole[at] ? asNumber(row[at]) : (row[at] ?? null)])));
+  output.result(rows, () => rowsText(names, rows));
 }
 
 /** Whether a statement only asks. DuckDB lets a path that may be read be written too, by COPY, and by an EXPLAIN ANALYZE of COPY. */

@@ -7,7 +7,11 @@ import { withStage } from './stage.ts';
 const READING = /^(select|with|values|show|describe|explain(?!\s+analyze))\b/i;
 
 /** Read-only SQL over the tables of a stage, through Athena. */
-export async function query({ options, output }: CommandContext, sql: string): Promise<number> {
+export async function query({ options, output }: CommandContext, sql: string, out?: string): Promise<number> {
+  if (out !== undefined)
+    throw new UsageError(
+      '--out writes what a lake on this machine answers; Athena has left each answer as CSV already: its console shows where',
+    );
   const statement = sql.replace(/^(\s|\(|--[^\n]*(\n|$)|\/\*[\s\S]*?\*\/)+/, '');
   if (!READING.test(statement))
     throw new UsageError(

@@ -3,6 +3,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, s
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { DuckDBInstance } from '@duckdb/node-api';
 import { z } from 'zod';
 import { ProcessLock } from '../../local/processLock.ts';
 import { killedAt } from '../support/crashes.ts';
@@ -133,6 +134,37 @@ describe('one lake, command by command, with --json', () => {
       expect([code, stderr]).toEqual([2, expect.stringContaining('query only reads') as unknown]);
     }
     expect(readFileSync(landed, 'utf8')).toBe(before);
+  });
+
+  test.each(['parquet', 'csv'])('query writes a %s file, whole or not at all', async (format) => {
+    const file = path.join(lake, '..', `people.${format}`);
+    writeFileSync(file, 'of an earlier query');
+    const failed = await json('query', "select error('on the way') from customer_trusted", '--out', file);
+    expect([failed.code, failed.stderr]).toEqual([2, expect.stringContaining('on the way') as unknown]);
+    expect(readFileSync(file, 'utf8')).toBe('of an earlier query');
+    const written = await json('query', 'select email from customer_trusted; -- whoever', '--out', file);
+    expect(valueOf(written, z.unknown())).toEqual({ file, rows: 1 });
+    const read = await (await (await DuckDBInstance.create()).connect()).runAndReadAll(`from '${file}'`);
+    expect(read.getRowObjectsJson()).toEqual([{ email: 'ann@x.org' }]);
+    expect(existsSync(`${file}.part`)).toBe(false);
+  });
+
+  test.each([
+    ['people.json', /ends in \.parquet or \.csv/],
+    [path.join('nowhere', 'people.csv'), /nowhere is no folder/],
+    [path.join('LAKE', 'landing', 'customer_landing', 'people.csv'), /within the lake/],
+    [path.join('LAKE', 'people.csv'), /within the lake/],
+  ])('query --out %s is refused', async (file, reason) => {
+    const { code, stderr } = await json('query', 'from customer_trusted', '--out', file.replace('LAKE', lake));
+    expect([code, stderr]).toEqual([2, expect.stringMatching(reason) as unknown]);
+  });
+
+  test('query shows so many rows, and any number in a file', async () => {
+    const { code, stderr } = await json('query', 'from range(100_001)');
+    expect([code, stderr]).toEqual([2, expect.stringContaining('shows 100,000 rows at most') as unknown]);
+    expect(valueOf(await json('query', 'from range(100_000)'), z.array(z.unknown()))).toHaveLength(100_000);
+    const file = path.join(lake, '..', 'range.parquet');
+    expect(valueOf(await json('query', 'from range(300_000)', '--out', file), z.unknown())).toEqual({ file, rows: 300_000 });
   });
 
   test.each([

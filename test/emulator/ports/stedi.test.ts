@@ -177,6 +177,7 @@ test('what is wrong is said without a stack', async () => {
     [['files', '--stage', 'six'], { AWS_ENDPOINT_URL: 'http://127.0.0.1:9' }, 1, /AWS can't be reached in the region us-east-1/],
     [['files', '--stage', 'six', '--lake', 'x'], {}, 2, /--lake is a lake on this machine, --stage one on AWS/],
     [['files', '--region', 'eu-west-1'], {}, 2, /expected --stage too/],
+    [['query', 'select 1', '--stage', 'six', '--out', 'a.csv'], {}, 2, /Athena has left each answer as CSV/],
     [['watch', '--stage', 'six'], {}, 2, /works on one machine only/],
     [['run', '--stage', 'six', '--set', 'mlJoin=time'], {}, 2, /settings it was deployed with/],
     [['show', 'run-x', '--stage', 'six'], {}, 2, /run-x names no run/],
