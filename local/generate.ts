@@ -49,21 +49,30 @@ export async function generate(options: GenerateOptions): Promise<Generated> {
   await prepareLanding(out);
 
   const written = new Written(onProgress);
-  const records = await writeClean(out, customers, seed, written);
-  const result: Generated = { files: 0, bytes: 0, records, rejected: noRecords(), duplicates: noRecords(), defects: [] };
-  if (dirty) {
-    result.defects = await mixDefects(
-      customers,
-      new Material(seed, customers, recordsOfCrowd(0, customers, seed)),
-      async (drop) => {
-        await writeLandingFile(out, drop.table, drop.name, drop.bytes, written);
-        result.records[drop.table] += drop.landed;
-        result.rejected[drop.table] += drop.rejected;
-        result.duplicates[drop.table] += drop.duplicates;
-      },
-    );
+  try {
+    const result = await writeAll({ out, customers, seed, dirty }, written);
+    return { ...result, files: await written.reveal(), bytes: written.bytes };
+  } catch (error) {
+    await written.abandon();
+    throw error;
   }
-  return { ...result, files: written.files, bytes: written.bytes };
+}
+
+async function writeAll(
+  { out, customers, seed, dirty }: Required<Omit<GenerateOptions, 'onProgress'>>,
+  written: Written,
+): Promise<Omit<Generated, 'files' | 'bytes'>> {
+  const records = await writeClean(out, customers, seed, written);
+  const [rejected, duplicates] = [noRecords(), noRecords()];
+  if (!dirty) return { records, rejected, duplicates, defects: [] };
+  const material = new Material(seed, customers, recordsOfCrowd(0, customers, seed));
+  const defects = await mixDefects(customers, material, async (drop) => {
+    await writeLandingFile(out, drop.table, drop.name, drop.bytes, written);
+    records[drop.table] += drop.landed;
+    rejected[drop.table] += drop.rejected;
+    duplicates[drop.table] += drop.duplicates;
+  });
+  return { records, rejected, duplicates, defects };
 }
 
 // Options
@@ -101,18 +110,23 @@ async function writeClean(out: string, customers: number, seed: number, written:
   try {
     for (let crowd = 0; crowd < crowdsOf(customers); crowd += 1) {
       recordsOfCrowd(crowd, customers, seed).write(files);
-      await Promise.all(all.map(async (table) => table.drain()));
+      await allOf(all.map(async (table) => table.drain()));
     }
-    await Promise.all(all.map(async (table) => table.finish()));
-  } catch (error) {
-    await Promise.allSettled(all.map(async (table) => table.abandon()));
-    throw error;
+    await allOf(all.map(async (table) => table.finish()));
+  } finally {
+    await allOf(all.map(async (table) => table.close()));
   }
   return {
     customer_landing: files.customers.lines,
     accelerometer_landing: files.motions.lines,
     step_trainer_landing: files.steps.lines,
   };
+}
+
+/** Waits for all of them, also where one fails: what still writes would leave a file behind. */
+async function allOf(work: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(work)).find(({ status }) => status === 'rejected');
+  if (failed?.status === 'rejected') throw failed.reason;
 }
 
 const LINES_PER_FILE = 10_000;

@@ -1,6 +1,7 @@
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isIgnoredName } from '../../functions/core/catalogFile.ts';
 import { UsageError } from '../../functions/core/errors.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
@@ -17,8 +18,8 @@ export async function prepareLanding(out: string): Promise<void> {
   for (const table of LANDING_TABLES) {
     const folder = join(out, table);
     await mkdir(folder, { recursive: true });
-    // Hidden files (.gitkeep, .DS_Store) are no landing files.
-    const [first, ...others] = (await readdir(folder)).filter((name) => !name.startsWith('.'));
+    // Hidden files (.gitkeep, .DS_Store) are no landing files, nor is what a call that was killed has left.
+    const [first, ...others] = (await readdir(folder)).filter((name) => !isIgnoredName(name));
     if (first === undefined) continue;
     const more = others.length === 0 ? '' : ` and ${others.length} more`;
     throw new UsageError(
@@ -27,10 +28,10 @@ export async function prepareLanding(out: string): Promise<void> {
   }
 }
 
-/** Counts what was written, of all tables. */
+/** What was written, of all tables. It gets its real names all at once: nobody takes a part of it for the whole, also where it was killed. */
 export class Written {
-  files = 0;
   bytes = 0;
+  private readonly paths: string[] = [];
   private readonly onProgress: (bytes: number) => void;
 
   constructor(onProgress: (bytes: number) => void) {
@@ -41,22 +42,36 @@ export class Written {
     this.bytes += bytes;
     this.onProgress(this.bytes);
   }
+
+  addFile(path: string): void {
+    this.paths.push(path);
+  }
+
+  /** Gives all files their names. @returns how many there are */
+  async reveal(): Promise<number> {
+    for (const path of this.paths) await rename(path + UNFINISHED, path);
+    return this.paths.length;
+  }
+
+  /** Leaves nothing behind when something went wrong. */
+  async abandon(): Promise<void> {
+    for (const path of this.paths) await rm(path + UNFINISHED, { force: true });
+  }
 }
 
-/** A file under its temporary name; it gets its real name when it is complete. */
+/** A file under its temporary name. */
 class LandingFile {
-  private readonly path: string;
   private readonly handle: FileHandle;
   private readonly written: Written;
 
-  private constructor(path: string, handle: FileHandle, written: Written) {
-    this.path = path;
+  private constructor(handle: FileHandle, written: Written) {
     this.handle = handle;
     this.written = written;
   }
 
   static async create(path: string, written: Written): Promise<LandingFile> {
-    return new LandingFile(path, await open(path + UNFINISHED, 'wx'), written);
+    written.addFile(path);
+    return new LandingFile(await open(path + UNFINISHED, 'w'), written);
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -67,15 +82,8 @@ class LandingFile {
     this.written.add(bytes.length);
   }
 
-  async finish(): Promise<void> {
+  async close(): Promise<void> {
     await this.handle.close();
-    await rename(this.path + UNFINISHED, this.path);
-    this.written.files += 1;
-  }
-
-  async abandon(): Promise<void> {
-    await this.handle.close();
-    await rm(this.path + UNFINISHED, { force: true });
   }
 }
 
@@ -114,7 +122,7 @@ export class LandingFiles implements Lines {
     for (const { bytes, endsFile } of pieces) {
       this.file ??= await this.nextFile();
       await this.file.write(bytes);
-      if (endsFile) await this.finishFile();
+      if (endsFile) await this.close();
     }
   }
 
@@ -122,14 +130,13 @@ export class LandingFiles implements Lines {
   async finish(): Promise<void> {
     if (this.text !== '') this.cut(true);
     await this.drain();
-    await this.finishFile();
+    await this.close();
   }
 
-  /** Leaves no unfinished file behind when something went wrong. */
-  async abandon(): Promise<void> {
+  async close(): Promise<void> {
     const file = this.file;
     this.file = undefined;
-    await file?.abandon();
+    await file?.close();
   }
 
   private cut(endsFile: boolean): void {
@@ -141,12 +148,6 @@ export class LandingFiles implements Lines {
   private async nextFile(): Promise<LandingFile> {
     this.filesStarted += 1;
     return LandingFile.create(join(this.folder, `${this.stem}-${String(this.filesStarted).padStart(4, '0')}.json`), this.written);
-  }
-
-  private async finishFile(): Promise<void> {
-    const file = this.file;
-    this.file = undefined;
-    await file?.finish();
   }
 }
 
@@ -166,9 +167,7 @@ export async function writeLandingFile(
   const file = await LandingFile.create(join(out, table, name), written);
   try {
     await file.write(bytes);
-  } catch (error) {
-    await file.abandon();
-    throw error;
+  } finally {
+    await file.close();
   }
-  await file.finish();
 }

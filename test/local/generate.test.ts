@@ -213,6 +213,22 @@ test('never writes into a landing folder that holds files', async () => {
   expect([...(await filesOf(out)).keys()]).toEqual(['step_trainer_landing/mine.json']);
 });
 
+test('that is broken off leaves no file, and one that is killed leaves none that looks whole', async () => {
+  const out = join(root, 'broken-off');
+  const brokenOff = generate({
+    out,
+    onProgress: (bytes) => {
+      if (bytes > 2_000_000) throw new Error('enough');
+    },
+  });
+  await expect(brokenOff).rejects.toThrow('enough');
+  expect([...(await filesOf(out)).keys()]).toEqual([]);
+  // What a killed one was writing is no landing file, and the next one writes it again.
+  await writeFile(join(out, 'customer_landing', 'customer-0001.json.part'), 'half');
+  const { files } = await generate({ out, customers: 20 });
+  expect((await filesOf(out)).size).toBe(files);
+});
+
 test('says how many bytes are written so far', async () => {
   const told: number[] = [];
   const { generated } = await generateInto('progress', { customers: 20, onProgress: (bytes) => told.push(bytes) });
