@@ -11,6 +11,7 @@ import { UsageError } from '../../functions/core/errors.ts';
 import type { Stage } from './stage.ts';
 
 export interface Answer {
+  /** Of columns with one name the later ones carry a number, as `email:1`. */
   names: string[];
   rows: Record<string, unknown>[];
 }
@@ -34,10 +35,9 @@ export async function ask({ region, workgroup, database }: Stage, sql: string): 
   let isFirst = hasHeader;
   for await (const { ResultSet } of paginateGetQueryResults({ client }, { QueryExecutionId })) {
     const columns = ResultSet?.ResultSetMetadata?.ColumnInfo ?? [];
-    answer.names = columns.map(({ Name = '' }) => Name);
+    answer.names = distinct(columns.map(({ Name = '' }) => Name));
     for (const { Data = [] } of ResultSet?.Rows ?? []) {
-      if (!isFirst)
-        answer.rows.push(Object.fromEntries(columns.map((column, at) => [column.Name ?? '', valueOf(column, Data[at])])));
+      if (!isFirst) answer.rows.push(Object.fromEntries(answer.names.map((name, at) => [name, valueOf(columns[at], Data[at])])));
       isFirst = false;
     }
   }
@@ -55,10 +55,22 @@ async function untilDone(client: AthenaClient, QueryExecutionId: string | undefi
   }
 }
 
+/** As DuckDB does it on one machine. */
+function distinct(names: readonly string[]): string[] {
+  const found = new Set<string>();
+  return names.map((name) => {
+    let unique = name;
+    for (let number = 1; found.has(unique); number += 1) unique = `${name}:${number}`;
+    found.add(unique);
+    return unique;
+  });
+}
+
 /** Athena answers in text; what is a number or a truth value becomes one. */
-function valueOf({ Type }: ColumnInfo, datum: Datum | undefined): unknown {
+function valueOf(column: ColumnInfo | undefined, datum: Datum | undefined): unknown {
   const text = datum?.VarCharValue;
   if (text === undefined) return null;
+  const Type = column?.Type;
   if (Type === 'boolean') return text === 'true';
   const number = Number(text);
   const exact = Type === 'bigint' ? Number.isSafeInteger(number) : Number.isFinite(number);

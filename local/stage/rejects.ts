@@ -1,10 +1,10 @@
-import { GetObjectCommand, NoSuchKey, paginateListObjectsV2 } from '@aws-sdk/client-s3';
+import { GetObjectCommand, NoSuchKey } from '@aws-sdk/client-s3';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { CommandContext } from '../lake.ts';
 import { exportRejects, exportText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
 import type { Rejected } from '../views/rejects.ts';
 import { chosenRun } from '../views/runs.ts';
-import { bytesOf } from './objects.ts';
+import { bytesOf, runsOf } from './objects.ts';
 import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
 
@@ -16,7 +16,7 @@ export async function rejects(
 ): Promise<number> {
   const list = await withStage(options, (stage) => latestRejects(readRejects(stage, runId)));
   const exported = exportTo === undefined ? null : await exportRejects(list, exportTo);
-  output.result(list, () => [rejectsText(list), ...(exported === null ? [] : [exportText(exported)])].join('\n\n'));
+  output.result(list, () => [rejectsText(list), ...(exported === null ? [] : [exportText(list, exported)])].join('\n\n'));
   return 0;
 }
 
@@ -38,16 +38,4 @@ async function* contentOf({ s3, lakeBucket }: Stage, key: string): AsyncGenerato
     throw error;
   });
   yield* bytesOf(found?.Body);
-}
-
-/** Every run that left something, the first one first: names begin with the time. */
-async function runsOf({ s3, lakeBucket }: Stage): Promise<string[]> {
-  const runs: string[] = [];
-  for await (const { CommonPrefixes = [] } of paginateListObjectsV2(
-    { client: s3 },
-    { Bucket: lakeBucket, Prefix: 'runs/', Delimiter: '/' },
-  )) {
-    runs.push(...CommonPrefixes.map(({ Prefix = '' }) => Prefix.slice('runs/'.length, -1)));
-  }
-  return runs.sort();
 }

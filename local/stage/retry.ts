@@ -1,5 +1,7 @@
 import type { CommandContext } from '../lake.ts';
 import { checkRetry, retriedText, retryIn } from '../views/retries.ts';
+import { chosenRun } from '../views/runs.ts';
+import { runsOf } from './objects.ts';
 import { withStage } from './stage.ts';
 
 /** Held files of a stage go back to pending; the next run, which a file or the schedule starts, takes them in. */
@@ -9,7 +11,10 @@ export async function retry(
   runId: string | undefined,
 ): Promise<number> {
   checkRetry({ keys, runId });
-  const released = await withStage(options, ({ ledger }) => retryIn(ledger, { keys, runId }));
+  const released = await withStage(options, async (stage) => {
+    const chosen = runId === undefined ? undefined : chosenRun((await runsOf(stage)).toReversed(), runId);
+    return retryIn(stage.ledger, { keys, runId: chosen });
+  });
   output.result(released, () => retriedText(released).join('\n'));
   return 0;
 }

@@ -13,8 +13,8 @@ import type { Output } from '../output.ts';
 import {
   droppedText,
   exitCodeOf,
+  filesToLookAt,
   heldFiles,
-  heldSince,
   isEmpty,
   loadedBy,
   noTotals,
@@ -50,19 +50,21 @@ export async function run({ options, output }: CommandContext, sources: readonly
       stage,
       dropped.flatMap(({ file }) => (file === null ? [] : [file])),
     );
-    if (
-      !(await isAskedFor(
-        stage,
-        dropped.some(({ added }) => added),
-      ))
-    )
-      await startByHand(stage, runIdOf(new Date(), randomBytes(3).toString('hex')));
-    const executions = await follow(stage, before, output);
+    const start = (): Promise<void> => startByHand(stage, runIdOf(new Date(), randomBytes(3).toString('hex')));
+    const hasAdded = dropped.some(({ added }) => added);
+    if (!(await isAskedFor(stage, hasAdded))) await start();
+    let executions = await follow(stage, before, output);
+    if (executions.length === 0) {
+      // The lock was still held for an execution that had ended before.
+      await start();
+      executions = await follow(stage, before, output);
+    }
     const reports = await Promise.all(
       executions.map(({ runId }) => readRunFile(stage.runFiles, runId, 'report.json', reportSchema)),
     );
-    const held = await heldSince(stage.ledger, heldBefore);
-    const { result, last } = await resultOf(stage, executions, reports, held, options.expect === 'published');
+    const runs = reports.flatMap((report) => report?.runId ?? []);
+    const files = await filesToLookAt(stage.ledger, heldBefore, runs);
+    const { result, last } = await resultOf(stage, executions, reports, { runs, ...files }, options.expect === 'published');
     result.seconds = Math.round(performance.now() - started) / 1000;
     output.result(result, () => summary(stage, result, last, executions.at(-1)?.error ?? null));
     // What is held stays on the ledger of a stage for good, also where a mended file has come since: only what this call held is news.
@@ -99,7 +101,7 @@ async function isAskedFor({ ledger }: Stage, dropped: boolean): Promise<boolean>
   return false;
 }
 
-/** Shows each state that the executions leave, until nothing is going and nothing is pending. Returns those that were not there before. */
+/** Shows each state that the executions leave, until nothing is going and nobody holds the run lock. Returns those that were not there before. */
 async function follow(stage: Stage, before: ReadonlySet<string>, output: Output): Promise<Execution[]> {
   const shown = new Map<string, number>();
   const over = new Set<string>();
@@ -138,7 +140,7 @@ async function resultOf(
   stage: Stage,
   executions: readonly Execution[],
   reports: readonly (Report | null)[],
-  held: Pick<RunResult, 'held' | 'heldBefore'>,
+  known: Pick<RunResult, 'runs' | 'held' | 'heldBefore' | 'useless'>,
   expectPublished: boolean,
 ): Promise<{ result: RunResult; last: Report | null }> {
   const last = reports.findLast((report) => report !== null) ?? null;
@@ -151,10 +153,9 @@ async function resultOf(
     : [];
   const result: RunResult = {
     status: executions.at(-1)?.status === 'SUCCEEDED' ? (last?.status ?? 'NOTHING_TO_DO') : 'FAILED',
-    runs: reports.flatMap((report) => report?.runId ?? []),
+    ...known,
     ...totals,
     loaded: loadedBy(reports),
-    ...held,
     unread: [],
     expectations: [...(last?.expectations ?? []), ...published],
     seconds: 0,
