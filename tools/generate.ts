@@ -108,7 +108,8 @@ function externalJson({ table, grain }: LandingContract): string[] {
 function iceberg({ table, partition }: TableContract): string[] {
   return [
     ...(partition === undefined ? [] : [`PARTITIONED BY (${quoted(partition)})`]),
-    `LOCATION 's3://\${lake_bucket}/${table}/'`,
+    // Where the jobs make the tables themselves, and the only place where they may write them.
+    `LOCATION 's3://\${lake_bucket}/warehouse/\${database}.db/${table}/'`,
     "TBLPROPERTIES ('table_type' = 'ICEBERG')",
   ];
 }

@@ -9,5 +9,5 @@ CREATE TABLE IF NOT EXISTS accelerometer_staging (
   `reading_date` date COMMENT 'day of the reading, UTC; the partition column'
 )
 PARTITIONED BY (`reading_date`)
-LOCATION 's3://${lake_bucket}/accelerometer_staging/'
+LOCATION 's3://${lake_bucket}/warehouse/${database}.db/accelerometer_staging/'
 TBLPROPERTIES ('table_type' = 'ICEBERG')

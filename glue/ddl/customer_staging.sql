@@ -12,5 +12,5 @@ CREATE TABLE IF NOT EXISTS customer_staging (
   `sharewithpublicasofdate` bigint COMMENT 'since when the person shares data with the public, milliseconds since 1970-01-01 UTC; null is no consent',
   `sharewithfriendsasofdate` bigint COMMENT 'since when the person shares data with friends, milliseconds since 1970-01-01 UTC; null is no consent'
 )
-LOCATION 's3://${lake_bucket}/customer_staging/'
+LOCATION 's3://${lake_bucket}/warehouse/${database}.db/customer_staging/'
 TBLPROPERTIES ('table_type' = 'ICEBERG')

@@ -12,5 +12,5 @@ CREATE TABLE IF NOT EXISTS customer_trusted (
   `sharewithpublicasofdate` bigint COMMENT 'since when the person shares data with the public, milliseconds since 1970-01-01 UTC; null is no consent',
   `sharewithfriendsasofdate` bigint COMMENT 'since when the person shares data with friends, milliseconds since 1970-01-01 UTC; null is no consent'
 )
-LOCATION 's3://${lake_bucket}/customer_trusted/'
+LOCATION 's3://${lake_bucket}/warehouse/${database}.db/customer_trusted/'
 TBLPROPERTIES ('table_type' = 'ICEBERG')

@@ -12,5 +12,5 @@ CREATE TABLE IF NOT EXISTS customers_curated (
   `sharewithpublicasofdate` bigint COMMENT 'since when the person shares data with the public, milliseconds since 1970-01-01 UTC; null is no consent',
   `sharewithfriendsasofdate` bigint COMMENT 'since when the person shares data with friends, milliseconds since 1970-01-01 UTC; null is no consent'
 )
-LOCATION 's3://${lake_bucket}/customers_curated/'
+LOCATION 's3://${lake_bucket}/warehouse/${database}.db/customers_curated/'
 TBLPROPERTIES ('table_type' = 'ICEBERG')

@@ -10,5 +10,5 @@ CREATE TABLE IF NOT EXISTS loads (
   `rejected` bigint COMMENT 'records that broke the contract',
   `run_id` string COMMENT 'run that loaded it'
 )
-LOCATION 's3://${lake_bucket}/loads/'
+LOCATION 's3://${lake_bucket}/warehouse/${database}.db/loads/'
 TBLPROPERTIES ('table_type' = 'ICEBERG')

@@ -10,5 +10,5 @@ CREATE TABLE IF NOT EXISTS machine_learning_curated (
   `z` double COMMENT 'acceleration along the z axis'
 )
 PARTITIONED BY (`reading_date`)
-LOCATION 's3://${lake_bucket}/machine_learning_curated/'
+LOCATION 's3://${lake_bucket}/warehouse/${database}.db/machine_learning_curated/'
 TBLPROPERTIES ('table_type' = 'ICEBERG')

@@ -12,5 +12,5 @@ CREATE TABLE IF NOT EXISTS rejected (
   `record` string COMMENT 'the record as it came',
   `run_id` string COMMENT 'run that read it'
 )
-LOCATION 's3://${lake_bucket}/rejected/'
+LOCATION 's3://${lake_bucket}/warehouse/${database}.db/rejected/'
 TBLPROPERTIES ('table_type' = 'ICEBERG')

@@ -7,5 +7,5 @@ CREATE TABLE IF NOT EXISTS step_trainer_staging (
   `reading_date` date COMMENT 'day of the reading, UTC; the partition column'
 )
 PARTITIONED BY (`reading_date`)
-LOCATION 's3://${lake_bucket}/step_trainer_staging/'
+LOCATION 's3://${lake_bucket}/warehouse/${database}.db/step_trainer_staging/'
 TBLPROPERTIES ('table_type' = 'ICEBERG')

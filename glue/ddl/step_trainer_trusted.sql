@@ -8,5 +8,5 @@ CREATE TABLE IF NOT EXISTS step_trainer_trusted (
   `reading_date` date COMMENT 'day of the reading, UTC; the partition column'
 )
 PARTITIONED BY (`reading_date`)
-LOCATION 's3://${lake_bucket}/step_trainer_trusted/'
+LOCATION 's3://${lake_bucket}/warehouse/${database}.db/step_trainer_trusted/'
 TBLPROPERTIES ('table_type' = 'ICEBERG')
