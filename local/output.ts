@@ -1,5 +1,5 @@
 import type { Log } from '../functions/ports.ts';
-import { figure, filesText } from '../functions/core/renderReport.ts';
+import { figure, filesText, printable } from '../functions/core/renderReport.ts';
 import { settingsSchema } from '../functions/core/settings.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
 
@@ -16,10 +16,10 @@ export function createOutput(json: boolean): Output {
   return {
     json,
     say(text) {
-      (json ? process.stderr : process.stdout).write(`${text}\n`);
+      (json ? process.stderr : process.stdout).write(`${printable(text)}\n`);
     },
     result(value, text) {
-      process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${text()}\n`);
+      process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${printable(text())}\n`);
     },
   };
 }

@@ -1,6 +1,6 @@
 import type { FileFormat, FileVersion, Landing, NewFile, Ports } from '../ports.ts';
 import { landingContractOf } from './contracts.ts';
-import { notedFields } from './drift.ts';
+import { NotedFields } from './drift.ts';
 import { isLandingTable, LANDING_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 
@@ -35,7 +35,7 @@ export function sniff(table: LandingTable, head: Uint8Array): { format: FileForm
   const fields = fieldsOfFirstRecord(new TextDecoder().decode(head));
   if (fields === null) return { format: 'unknown', unknownFields: [] };
   const known = new Set(landingContractOf(table).columns.flatMap((column) => column.spellings.map((name) => name.toLowerCase())));
-  return { format: 'json', unknownFields: notedFields(fields.filter((name) => !known.has(name.toLowerCase()))) };
+  return { format: 'json', unknownFields: new NotedFields(fields.filter((name) => !known.has(name.toLowerCase()))).list() };
 }
 
 function fieldsOfFirstRecord(text: string): string[] | null {

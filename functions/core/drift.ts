@@ -2,9 +2,22 @@
 const MOST_FIELDS = 1000;
 
 /**
- * Names of unknown fields that are noted: those that look like names of columns. Anything may stand as a name in JSON, as who keys records by
- * e-mail shows, and what is noted goes into logs and the data catalog (docs/records.md).
+ * The names of unknown fields that are noted of a file: those that look like names of columns. Anything may stand as a name in JSON, as who keys
+ * records by e-mail shows, and what is noted goes into logs and the data catalog (docs/records.md).
  */
-export function notedFields(names: Iterable<string>): string[] {
-  return [...new Set(names)].filter((name) => /^[A-Za-z_][A-Za-z0-9_-]{0,63}$/.test(name)).slice(0, MOST_FIELDS);
+export class NotedFields {
+  readonly #names = new Set<string>();
+
+  constructor(names: Iterable<string> = []) {
+    this.add(names);
+  }
+
+  add(names: Iterable<string>): void {
+    for (const name of names)
+      if (this.#names.size < MOST_FIELDS && /^[A-Za-z_][A-Za-z0-9_-]{0,63}$/.test(name)) this.#names.add(name);
+  }
+
+  list(): string[] {
+    return [...this.#names];
+  }
 }

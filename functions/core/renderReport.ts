@@ -21,10 +21,12 @@ export function table(
 
 /** A file name or a cause may hold anything; a cell is one line and ends at a bar. */
 function inCell(text: string): string {
-  return text
-    .replaceAll('|', '\\|')
-    .replace(/\s*[\r\n]+\s*/g, ' ')
-    .replace(/\p{Cc}/gu, '\ufffd'); // a terminal would do what they say
+  return printable(text.replaceAll('|', '\\|').replace(/\s*[\t\r\n]+\s*/g, ' '));
+}
+
+/** Without control characters but for tab and line feed: a terminal would do what they say. */
+export function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\t\n]/gu, '\ufffd');
 }
 
 const ZONES: readonly (readonly [
@@ -94,7 +96,7 @@ export function renderReport(report: Report): string {
     ),
     footer(report),
   ];
-  return `${sections.filter((text) => text !== null).join('\n\n')}\n`;
+  return printable(`${sections.filter((text) => text !== null).join('\n\n')}\n`);
 }
 
 /** What is sent where a run held files without a report that tells it. */

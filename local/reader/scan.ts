@@ -3,7 +3,7 @@ import { createReadStream, createWriteStream, closeSync, openSync, readSync, rmS
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { LandingContract } from '../../functions/core/contracts.ts';
-import { notedFields } from '../../functions/core/drift.ts';
+import { NotedFields } from '../../functions/core/drift.ts';
 import { codeOf } from '../errorCode.ts';
 import { judge } from './judge.ts';
 import { shapeOf } from './shape.ts';
@@ -98,7 +98,7 @@ class Scan {
   readonly #source: string;
   readonly #shapes: Shape[] = [];
   readonly #reasons = new Map<string, number>();
-  readonly #unknownFields = new Set<string>();
+  readonly #unknownFields = new NotedFields();
   #spelling: Spelling | null = null;
   #input = -1;
   #landed = 0;
@@ -154,7 +154,7 @@ class Scan {
       landed: this.#landed,
       rejected: this.#rejected,
       reasons: Object.fromEntries([...this.#reasons].sort()),
-      unknownFields: notedFields(this.#unknownFields),
+      unknownFields: this.#unknownFields.list(),
       loads: [...clean, ...final],
       rejects: this.#rejects.isOpened ? { path: this.#rejects.path, longestLine: this.#longestReject } : null,
     };
@@ -248,7 +248,7 @@ class Scan {
     if (this.#spelling !== null && !sameSpelling(this.#spelling, shape.spelling)) return false;
     this.#spelling = shape.spelling;
     this.#shapes.push(shape);
-    for (const name of shape.unknownFields) this.#unknownFields.add(name);
+    this.#unknownFields.add(shape.unknownFields);
     return true;
   }
 
@@ -266,7 +266,7 @@ class Scan {
         this.#reject(position, judged, text);
         continue;
       }
-      for (const name of judged.unknownFields) this.#unknownFields.add(name);
+      this.#unknownFields.add(judged.unknownFields);
       this.#keep(judged.values);
     }
   }

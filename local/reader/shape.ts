@@ -47,7 +47,7 @@ export function shapeOf(object: string, contract: LandingContract): Shape | null
   for (const [at, column] of contract.columns.entries()) {
     if (fields.some((field) => field.column === column)) continue;
     const before = contract.columns[at - 1];
-    const place = fields.findIndex((field) => field.column === before) + 1;
+    const place = before === undefined ? 0 : fields.findIndex((field) => field.column === before) + 1;
     fields.splice(place, 0, { name: column.spellings[0] ?? column.name, column });
   }
   const known = fields.flatMap(({ column }) => column ?? []);

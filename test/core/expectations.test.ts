@@ -301,6 +301,17 @@ describe('shrinking', () => {
     expect(customersAfter(79, 100, 0)).toEqual(['shrink:customer_trusted']);
   });
 
+  test.each([
+    [0.07, 1000, 930],
+    [0.34, 100, 66],
+    [0.2, 3, 2],
+  ])('a ratio of %d of %d rows leaves at least %d', (maxShrinkRatio, rowsBefore, least) => {
+    const evidence = goodEvidence();
+    Object.assign(metricsOf(evidence, 'customers_curated'), { rowsBefore });
+    const { expectations } = judged(evidence, settingsWith({ maxShrinkRatio }));
+    expect(expectations.find(({ name }) => name === 'shrink:customers_curated')).toMatchObject({ expected: `at least ${least}` });
+  });
+
   test('by rows of people who withdrew is allowed besides', () => {
     expect(customersAfter(50, 100, 30)).toEqual([]);
     expect(customersAfter(49, 100, 30)).toEqual(['shrink:customer_trusted']);
@@ -338,7 +349,7 @@ describe('expected counts', () => {
         ok: false,
         expected: 7,
         found: 8,
-        look: 'same_time: expectedCounts in the settings, or --expect',
+        look: 'expectedCounts in the settings, or --expect',
       },
     ]);
   });

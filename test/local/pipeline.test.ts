@@ -265,13 +265,19 @@ describe('file versions', () => {
 
   test('what no run will read is named: what stands beside the landing tables, and names that are not UTF-8', async () => {
     const lake = newFolder();
-    landAll(lake, { 'customer_landing/a.json': lines(...PEOPLE.map(customer)), 'customers/b.json': '{}', 'c.json': '{}' });
+    landAll(lake, {
+      'customer_landing/a.json': lines(...PEOPLE.map(customer)),
+      'customers/b.json': '{}',
+      'c.json': '{}',
+      '\u001b[31mred.json': '{}',
+    });
     writeFileSync(
       Buffer.concat([Buffer.from(`${lake}/landing/customer_landing/M`), Buffer.of(0xfc), Buffer.from('.json')]),
       '{}\n',
     );
     const { code, stdout } = await stedi('run', '--lake', lake);
     expect(code).toBe(1);
+    expect(stdout).toContain('left alone: \ufffd[31mred.json');
     for (const stray of ['customers/', 'c.json']) expect(stdout).toContain(`left alone: ${stray} belongs to no landing table`);
     expect(stdout).toMatch(/customer_landing\/M\ufffd\.json: its name is not UTF-8: rename it/);
   });
