@@ -10,6 +10,7 @@ import {
   StageError,
   UsageError,
 } from '../functions/core/errors.ts';
+import { printable } from '../functions/core/renderReport.ts';
 import type { RebuildFlags } from './commands/rebuild.ts';
 import { codeOf } from './errorCode.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
@@ -23,7 +24,7 @@ const program = new Command('stedi')
   .option('--lake <dir>', 'the lake’s folder', 'lake')
   .option('--stage <name>', 'a stage on AWS instead of a lake on this machine')
   .option('--region <region>', 'the stage’s region (default: AWS_REGION, else us-east-1)')
-  .option('--json', 'print one JSON value to standard output, everything else to standard error', false)
+  .option('--json', 'print one JSON value to standard output (but for help), everything else to standard error', false)
   .option('--settings <file>', 'the settings file (default: settings.json of the project)')
   .option('--set <key=value>', 'a setting for this call; can be repeated', (value: string, all: string[]) => [...all, value], [])
   .addOption(new Option('--expect <counts>', 'check the published reference counts').choices(['published']))
@@ -256,13 +257,12 @@ function explain(error: unknown): string {
   const { lake, stage } = program.opts<CommonOptions>();
   const at = pathOf(error);
   if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
-    return `${at} can't be read or written: ${text}. Free space or mend its permissions, then try again`;
+    return `${at} can't be read or written: ${text}. Mend its permissions or free space, then try again`;
+  if (stage === undefined && /readonly database/i.test(text))
+    return `The lake ${lake} may only be read here, and this command keeps a ledger in it: ask for permission to write; "stedi query" and "stedi rejects" only read`;
   if (/file is not a database|disk image is malformed/i.test(text))
     return `${path.join(lake, 'ledger.sqlite')} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
-  if (
-    stage === undefined &&
-    (UNUSABLE.has(code) || /unable to open database file|readonly database|disk is full|No space left/i.test(text))
-  ) {
+  if (stage === undefined && (UNUSABLE.has(code) || /unable to open database file|disk is full|No space left/i.test(text))) {
     return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
   }
   return `${text}\n(set STEDI_DEBUG=1 to see where this comes from)`;
@@ -284,7 +284,7 @@ try {
   const isUsage = error instanceof CommanderError || error instanceof UsageError;
   process.exitCode = isHelp ? 0 : isUsage ? 2 : 1;
   // Commander has said its errors itself. With --json there is one value on standard output whatever happens.
-  if (!(error instanceof CommanderError)) console.error(explain(error));
+  if (!(error instanceof CommanderError)) console.error(printable(explain(error)));
   if (!isHelp && process.argv.includes('--json')) console.log(JSON.stringify({ error: explain(error) }));
   if (process.env['STEDI_DEBUG'] === '1') console.error(error);
 }

@@ -113,7 +113,8 @@ export async function dropFiles(landingRoot: string, drops: readonly Drop[]): Pr
 async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dropped> {
   const folder = path.join(landingRoot, table);
   await mkdir(folder, { recursive: true });
-  const partial = path.join(folder, `.${path.basename(file)}.${process.pid}.part`);
+  // Without the file's name, which may be as long as a name can be.
+  const partial = path.join(folder, `.drop.${process.pid}.part`);
   try {
     await copyFile(file, partial, constants.COPYFILE_FICLONE);
     for (let number = 1; ; number += 1) {
@@ -137,7 +138,7 @@ export async function clearKilledDrops(landingRoot: string): Promise<void> {
   for (const table of LANDING_TABLES) {
     const folder = path.join(landingRoot, table);
     for (const name of await readdir(folder).catch(() => [])) {
-      const [, pid] = /^\..*\.(\d+)\.part$/.exec(name) ?? [];
+      const [, pid] = /^\.drop\.(\d+)\.part$/.exec(name) ?? [];
       if (pid !== undefined && !isAlive(Number(pid))) await rm(path.join(folder, name), { force: true });
     }
   }

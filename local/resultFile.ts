@@ -1,7 +1,7 @@
-import { realpathSync, renameSync, rmSync } from 'node:fs';
+import { accessSync, constants, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { UsageError } from '../functions/core/errors.ts';
+import { messageOf, UsageError } from '../functions/core/errors.ts';
 import { literal } from './duckdb/session.ts';
 
 const FORMATS: ReadonlyMap<string, string> = new Map([
@@ -12,36 +12,59 @@ const FORMATS: ReadonlyMap<string, string> = new Map([
 /** A file for the rows of a query. They are written beside it first, so that it is there as a whole or as it was before. */
 export interface ResultFile {
   file: string;
+  /** Each process has a name of its own: two may write to one file, and the last one is seen. */
   unfinished: string;
   format: string;
 }
 
-/** @throws UsageError for another ending than `.parquet` and `.csv`, a folder that is not there, and a place within the lake */
-export function resultFile(file: string, lake: string): ResultFile {
-  const format = FORMATS.get(path.extname(file).toLowerCase());
-  if (format === undefined)
-    throw new UsageError(`--out ${file}: expected a name that ends in ${[...FORMATS.keys()].join(' or ')}`);
-  const folder = realFolder(path.dirname(file));
-  if (folder === undefined) throw new UsageError(`--out ${file}: ${path.dirname(file)} is no folder; make it, or name another`);
-  const toLake = path.relative(realFolder(lake) ?? lake, folder);
-  if (toLake === '' || !(toLake.split(path.sep)[0] === '..' || path.isAbsolute(toLake)))
-    throw new UsageError(`--out ${file} is within the lake ${lake}, which holds what runs put there; name another folder`);
-  return { file, unfinished: path.join(folder, `${path.basename(file)}.part`), format };
+/**
+ * Where the rows go; of a link what it leads to.
+ * @throws UsageError for another ending than `.parquet` and `.csv`, a folder that is not there or can't be written, and a place within the lake
+ */
+export function resultFile(named: string, lake: string): ResultFile {
+  const refuse = (why: string): UsageError => new UsageError(`--out ${named}: ${why}`);
+  const format = FORMATS.get(path.extname(named).toLowerCase());
+  if (format === undefined) throw refuse(`expected a name that ends in ${[...FORMATS.keys()].join(' or ')}`);
+  const there = real(named);
+  if (there !== undefined && !statSync(there).isFile()) throw refuse('this is no file; name another');
+  const folder = real(path.dirname(there ?? named));
+  if (folder === undefined) throw refuse(`${path.dirname(named)} is no folder; make it, or name another`);
+  if (isWithin(real(lake) ?? lake, folder))
+    throw refuse(`this is within the lake ${lake}, which holds what runs put there; name another folder`);
+  try {
+    accessSync(folder, constants.W_OK);
+  } catch {
+    throw refuse(`nothing can be written in ${folder}; mend its permissions, or name another folder`);
+  }
+  const name = path.basename(there ?? named);
+  return { file: path.join(folder, name), unfinished: path.join(folder, `.${name.slice(0, 100)}.${process.pid}.part`), format };
 }
 
-function realFolder(folder: string): string | undefined {
+function real(file: string): string | undefined {
   try {
-    return realpathSync(folder);
+    return realpathSync(file);
   } catch {
     return undefined;
   }
 }
 
-/** Writes the rows of one SELECT, of any number, and replaces a file of that name. @returns how many rows */
+function isWithin(outer: string, folder: string): boolean {
+  return folder === outer || folder.startsWith(`${outer}${path.sep}`);
+}
+
+/**
+ * Writes the rows of one SELECT, of any number, and replaces a file of that name.
+ * @returns how many rows
+ * @throws UsageError for a statement that DuckDB knows and that is no SELECT
+ */
 export async function writeResult(run: DuckDBConnection, sql: string, { file, unfinished, format }: ResultFile): Promise<number> {
   try {
     // As a view, since the statement may end in a semicolon or a comment.
-    await run.run(`create temp view answer as ${sql}`);
+    await run.run(`create temp view answer as ${sql}`).catch((error: unknown) => {
+      if (messageOf(error).startsWith('Parser Error'))
+        throw new UsageError('--out writes the rows of a SELECT; leave it out to see this');
+      throw error;
+    });
     const { rowsChanged } = await run.run(`copy (from answer) to ${literal(unfinished)} (${format}, use_tmp_file false)`);
     renameSync(unfinished, file);
     return rowsChanged;

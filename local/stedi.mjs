@@ -6,12 +6,17 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 if (process.versions.node.startsWith('24.')) {
+  // Whoever kills the process that he has started means this one too.
+  process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+  process.channel?.unref();
   module.enableCompileCache();
   await import('./cli.ts');
 } else {
   const folder = path.dirname(module.createRequire(import.meta.url).resolve('node/package.json'));
   const node = path.join(folder, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+  });
   // Ctrl-C reaches both processes; the child decides when to end.
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));
   child.on('error', () => {

@@ -40,7 +40,7 @@ export async function query({ options, output }: CommandContext, sql: string, ou
       if (file === undefined) await show(session.run, sql, output);
       else {
         const rows = await writeResult(session.run, sql, file);
-        output.result({ file: file.file, rows }, () => `${figure(rows)} ${rows === 1 ? 'row' : 'rows'} in ${file.file}`);
+        output.result({ file: out, rows }, () => `${figure(rows)} ${rows === 1 ? 'row' : 'rows'} in ${out}`);
       }
     } catch (error) {
       if (error instanceof UsageError) throw error;

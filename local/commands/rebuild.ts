@@ -1,4 +1,5 @@
 import { mkdirSync, rmSync } from 'node:fs';
+import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
 import { GateFailedError, LakeUnusableError, UsageError } from '../../functions/core/errors.ts';
 import { contractOf } from '../../functions/core/contracts.ts';
@@ -43,6 +44,7 @@ export interface RebuildFlags {
  * stay, or when a file is missing from what was built.
  */
 export async function rebuild({ options, output }: CommandContext, { replace, forget }: RebuildFlags): Promise<number> {
+  if (forget && !replace) throw new UsageError('--forget goes with --replace: without it nothing is taken away');
   requireLake(options.lake);
   return withLake(options, {}, 'rebuild', async (home) => {
     const trouble = await home.tablesTrouble();
@@ -58,7 +60,7 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
       const loaded = new Map([...(await loadedFiles(home.ledger)), ...(isPublished ? await loadsOf(home) : [])]);
       const built = await buildBeside(beside, home.paths.landing, loaded, { options, output });
       home.close();
-      const comparisons = await compare(isPublished ? home.paths.tables : null, lakePaths(beside).tables);
+      const { comparisons, returning } = await compare(isPublished ? home.paths.tables : null, lakePaths(beside).tables);
       const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
       const { held, unread, gone } = built;
       // Of tables that are lost nothing can be kept.
@@ -66,8 +68,8 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
       const isPoorer = built.isPoorer || (forgets && !forget);
       const replaced = replace && !isPoorer;
       if (replaced) replaceTables(options.lake);
-      output.result({ replaced, differs, held, unread, gone, tables: comparisons }, () =>
-        comparisonText(comparisons, differs, replaced, { ...built, isPoorer }),
+      output.result({ replaced, differs, held, unread, gone, returning, tables: comparisons }, () =>
+        comparisonText(comparisons, differs, replaced, returning, { ...built, isPoorer }),
       );
       return (differs && !replaced) || held.length > 0 || unread.length > 0 ? 1 : 0;
     } finally {
@@ -130,18 +132,19 @@ async function loadsOf(home: LocalHome): Promise<Map<string, string>> {
 
 const isStaging = (table: string): boolean => STAGING_TABLES.some((each) => each === table);
 
-/** `current` is null where there are no tables to compare with: every row is new then. */
-async function compare(current: string | null, rebuilt: string): Promise<Comparison[]> {
+/**
+ * `current` is null where there are no tables to compare with: every row is new then. `returning` counts people who have withdrawn, and have not in what
+ * was rebuilt.
+ */
+async function compare(current: string | null, rebuilt: string): Promise<{ comparisons: Comparison[]; returning: number }> {
   const session = await openSession(rebuilt, `${rebuilt}.tmp`);
   try {
     if (current !== null) await session.run.run(`attach ${literal(current)} as lake (read_only)`);
     const comparisons: Comparison[] = [];
     for (const name of [...STAGING_TABLES, ...MODEL_TABLES]) {
-      const columns = contractOf(name)
-        .columns.map((column) => `"${column.name}"`)
-        .join(', ');
-      const here = `select ${columns} from main.${name}`;
-      const there = current === null ? `${here} where false` : `select ${columns} from lake.main.${name}`;
+      const names = contractOf(name).columns.map((column) => column.name);
+      const here = `select ${names.map((column) => `"${column}"`).join(', ')} from main.${name}`;
+      const there = current === null ? `${here} where false` : await selectOf(session.run, name, names);
       comparisons.push({
         table: name,
         rows: await countOf(session.run, `(${there})`),
@@ -150,17 +153,28 @@ async function compare(current: string | null, rebuilt: string): Promise<Compari
         new: await countOf(session.run, `(${here} except all ${there})`),
       });
     }
-    return comparisons;
+    const withdrawn = 'select email from lake.main.customer_staging except select email from lake.main.customer_trusted';
+    const returning =
+      current === null ? 0 : await countOf(session.run, `(select email from main.customer_trusted intersect (${withdrawn}))`);
+    return { comparisons, returning };
   } finally {
     session.close();
   }
 }
 
+/** The rows of a table of the lake; a column that its contract has gained since is null in all of them. */
+async function selectOf(run: DuckDBConnection, table: string, columns: readonly string[]): Promise<string> {
+  const inLake = `from duckdb_columns() where database_name = 'lake' and table_name = ${literal(table)}`;
+  const found = await rowsOf(run, `select column_name as name ${inLake}`, z.object({ name: z.string() }));
+  const has = new Set(found.map(({ name }) => name));
+  return `select ${columns.map((name) => (has.has(name) ? `"${name}"` : `null as "${name}"`)).join(', ')} from lake.main.${table}`;
+}
+
 /** A file that was accepted with a setting for one call is judged by the settings of this call. */
 const RAISED = 'A limit that was raised when a file was taken in must be raised here too, for example --set maxRejectRatio=1';
 
-/** A withdrawal may be among what would be forgotten. */
-const FORGET = 'Their records are in the tables alone; to lose them on purpose: "stedi rebuild --replace --forget"';
+const KEPT = 'Their records are in the tables alone; to lose them on purpose: "stedi rebuild --replace --forget"';
+const FORGOTTEN = 'Their records were in the tables alone, and are lost';
 
 function outcomeOfSame(missing: number): string {
   return missing === 0 ? 'The tables are what landing gives' : 'The tables are what the other files give';
@@ -170,6 +184,7 @@ function comparisonText(
   comparisons: readonly Comparison[],
   differs: boolean,
   replaced: boolean,
+  returning: number,
   { held, unread, gone, isPoorer }: Built,
 ): string {
   const outcome = replaced ? 'Replaced' : 'Nothing was replaced';
@@ -187,7 +202,14 @@ function comparisonText(
     ...(held.length > 0 ? [`Held while rebuilding:\n  ${held.join('\n  ')}\n${RAISED}`] : []),
     ...(unread.length > 0 ? [`Not read:\n  ${unread.join('\n  ')}`] : []),
     ...(gone.length > 0
-      ? [`Loaded once, and gone from landing since (deleted or overwritten):\n  ${gone.join('\n  ')}\n${FORGET}`]
+      ? [
+          `Loaded once, and gone from landing since (deleted or overwritten):\n  ${gone.join('\n  ')}\n${replaced ? FORGOTTEN : KEPT}`,
+        ]
+      : []),
+    ...(returning > 0
+      ? [
+          `${figure(returning)} of the people who withdrew their consent ${replaced ? 'are back: their withdrawals are lost' : 'would be back, for landing lacks their withdrawals'}`,
+        ]
       : []),
     `${outcome}${advice}`,
   ].join('\n\n');

@@ -18,7 +18,7 @@ export async function rejects(
   requireLake(options.lake);
   const list = await latestRejects(readRejects(lakePaths(options.lake).runs, runId));
   const exported = exportTo === undefined ? null : await exportRejects(list, exportTo);
-  output.result(list, () => [rejectsText(list), ...(exported === null ? [] : [exportText(exported)])].join('\n\n'));
+  output.result(list, () => [rejectsText(list), ...(exported === null ? [] : [exportText(list, exported)])].join('\n\n'));
   return 0;
 }
 

@@ -14,8 +14,8 @@ import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
 import {
   droppedText,
   exitCodeOf,
+  filesToLookAt,
   heldFiles,
-  heldSince,
   isEmpty,
   loadedBy,
   noTotals,
@@ -58,14 +58,15 @@ export async function runLake({ options, output }: CommandContext, drops: readon
     const last = reports.findLast((report) => report !== null) ?? null;
     const { tables, identity, withheld } =
       (last?.tables != null ? totalsOf(last) : null) ?? (await publishedTotals(home, settings));
+    const runs = reports.flatMap((report) => report?.runId ?? []);
     const result: RunResult = {
       status: home.ended.at(-1)?.status === 'FAILED' ? 'FAILED' : (last?.status ?? 'NOTHING_TO_DO'),
-      runs: reports.flatMap((report) => report?.runId ?? []),
+      runs,
       tables,
       identity,
       withheld,
       loaded: loadedBy(reports),
-      ...(await heldSince(home.ledger, heldBefore)),
+      ...(await filesToLookAt(home.ledger, heldBefore, runs)),
       unread: [...unread].map(([file, why]) => ({ file, why })),
       expectations: last?.expectations ?? expectedCounts({ ...tables, same_time: identity.sameTime }, settings),
       seconds: Math.round(performance.now() - started) / 1000,

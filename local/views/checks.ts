@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AUDIT_NAMES } from '../../functions/core/auditNames.ts';
 import { landingContractOf } from '../../functions/core/contracts.ts';
-import { figure, table } from '../../functions/core/renderReport.ts';
+import { figure, filesText, table } from '../../functions/core/renderReport.ts';
 import type { Audits } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { FileState, Ledger } from '../../functions/ports.ts';
@@ -106,7 +106,7 @@ export async function loadChecks(ledger: Pick<Ledger, 'files'>, rows: readonly L
     {
       name: 'loaded files stand in loads',
       ok: differing.length === 0,
-      found: differing.length === 0 ? `${loaded.size} files` : notSo(differing),
+      found: differing.length === 0 ? filesText(loaded.size) : notSo(differing),
     },
     {
       name: 'loads stand in the ledger',

@@ -1,6 +1,7 @@
 import { UsageError } from '../../functions/core/errors.ts';
 import { figure, table } from '../../functions/core/renderReport.ts';
 import type { LedgerFile } from '../../functions/ports.ts';
+import { isUseless } from './runResult.ts';
 
 const STATES = ['pending', 'claimed', 'loaded', 'held'];
 
@@ -17,6 +18,11 @@ export function checkState(state: string | undefined): void {
     throw new UsageError(`--state ${state}: expected one of ${STATES.join(', ')}`);
 }
 
+function noteOf(counts: LedgerFile['counts'], unknownFields: readonly string[]): string {
+  if (isUseless(counts)) return 'every record was rejected';
+  return unknownFields.length > 0 ? `unknown fields: ${unknownFields.join(', ')}` : '';
+}
+
 /** File versions as a table, and what to do where some are held. */
 export function filesText(list: readonly LedgerFile[], state: string | undefined): string {
   if (list.length === 0) return `No file${state === undefined ? '' : ` is ${state}`}`;
@@ -30,7 +36,7 @@ export function filesText(list: readonly LedgerFile[], state: string | undefined
         ...[counts?.landed, counts?.staged, counts?.duplicate, counts?.rejected].map((count) =>
           count === undefined ? '' : figure(count),
         ),
-        why ?? (unknownFields.length > 0 ? `unknown fields: ${unknownFields.join(', ')}` : ''),
+        why ?? noteOf(counts, unknownFields),
       ]),
       ['l', 'l', 'l', 'r', 'r', 'r', 'r', 'l'],
     ),

@@ -38,6 +38,8 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
 /** How many records the text shows; `--json` and `--export` have all. */
 const SHOWN = 50;
 const RECORD_WIDTH = 80;
+/** How many names an error or a note lists. */
+const LISTED = 10;
 
 /** A file that was read again rejects the same records again: the latest run counts, so runs come in their order. */
 export async function latestRejects(rejects: AsyncIterable<Rejected>): Promise<Rejected[]> {
@@ -48,12 +50,12 @@ export async function latestRejects(rejects: AsyncIterable<Rejected>): Promise<R
 }
 
 /**
- * `DIR/<landing table>/<file>`, one record a line, byte for byte as it came.
+ * `DIR/<landing table>/<file>`, one record a line, byte for byte as it came. Records whose text was left out (docs/records.md) are not in it.
  * @throws UsageError where such a file exists: somebody may have mended it; nothing is written then
  */
 export async function exportRejects(list: readonly Rejected[], folder: string): Promise<Map<string, number>> {
   const written = new Map<string, number>();
-  const byFile = Map.groupBy(list, ({ file }) => file);
+  const byFile = Map.groupBy(list.filter(hasText), ({ file }) => file);
   const files = [...byFile].map(([key, records]) => {
     // A gzip file is exported as text, under a name that says so where no other file has it.
     const unpacked = key.replace(/\.gz$/, '');
@@ -62,7 +64,7 @@ export async function exportRejects(list: readonly Rejected[], folder: string): 
   const taken = files.filter(({ file }) => existsSync(file)).map(({ file }) => file);
   if (taken.length > 0)
     throw new UsageError(
-      `${taken.join(', ')} ${taken.length === 1 ? 'exists' : 'exist'} already; export to another folder. Nothing was written`,
+      `Nothing was written, for these exist already; export to another folder:\n  ${someOf(taken).join('\n  ')}`,
     );
   for (const { file, records } of files) {
     await mkdir(path.dirname(file), { recursive: true });
@@ -105,7 +107,23 @@ function shortened(record: string): string {
   return printable.length > RECORD_WIDTH ? `${printable.slice(0, RECORD_WIDTH)}…` : printable;
 }
 
-export function exportText(written: ReadonlyMap<string, number>): string {
-  if (written.size === 0) return 'Nothing was exported: there is no rejected record';
-  return `Exported, to be mended and dropped again:\n${[...written].map(([file, records]) => `  ${file} (${figure(records)})`).join('\n')}`;
+/** What an export came to. */
+export function exportText(list: readonly Rejected[], written: ReadonlyMap<string, number>): string {
+  if (list.length === 0) return 'Nothing was exported: there is no rejected record';
+  const lists = [
+    ['Exported, to be mended and dropped again', [...written].map(([file, records]) => `${file} (${figure(records)})`)],
+    [
+      'Not exported, for their text was not kept; they stand in landing alone',
+      someOf(list.filter((one) => !hasText(one)).map(({ file, line }) => `${file}, line ${line}`)),
+    ],
+  ] as const;
+  return lists.flatMap(([title, lines]) => (lines.length === 0 ? [] : [`${title}:\n  ${lines.join('\n  ')}`])).join('\n');
+}
+
+function hasText({ record }: Rejected): boolean {
+  return record !== '';
+}
+
+function someOf(lines: readonly string[]): string[] {
+  return lines.length <= LISTED ? [...lines] : [...lines.slice(0, LISTED), `… ${figure(lines.length - LISTED)} more`];
 }

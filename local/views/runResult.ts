@@ -17,6 +17,8 @@ export interface RunResult {
   held: { file: string; why: string }[];
   /** How many files were held before, and still are. */
   heldBefore: number;
+  /** Files that these runs loaded and of which every record was rejected. */
+  useless: { file: string; records: number }[];
   /** Landed files that could not be read, so that no run knows them yet. */
   unread: { file: string; why: string }[];
   expectations: Expectation[];
@@ -44,23 +46,36 @@ export function loadedBy(reports: readonly (Report | null)[]): LoadCounts {
   return addedUp(reports.flatMap((report) => (report?.tables == null ? [] : Object.values(report.loads))));
 }
 
-/** What is held, by file version. */
-export async function heldFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<string, RunResult['held'][number]>> {
-  const held = new Map<string, RunResult['held'][number]>();
-  for await (const { key, version, state, why } of ledger.files()) {
-    if (state === 'held') held.set(`${key} ${version}`, { file: key, why: why ?? '' });
-  }
+/** The file versions that are held. */
+export async function heldFiles(ledger: Pick<Ledger, 'files'>): Promise<Set<string>> {
+  const held = new Set<string>();
+  for await (const { key, version, state } of ledger.files()) if (state === 'held') held.add(fileId(key, version));
   return held;
 }
 
-/** What is held now: each file that was not held before, and how many were. */
-export async function heldSince(
+/** Files that need somebody: each one that is held and was not before, how many were, and what these runs loaded for nothing. */
+export async function filesToLookAt(
   ledger: Pick<Ledger, 'files'>,
-  before: ReadonlyMap<string, unknown>,
-): Promise<Pick<RunResult, 'held' | 'heldBefore'>> {
-  const now = [...(await heldFiles(ledger))];
-  const held = now.filter(([id]) => !before.has(id)).map(([, file]) => file);
-  return { held, heldBefore: now.length - held.length };
+  before: ReadonlySet<string>,
+  runs: readonly string[],
+): Promise<Pick<RunResult, 'held' | 'heldBefore' | 'useless'>> {
+  const found: Pick<RunResult, 'held' | 'heldBefore' | 'useless'> = { held: [], heldBefore: 0, useless: [] };
+  for await (const { key, version, state, why, runId, counts } of ledger.files()) {
+    if (state === 'held' && before.has(fileId(key, version))) found.heldBefore += 1;
+    else if (state === 'held') found.held.push({ file: key, why: why ?? '' });
+    else if (isUseless(counts) && runId !== null && runs.includes(runId))
+      found.useless.push({ file: key, records: counts?.landed ?? 0 });
+  }
+  return found;
+}
+
+/** Whether every record of a file was rejected. */
+export function isUseless(counts: LoadCounts | null): boolean {
+  return counts !== null && counts.landed > 0 && counts.rejected === counts.landed;
+}
+
+function fileId(key: string, version: string): string {
+  return `${key} ${version}`;
 }
 
 /** The exit code of `run`: 1 when a run failed, anything is held or can't be read, or an expectation was not met. */
@@ -91,13 +106,17 @@ export function resultText(
 }
 
 /** What needs a person: files that wait for one, and expectations that were not met. */
-export function troubles({ held, heldBefore, unread, expectations }: RunResult): string[] {
+export function troubles({ held, heldBefore, useless, unread, expectations }: RunResult): string[] {
   const parts: string[] = [];
   const listed = (files: RunResult['held']) => files.map(({ file, why }) => `  ${file}: ${why}`).join('\n');
   if (held.length > 0) parts.push(`Held, waiting for a person:\n${listed(held)}`);
   if (heldBefore > 0)
     parts.push(
       `${filesText(heldBefore)} held from before ${heldBefore === 1 ? 'waits' : 'wait'} for a person: "stedi files --state held" says why`,
+    );
+  if (useless.length > 0)
+    parts.push(
+      `Loaded, but every record was rejected ("stedi rejects" says why; expected are JSON lines):\n${useless.map(({ file, records }) => `  ${file}: ${figure(records)} rejected`).join('\n')}`,
     );
   if (unread.length > 0) parts.push(`Can't be read; mend the name or the permissions, then "stedi run":\n${listed(unread)}`);
   const failed = expectations.filter(({ ok }) => !ok);

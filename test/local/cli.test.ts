@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -137,7 +147,7 @@ describe('one lake, command by command, with --json', () => {
   });
 
   test.each(['parquet', 'csv'])('query writes a %s file, whole or not at all', async (format) => {
-    const file = path.join(lake, '..', `people.${format}`);
+    const file = path.join(newFolder(), `people.${format}`);
     writeFileSync(file, 'of an earlier query');
     const failed = await json('query', "select error('on the way') from customer_trusted", '--out', file);
     expect([failed.code, failed.stderr]).toEqual([2, expect.stringContaining('on the way') as unknown]);
@@ -146,7 +156,6 @@ describe('one lake, command by command, with --json', () => {
     expect(valueOf(written, z.unknown())).toEqual({ file, rows: 1 });
     const read = await (await (await DuckDBInstance.create()).connect()).runAndReadAll(`from '${file}'`);
     expect(read.getRowObjectsJson()).toEqual([{ email: 'ann@x.org' }]);
-    expect(existsSync(`${file}.part`)).toBe(false);
   });
 
   test.each([
@@ -154,16 +163,38 @@ describe('one lake, command by command, with --json', () => {
     [path.join('nowhere', 'people.csv'), /nowhere is no folder/],
     [path.join('LAKE', 'landing', 'customer_landing', 'people.csv'), /within the lake/],
     [path.join('LAKE', 'people.csv'), /within the lake/],
+    [path.join('FOLDER', 'folder.csv'), /no file; name another/],
   ])('query --out %s is refused', async (file, reason) => {
-    const { code, stderr } = await json('query', 'from customer_trusted', '--out', file.replace('LAKE', lake));
+    const folder = newFolder();
+    mkdirSync(path.join(folder, 'folder.csv'));
+    const named = file.replace('LAKE', lake).replace('FOLDER', folder);
+    const { code, stderr } = await json('query', 'from customer_trusted', '--out', named);
     expect([code, stderr]).toEqual([2, expect.stringMatching(reason) as unknown]);
+  });
+
+  test('query --out follows a link, and writes no other file', async () => {
+    const folder = newFolder();
+    for (const name of ['there.csv', 'rows.csv.part']) writeFileSync(path.join(folder, name), 'mine');
+    symlinkSync('there.csv', path.join(folder, 'rows.csv'));
+    const out = path.join(folder, 'rows.csv');
+    const all = await Promise.all([1, 2].map((rows) => json('query', `from range(${rows})`, '--out', out)));
+    expect(all).toMatchObject([{ code: 0 }, { code: 0 }]);
+    expect(readFileSync(path.join(folder, 'there.csv'), 'utf8')).toMatch(/^range\n0\n/);
+    expect(readFileSync(path.join(folder, 'rows.csv.part'), 'utf8')).toBe('mine');
+    expect(readdirSync(folder).sort()).toEqual(['rows.csv', 'rows.csv.part', 'there.csv']);
+  });
+
+  test('query --out takes a SELECT', async () => {
+    const out = path.join(newFolder(), 'rows.csv');
+    for (const sql of ['describe customer_trusted', 'show tables', 'explain select 1'])
+      expect((await json('query', sql, '--out', out)).stderr).toMatch(/--out writes the rows of a SELECT/);
   });
 
   test('query shows so many rows, and any number in a file', async () => {
     const { code, stderr } = await json('query', 'from range(100_001)');
     expect([code, stderr]).toEqual([2, expect.stringContaining('shows 100,000 rows at most') as unknown]);
     expect(valueOf(await json('query', 'from range(100_000)'), z.array(z.unknown()))).toHaveLength(100_000);
-    const file = path.join(lake, '..', 'range.parquet');
+    const file = path.join(newFolder(), 'range.parquet');
     expect(valueOf(await json('query', 'from range(300_000)', '--out', file), z.unknown())).toEqual({ file, rows: 300_000 });
   });
 
@@ -203,6 +234,18 @@ describe('one lake, command by command, with --json', () => {
     expect(tables).toMatchObject({ accelerometer_landing: 4, accelerometer_staging: 3, rejected: 1, accelerometer_trusted: 2 });
   });
 
+  test('rejects whose text was not kept are not exported, and named', async () => {
+    const own = newFolder();
+    const packed = gzipSync(lines(customer({ email: 'cut@x.org' })));
+    landAll(own, walk(PEOPLE));
+    writeFileSync(path.join(own, 'landing', 'customer_landing', 'cut.json.gz'), packed.subarray(0, packed.length - 9));
+    await stedi('run', '--lake', own);
+    const exported = path.join(newFolder(), 'mended');
+    const { stdout } = await stedi('rejects', '--lake', own, '--export', exported);
+    expect(stdout).toMatch(/Not exported, for their text was not kept[^\n]*:\n {2}customer_landing\/cut\.json\.gz, line 1/);
+    expect(existsSync(exported)).toBe(false);
+  });
+
   test('rejects and retry take last and how a name begins, as show does', async () => {
     const [first] = valueOf(await json('rejects', '--run', runId.slice(0, -3)), z.array(rejectRow));
     expect(first).toMatchObject({ run_id: runId });
@@ -238,6 +281,7 @@ describe('one lake, command by command, with --json', () => {
       held: z.array(z.string()),
       unread: z.array(z.string()),
       gone: z.array(z.string()),
+      returning: z.int(),
       tables: z.array(z.strictObject({ table: z.string(), rows: z.int(), rebuilt: z.int(), gone: z.int(), new: z.int() })),
     });
     expect(valueOf(await json('rebuild'), rebuilt)).toMatchObject({ replaced: false, differs: false });
@@ -387,7 +431,8 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
       ['retry', path.join(source, 'people.json')],
       /people\.json is not held.*like customer_landing\/file\.json/,
     ],
-    ['an export over mended files', ['rejects', '--export', mended], /walk\.json exists already.*Nothing was written/],
+    ['an export over mended files', ['rejects', '--export', mended], /Nothing was written[^]*walk\.json/],
+    ['a rebuild that forgets and replaces nothing', ['rebuild', '--forget'], /--forget goes with --replace/],
     ['generate without a folder', ['generate'], /--out/],
     ['generate with no customer', ['generate', '--out', newFolder(), '--customers', '0'], /customers.*0/],
     [
@@ -609,6 +654,52 @@ test('rebuild: over what never published, with a failing gate, with differences'
   expect(differing.stdout).toMatch(/Nothing was replaced; "stedi rebuild --replace" does/);
 });
 
+test('rebuild tells who would be back with a withdrawal that is gone from landing', async () => {
+  const lake = newFolder();
+  const rebuild = (...args: string[]) => stedi('rebuild', '--lake', lake, ...args);
+  landAll(lake, walk(PEOPLE));
+  const later = { 'customer_landing/later.json': lines(customer({ email: 'ann@x.org', updated: AT + 1 })) };
+  await stedi('run', '--lake', lake);
+  landAll(lake, later);
+  await stedi('run', '--lake', lake);
+  rmSync(path.join(lake, 'landing', 'customer_landing', 'later.json'));
+  const kept = await rebuild('--replace');
+  expect(kept.stdout).toMatch(/1 of the people who withdrew their consent would be back[^]*Nothing was replaced/);
+  const forgotten = await rebuild('--replace', '--forget');
+  expect(forgotten.stdout).toMatch(/are lost\n[^]*1 of the people who withdrew their consent are back[^]*Replaced/);
+  expect(forgotten.stdout).not.toMatch(/on purpose/);
+});
+
+test('rebuild: a column that the tables of the lake do not have yet', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  await stedi('run', '--lake', lake);
+  const instance = await DuckDBInstance.create(path.join(lake, 'lakehouse.duckdb'));
+  const connection = await instance.connect();
+  await connection.run('alter table customer_staging drop column phone');
+  connection.closeSync();
+  instance.closeSync();
+  const { code, stdout } = await stedi('rebuild', '--lake', lake);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/customer_staging +\| +2 \| +2 \| +2 \| +2 \|/);
+});
+
+test('a file of which nothing could be used is named', async () => {
+  const lake = newFolder();
+  landAll(lake, { ...walk(PEOPLE), 'customer_landing/people.csv': 'customerName,email\nann,ann@x.org\n' });
+  const { code, stdout } = await stedi('run', '--lake', lake);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/every record was rejected[^\n]*:\n {2}customer_landing\/people\.csv: 2 rejected/);
+  expect((await stedi('files', '--lake', lake)).stdout).toMatch(/people\.csv +\|.*every record was rejected/);
+});
+
+test('a file whose name is as long as a name can be is dropped', async () => {
+  const lake = newFolder();
+  const file = path.join(newFolder(), `${'a'.repeat(250)}.json`);
+  writeFileSync(file, lines(customer({ email: 'ann@x.org' })));
+  expect(await stedi('drop', 'customer_landing', file, '--lake', lake)).toMatchObject({ code: 0 });
+});
+
 test('help of every command has examples', async () => {
   const { code, stdout } = await stedi('--help');
   expect(code).toBe(0);
@@ -665,6 +756,13 @@ describe('however it is started', () => {
     const ended = await new Running(older ?? '', [STEDI, 'run', '--lake', lake, '--json']).ended;
     expect(valueOf(ended, runResultSchema).tables).toMatchObject({ machine_learning_curated: 1 });
     expect((await new Running(older ?? '', [STEDI, 'run', '--set', 'x=1']).ended).code).toBe(2);
+  });
+
+  (older === null ? test.skip : test)('it ends where the Node that has started it is killed', async () => {
+    const watch = new Running(older ?? '', [STEDI, 'watch', '--lake', newFolder()]);
+    await watch.says(/Watching/);
+    // Both hold standard output: it is at its end when both have ended.
+    expect(await watch.stop('SIGKILL')).toMatchObject({ signal: 'SIGKILL' });
   });
 
   test('npm start makes sample data and runs; a second one says that there is nothing new', async () => {

@@ -87,6 +87,7 @@ export const runResultSchema = z.strictObject({
   loaded: z.strictObject({ landed: count, staged: count, duplicate: count, rejected: count }),
   held: z.array(z.strictObject({ file: z.string(), why: z.string() })),
   heldBefore: count,
+  useless: z.array(z.strictObject({ file: z.string(), records: count })),
   unread: z.array(z.strictObject({ file: z.string(), why: z.string() })),
   expectations: z.array(
     z.strictObject({
