@@ -191,7 +191,7 @@ command('rebuild', 'build every table anew from landing and compare with what is
 command('query <sql>', 'read-only SQL over all tables', [
   'query "select reason, count(*) from rejected group by 1"',
   'query "select * from machine_learning_curated limit 5" --json',
-  'query "from machine_learning_curated" --out training.parquet   any number of rows, for pandas and others',
+  'query "from machine_learning_curated order by all" --out training.parquet',
 ])
   .option('--out <file>', 'write the rows to a file, .parquet or .csv; on one machine only')
   .action((sql: string, { out }: { out?: string }) =>

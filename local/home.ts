@@ -218,6 +218,7 @@ export class LocalHome {
       },
       job: (step, args) => this.#job(step, args),
     });
+    // The library asks for a type of its own and would check the definition at each run; a test does, once (test/statemachine).
     const machine = new StateMachine(definition as ConstructorParameters<typeof StateMachine>[0], {
       validationOptions: { noValidate: true },
     });

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { messageOf, UsageError } from '../functions/core/errors.ts';
-import { parseSettings } from '../functions/core/settings.ts';
+import { parseSettings, STAGE_NAME } from '../functions/core/settings.ts';
 import type { Settings } from '../functions/core/settings.ts';
 import { definitionHash } from '../local/sources.ts';
 import { assetOf } from './assets.ts';
@@ -26,9 +26,6 @@ interface Resolving {
   options: { stage?: string };
 }
 type Source = { resolve(resolving: Resolving): Promise<{ value: unknown }> };
-
-/** Buckets allow no capitals and no underscores, the data catalog no hyphens, and a bucket's name has 63 letters. */
-const STAGE = /^[a-z][a-z0-9]{0,15}$/;
 
 /**
  * What serverless.yml needs of the project:
@@ -72,7 +69,7 @@ export default class Lakehouse {
 
   #checkStage(): void {
     const stage = this.#serverless.getProvider('aws').getStage();
-    if (STAGE.test(stage)) return;
+    if (STAGE_NAME.test(stage)) return;
     throw new this.#serverless.classes.Error(
       `--stage ${stage}: expected a small letter and then at most 15 small letters and digits, because buckets and the database are named after it`,
     );

@@ -49,7 +49,7 @@ export const MADE = { alarmMetrics: 16, customMetrics: 10, metricsOfSchedule: 3,
  * What a first run takes of Spark: 64 seconds of two cores for 1 GB of landing files (docs/benchmarks.md), everything included; and that a
  * vCPU of Glue, which is a hyper-thread, does half of what a core does.
  */
-export const SPARK = { coreSecondsPerGb: 64 * 2, coresPerVcpu: 0.5, vcpusPerDpu: 4 };
+const SPARK = { coreSecondsPerGb: 64 * 2, coresPerVcpu: 0.5, vcpusPerDpu: 4 };
 
 /** A job that has little to do: Spark's start, planning and metadata, with the two workers that a job has at least. */
 const SMALL_JOB = { seconds: 75, dpus: 2 };

@@ -172,8 +172,8 @@ function identity({ identity: names, columns }: LandingContract): string {
 function layout(contract: Contract): string {
   if (contract.zone === 'landing') return '';
   const { partition, sort = [] } = contract;
-  const partitioned = partition === undefined ? '' : ` Partitioned by \`${partition}\`.`;
-  return `${partitioned}${sort.length === 0 ? '' : ` Sorted by ${listed(sort)}.`}`;
+  const partitioned = partition === undefined ? '' : ` On AWS partitioned by \`${partition}\`.`;
+  return `${partitioned}${sort.length === 0 ? '' : ` On AWS sorted by ${listed(sort)} in each file.`}`;
 }
 
 function publishedColumns({ columns }: TableContract): string {

@@ -9,7 +9,7 @@ import { LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES } from './steps.ts';
 
 const count = z.int().min(0);
 
-export const policiesSchema = z.strictObject({
+const policiesSchema = z.strictObject({
   mlJoin: z.enum(['person-and-time', 'time']),
   consentFrom: z.enum(['any-time', 'consent-date']),
 });
@@ -84,7 +84,7 @@ export const stepMetricsSchema = z.strictObject({
 export type StepMetrics = z.infer<typeof stepMetricsSchema>;
 
 const reasonsSchema = z.record(z.string(), count);
-export const identitySchema = z.strictObject({ sameTime: count, samePerson: count, otherPerson: count });
+const identitySchema = z.strictObject({ sameTime: count, samePerson: count, otherPerson: count });
 
 /** `metrics/audits.json`: what the last job counted on the run's version of the tables. */
 export const auditsSchema = z.strictObject({

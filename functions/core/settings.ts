@@ -5,6 +5,9 @@ import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
 const ratio = z.number().min(0).max(1);
 const count = z.int().min(0);
 
+/** The name of a stage on AWS: buckets allow no capitals and no underscores, the data catalog no hyphens, and a bucket's name has 63 letters. */
+export const STAGE_NAME = /^[a-z][a-z0-9]{0,15}$/;
+
 const COUNTABLE = [...LANDING_TABLES, ...PUBLISHED_TABLES, 'same_time'] as const;
 
 /** Days for which CloudWatch keeps logs; it takes these numbers and no others. */
@@ -13,7 +16,7 @@ const LOG_DAYS = [
 ] as const;
 
 /** `aws` in `settings.json`: sizes, retention, network and e-mail of a deployed stage. One machine reads none of it. */
-export const awsSettingsSchema = z.strictObject({
+const awsSettingsSchema = z.strictObject({
   workerType: z.enum(['G.1X', 'G.2X', 'G.4X', 'G.8X']).default('G.1X').describe('Size of a worker of the Glue jobs.'),
   maxWorkers: z
     .int()

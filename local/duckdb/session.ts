@@ -136,6 +136,6 @@ export function asPattern(path: string): string {
   return path.replace(/[[*?]/g, '[$&]');
 }
 
-export function firstLine(text: string): string {
+function firstLine(text: string): string {
   return text.split('\n', 1)[0] ?? text;
 }

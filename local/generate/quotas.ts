@@ -8,7 +8,7 @@
 export const STEPS = 30;
 
 /** The most motions one person has at one time. */
-export const MOST_MOTIONS = 6;
+const MOST_MOTIONS = 6;
 
 /**
  * The reference proportions. "Trusted" readings are those of people who consent; "dated" ones were made at or after the instant
@@ -61,7 +61,7 @@ export interface Meeting {
 }
 
 /** How many motions there are at each (person, time) of a group of readings: one number for each, in no order. */
-export type MotionCounts = Uint8Array;
+type MotionCounts = Uint8Array;
 
 export interface Quotas {
   consenting: number;

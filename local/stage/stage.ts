@@ -9,6 +9,7 @@ import { DynamoLedger } from '../../functions/aws/ledger.ts';
 import { BucketRunFiles } from '../../functions/aws/runFiles.ts';
 import { StageError, UsageError } from '../../functions/core/errors.ts';
 import type { CommonOptions } from '../lake.ts';
+import { STAGE_NAME } from '../../functions/core/settings.ts';
 import { explained } from './errors.ts';
 
 const SERVICE = 'stedi';
@@ -62,8 +63,7 @@ export class Stage {
 /** Finds the stage that the options name, and does something with it. @throws StageError saying what is wrong, where AWS only has a code */
 export async function withStage<T>(options: CommonOptions, work: (stage: Stage) => Promise<T>): Promise<T> {
   const name = options.stage ?? '';
-  if (!/^[A-Za-z][A-Za-z0-9-]*$/.test(name))
-    throw new UsageError(`--stage ${name}: expected the name of a stage, for example dev`);
+  if (!STAGE_NAME.test(name)) throw new UsageError(`--stage ${name}: expected the name of a stage, for example dev`);
   const region = options.region ?? process.env['AWS_REGION'] ?? DEFAULT_REGION;
   try {
     return await work(await findStage(name, region));
