@@ -53,6 +53,7 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
       throw new UsageError(`a run of ${options.lake} is half done; "stedi run" finishes it, then rebuild`);
     if (lock !== null) await home.executions.status(lock.runId); // a run that was killed with the tables gone: nobody can finish it
     if (trouble !== null) output.say(`${home.paths.tables} is lost or damaged: there is nothing to compare with`);
+    output.say(`Building all tables from landing, beside ${options.lake}, which stays as it is meanwhile`);
     const beside = rebuildFolder(options.lake);
     mkdirSync(beside);
     try {
