@@ -77,7 +77,8 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
 /**
  * The landing zone of runs. What was overwritten or deleted can still be read by its version id, so it is copied below the run in the lake bucket,
  * `runs/<runId>/input/<version>/<key>`: jobs read objects by key, and two versions of one key may be claimed. Where that would be longer than a
- * key may be, a hash stands for the landing key.
+ * key may be, a hash stands for the landing key. What stands at its key is read there, and the job fails where it is overwritten meanwhile; a run
+ * that has to expect this reads copies of everything.
  */
 export class BucketLanding extends LandedFiles implements Landing {
   readonly #lakeBucket: string;
@@ -88,11 +89,12 @@ export class BucketLanding extends LandedFiles implements Landing {
     this.#lakeBucket = lakeBucket;
   }
 
-  /** A plan prepares all its files at once; the requests take turns. */
-  async prepare(runId: string, file: FileVersion): Promise<Prepared> {
+  /** A plan prepares all its files at once; the requests take turns. What is too large to be copied is read in place as long as it can be. */
+  async prepare(runId: string, file: FileVersion, unsettled = false): Promise<Prepared> {
     return this.#limit(async () => {
       try {
-        if ((await this.#currentVersion(file.key)) === file.version) return { ready: true, input: null };
+        const isCurrent = (await this.#currentVersion(file.key)) === file.version;
+        if (isCurrent && (!unsettled || file.size > LARGEST_COPY)) return { ready: true, input: null };
         return await this.#copy(runId, file);
       } catch (error) {
         // As of an object with a key of its own (SSE-C), or one that a policy denies; what is archived has a name and the same status.

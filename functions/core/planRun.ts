@@ -73,7 +73,10 @@ type ManifestFile = Manifest['files'][number];
  * @throws LandingRefusedError where landing refuses files and none can be read: then it is hardly for the files
  */
 async function prepare(ports: PlanPorts, runId: string, waiting: readonly LedgerFile[]): Promise<ManifestFile[]> {
-  const outcomes = await Promise.all(waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file) })));
+  const unsettled = isUnsettled(waiting);
+  const outcomes = await Promise.all(
+    waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file, unsettled) })),
+  );
   const ready: ManifestFile[] = [];
   const unready: { file: LedgerFile; why: string; refused: boolean }[] = [];
   for (const { file, outcome } of outcomes) {
@@ -91,6 +94,14 @@ async function prepare(ports: PlanPorts, runId: string, waiting: readonly Ledger
   if (first !== undefined)
     throw new LandingRefusedError(`no landing file can be read; the first, ${first.file.key}: ${first.why}`);
   return ready;
+}
+
+/**
+ * Whether somebody may overwrite files faster than runs read them: a key waits in more than one version, or a run broke off, perhaps for that.
+ * It would break off again, and the third time hold everything that it had claimed.
+ */
+function isUnsettled(waiting: readonly LedgerFile[]): boolean {
+  return new Set(waiting.map(({ key }) => key)).size < waiting.length || waiting.some(({ attempts }) => attempts > 0);
 }
 
 async function hold(ports: PlanPorts, runId: string, unready: readonly { file: LedgerFile; why: string }[]): Promise<void> {

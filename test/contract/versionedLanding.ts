@@ -68,6 +68,22 @@ export function versionedLandingContract(name: string, open: () => Promise<Versi
       expect(await bench.readInput(input)).toBe('first');
     });
 
+    test('where files may be overwritten before they are read, what stands at its key is copied too, and stays as it was', async () => {
+      const file = await landed('customer_landing/a.json', 'first');
+      const outcome = await bench.landing.prepare('run-1', file, true);
+      const input = 'input' in outcome ? outcome.input : null;
+      await landed('customer_landing/a.json', 'second');
+      expect(await bench.readInput(input ?? 'no copy')).toBe('first');
+    });
+
+    test('what is too large for one copy is read where it stands all the same', async () => {
+      const file = await landed('customer_landing/a.json', 'content');
+      expect(await bench.landing.prepare('run-1', { ...file, size: 5 * 1024 ** 3 + 1 }, true)).toEqual({
+        ready: true,
+        input: null,
+      });
+    });
+
     test('two overwritten versions of one key have a copy each', async () => {
       const first = await landed('customer_landing/a.json', 'first');
       const second = await landed('customer_landing/a.json', 'second');
