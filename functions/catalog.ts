@@ -1,11 +1,12 @@
 import middy from '@middy/core';
 import sqsPartialBatchFailure from '@middy/sqs-partial-batch-failure';
 import { z } from 'zod';
-import { catalogFile, isIgnoredKey, landingTableOf } from './core/catalogFile.ts';
+import { catalogFiles, isIgnoredKey, landingTableOf } from './core/catalogFile.ts';
 import type { CatalogPorts } from './core/catalogFile.ts';
 import { messageOf } from './core/errors.ts';
 import { requestRun } from './core/requestRun.ts';
 import type { RequestPorts } from './core/requestRun.ts';
+import type { FileVersion } from './ports.ts';
 
 /** "Object Created" as EventBridge delivers it (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html). */
 const objectCreated = z.object({
@@ -23,24 +24,36 @@ export function catalog(ports: CatalogPorts & RequestPorts) {
     .use(sqsPartialBatchFailure({ logger: (reason) => ports.log('message_returned', { error: messageOf(reason) }) }))
     .handler(async (event: unknown) => {
       const { Records } = sqsBatch.parse(event);
-      const outcomes = await Promise.allSettled(Records.map((record) => catalogObject(ports, record.body)));
+      const outcomes = await catalogObjects(ports, Records);
       if (outcomes.some(({ status }) => status === 'fulfilled') && (await ports.ledger.pending(1)).length > 0)
         await requestRun(ports);
       return outcomes;
     });
 }
 
-async function catalogObject(ports: CatalogPorts, body: string): Promise<void> {
-  const { object } = objectCreated.parse(JSON.parse(body)).detail;
-  const table = landingTableOf(object.key);
-  if (table === null || isIgnoredKey(object.key)) {
-    ports.log('key_ignored', { key: object.key });
-    return;
+/** What became of each record. */
+async function catalogObjects(
+  ports: CatalogPorts,
+  records: readonly { body: string }[],
+): Promise<PromiseSettledResult<unknown>[]> {
+  const parsed = await Promise.allSettled(records.map(async ({ body }) => landedFile(ports, body)));
+  const files = parsed.flatMap((outcome) => (outcome.status === 'fulfilled' && outcome.value !== null ? [outcome.value] : []));
+  const outcomes = await catalogFiles(ports, files);
+  for (const [at, outcome] of outcomes.entries()) {
+    if (outcome.status === 'rejected') ports.log('catalog_failed', { key: files[at]?.key, error: messageOf(outcome.reason) });
   }
-  try {
-    await catalogFile(ports, { table, key: object.key, version: object['version-id'], size: object.size });
-  } catch (error) {
-    ports.log('catalog_failed', { key: object.key, error: messageOf(error) });
-    throw error;
-  }
+  const cataloged = new Map(files.map((file, at) => [file, outcomes[at]]));
+  return parsed.map((outcome) => {
+    const file = outcome.status === 'fulfilled' ? outcome.value : null;
+    return (file === null ? undefined : cataloged.get(file)) ?? outcome;
+  });
+}
+
+/** Null where the key is none of ours. */
+function landedFile(ports: CatalogPorts, body: string): FileVersion | null {
+  const { key, size, 'version-id': version } = objectCreated.parse(JSON.parse(body)).detail.object;
+  const table = landingTableOf(key);
+  if (table !== null && !isIgnoredKey(key)) return { table, key, version, size };
+  ports.log('key_ignored', { key });
+  return null;
 }

@@ -57,16 +57,42 @@ function columnName(field: string): string {
 
 export type CatalogPorts = Pick<Ports, 'landingTables' | 'ledger' | 'log'> & { landing: Pick<Landing, 'head'> };
 
-/**
- * Catalogs one file version: looks at its first bytes, makes sure that its landing table exists and knows its columns,
- * and records it in the ledger. Doing it again changes nothing.
- */
+/** Catalogs one file version. */
 export async function catalogFile(ports: CatalogPorts, file: FileVersion): Promise<void> {
-  const { format, unknownFields } = sniff(file.table, await ports.landing.head(file.key, HEAD_BYTES, file.version));
-  await ports.landingTables.ensure(file.table, unknownFields.map(columnName));
-  const entry: NewFile = { ...file, format, unknownFields };
-  const added = await ports.ledger.register([entry]);
-  ports.log(added > 0 ? 'file_registered' : 'file_known', { key: file.key, version: file.version, format });
-  if (added > 0 && unknownFields.length > 0)
-    ports.log('schema_drift', { key: file.key, table: file.table, fields: unknownFields });
+  const [outcome] = await catalogFiles(ports, [file]);
+  if (outcome?.status === 'rejected') throw outcome.reason;
+}
+
+/**
+ * Catalogs file versions: looks at their first bytes, makes sure that their landing tables exist and know their columns, once for each table,
+ * and records them in the ledger. Doing it again changes nothing. Each fails alone, but for a landing table that several share.
+ */
+export async function catalogFiles(ports: CatalogPorts, files: readonly FileVersion[]): Promise<PromiseSettledResult<void>[]> {
+  const looked = await Promise.allSettled(files.map((file) => look(ports, file)));
+  const entries = looked.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  const tables = Map.groupBy(entries, ({ table }) => table);
+  const ensured = new Map([...tables].map(([table, those]) => [table, ensure(ports, table, those)]));
+  return Promise.allSettled(
+    looked.map(async (outcome) => {
+      if (outcome.status === 'rejected') throw outcome.reason;
+      await ensured.get(outcome.value.table);
+      await register(ports, outcome.value);
+    }),
+  );
+}
+
+async function look(ports: CatalogPorts, file: FileVersion): Promise<NewFile> {
+  return { ...file, ...sniff(file.table, await ports.landing.head(file.key, HEAD_BYTES, file.version)) };
+}
+
+async function ensure(ports: CatalogPorts, table: LandingTable, files: readonly NewFile[]): Promise<void> {
+  const columns = files.flatMap(({ unknownFields }) => unknownFields.map(columnName));
+  await ports.landingTables.ensure(table, [...new Set(columns)]);
+}
+
+async function register(ports: CatalogPorts, file: NewFile): Promise<void> {
+  const { table, key, version, format, unknownFields } = file;
+  const added = await ports.ledger.register([file]);
+  ports.log(added > 0 ? 'file_registered' : 'file_known', { key, version, format });
+  if (added > 0 && unknownFields.length > 0) ports.log('schema_drift', { key, table, fields: unknownFields });
 }

@@ -1,5 +1,5 @@
 import { gzipSync } from 'node:zlib';
-import { catalogFile, landingTableOf, sniff } from '../../functions/core/catalogFile.ts';
+import { catalogFile, catalogFiles, landingTableOf, sniff } from '../../functions/core/catalogFile.ts';
 import { temporaryWorlds } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
@@ -104,5 +104,46 @@ describe('cataloging a file', () => {
     world.remove(file.key);
     await expect(catalogFile(world.ports, file)).rejects.toThrow();
     expect(await world.states()).toEqual({});
+  });
+});
+
+describe('cataloging several files', () => {
+  const DRIFTED = (field: string) => `{"email":"a@x.org","${field}":1}\n`;
+
+  test('asks for each landing table once, with the columns of all', async () => {
+    const world = newWorld();
+    const asked: unknown[] = [];
+    const landingTables = { ensure: async (table: string, columns: readonly string[]) => void asked.push([table, columns]) };
+    const files = [
+      await world.land('customer_landing/a', DRIFTED('one')),
+      await world.land('step_trainer_landing/b', '{}'),
+      await world.land('customer_landing/c', DRIFTED('two')),
+      await world.land('customer_landing/d', DRIFTED('one')),
+    ];
+    await catalogFiles({ ...world.ports, landingTables }, files);
+    expect(asked).toEqual([
+      ['customer_landing', ['one', 'two']],
+      ['step_trainer_landing', []],
+    ]);
+    expect(Object.keys(await world.states())).toHaveLength(4);
+  });
+
+  test('whose landing table fails registers none of it, and the files of the others', async () => {
+    const world = newWorld();
+    const landingTables = {
+      ensure: async (table: string) => {
+        if (table === 'customer_landing') throw new Error('no table today');
+      },
+    };
+    const files = [
+      await world.land('customer_landing/a'),
+      await world.land('step_trainer_landing/b'),
+      await world.land('step_trainer_landing/gone'),
+      await world.land('customer_landing/c'),
+    ];
+    world.remove('step_trainer_landing/gone');
+    const outcomes = await catalogFiles({ ...world.ports, landingTables }, files);
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected', 'rejected']);
+    expect(Object.keys(await world.states())).toEqual(['step_trainer_landing/b']);
   });
 });
