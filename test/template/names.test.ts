@@ -120,8 +120,8 @@ describe('events', () => {
     }
   });
 
-  test('the queue gives up after three tries, in batches whose messages fail alone', () => {
-    expect(template.properties('FilesQueue')['RedrivePolicy']).toMatchObject({ maxReceiveCount: 3 });
+  test('the queue gives up after five tries, in batches whose messages fail alone', () => {
+    expect(template.properties('FilesQueue')['RedrivePolicy']).toMatchObject({ maxReceiveCount: 5 });
     const [[, mapping] = []] = template.ofType('AWS::Lambda::EventSourceMapping');
     expect(mapping).toMatchObject({
       FunctionResponseTypes: ['ReportBatchItemFailures'],
