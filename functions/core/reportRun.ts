@@ -13,7 +13,7 @@ import {
   validationSchema,
   writeRunFile,
 } from './runFiles.ts';
-import type { Audits, LoadCounts, Report, StepMetrics } from './runFiles.ts';
+import type { Audits, Expectation, LoadCounts, Report, StepMetrics } from './runFiles.ts';
 import { renderReport } from './renderReport.ts';
 
 export type ReportPorts = Pick<Ports, 'runFiles' | 'alerts' | 'log' | 'now'> & {
@@ -32,27 +32,24 @@ export interface RunError {
 
 /**
  * Writes `report.json` and `report.md` and sends the alert (states Report and ReportFailure).
- * Totals of a published run are read from the published tables again and compared with what the gate saw.
+ * Totals of a published run are read from the published tables again and compared with what the gate saw. `error` is null once Publish is done.
  */
 export async function reportRun(ports: ReportPorts, runId: string, error: RunError | null): Promise<Report> {
   const manifest = await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema);
   const steps = await readStepMetrics(ports.runFiles, runId);
   const audits = await readRunFile(ports.runFiles, runId, 'metrics/audits.json', auditsSchema);
   const validation = await readRunFile(ports.runFiles, runId, 'validation.json', validationSchema);
-  const isPublished = (await ports.lake.publishedRun())?.runId === runId;
+  const shown = (await ports.lake.publishedRun())?.runId ?? null;
+  const isPublished = shown === runId;
   const lock = await ports.ledger.lock();
   const published = isPublished && audits !== null ? await publishedCounts(ports, audits) : null;
-  const changed = published?.expectations.find((expectation) => !expectation.ok);
+  const failure = error ?? (isPublished ? differing(published?.expectations ?? []) : overwritten(runId, shown));
 
   const report: Report = {
     runId,
-    status: error === null && changed === undefined ? 'SUCCEEDED' : 'FAILED',
+    status: failure === null ? 'SUCCEEDED' : 'FAILED',
     publishing: !isPublished && lock?.runId === runId && lock.publishing,
-    error:
-      error ??
-      (changed === undefined
-        ? null
-        : { name: COUNTS_DIFFER, cause: `${changed.name}: expected ${changed.expected}, found ${changed.found}` }),
+    error: failure,
     reason: manifest?.reason ?? null,
     policies: manifest?.policies ?? null,
     plannedAt: manifest?.plannedAt ?? null,
@@ -89,6 +86,18 @@ async function publishedCounts(ports: ReportPorts, audits: Audits) {
     return { name: `published:${table}`, ok: expected === found, expected, found };
   });
   return { tables: { ...landingTotals(audits.loads), ...counts }, expectations };
+}
+
+function differing(expectations: readonly Expectation[]): RunError | null {
+  const changed = expectations.find(({ ok }) => !ok);
+  if (changed === undefined) return null;
+  return { name: COUNTS_DIFFER, cause: `${changed.name}: expected ${changed.expected}, found ${changed.found}` };
+}
+
+/** Publish has come to its end, or nobody would report this run without an error; so somebody else has written since. */
+function overwritten(runId: string, shown: string | null): RunError {
+  const found = shown === null ? 'what no run has made' : shown;
+  return { name: COUNTS_DIFFER, cause: `machine_learning_curated: expected the run ${runId}, found ${found}` };
 }
 
 /** What a run came to in a few numbers, for the log: those of a run that was not published count what it tried. */

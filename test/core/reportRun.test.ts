@@ -149,6 +149,22 @@ describe('the report of a published run', () => {
     expect(told.expectations).toContainEqual({ name: 'published:customers_curated', ok: false, expected: 50, found: 49 });
     expect(world.alerts).toMatchObject([{ attributes: { status: 'FAILED' } }]);
   });
+
+  test.each([
+    ['run-0', 'run-0'],
+    [null, 'what no run has made'],
+  ])('fails when somebody has written between Publish and Report, and the tables show %s', async (shown, found) => {
+    const world = newWorld();
+    await published(world);
+    world.lake.published = shown === null ? null : { runId: shown, definition: 'abc' };
+    const cause = `machine_learning_curated: expected the run run-1, found ${found}`;
+    expect(await reportRun(world.ports, 'run-1', null)).toMatchObject({
+      status: 'FAILED',
+      error: { name: 'PublishedCountsDiffer', cause },
+      tables: null,
+    });
+    expect(world.alerts).toMatchObject([{ attributes: { status: 'FAILED' }, text: expect.stringContaining(cause) as unknown }]);
+  });
 });
 
 describe('the report of a failed run', () => {
