@@ -6,7 +6,7 @@ import {
   ListObjectVersionsCommand,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
-import type { ListObjectVersionsCommandOutput, S3Client } from '@aws-sdk/client-s3';
+import type { HeadObjectCommandOutput, ListObjectVersionsCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { isIgnoredKey, landingTableOf, tablesFrom } from '../core/catalogFile.ts';
 import type { FileVersion, Landing, Prepared } from '../ports.ts';
 import { limited } from './parallel.ts';
@@ -93,9 +93,11 @@ export class BucketLanding extends LandedFiles implements Landing {
   async prepare(runId: string, file: FileVersion, unsettled = false): Promise<Prepared> {
     return this.#limit(async () => {
       try {
-        const isCurrent = (await this.#currentVersion(file.key)) === file.version;
-        if (isCurrent && (!unsettled || file.size > LARGEST_COPY)) return { ready: true, input: null };
-        return await this.#copy(runId, file);
+        const current = await this.#current(file.key);
+        if (current?.version !== file.version) return await this.#copy(runId, file);
+        if (current.archived !== null)
+          return { ready: false, why: `it is archived (${current.archived}); restore it, then "stedi retry"` };
+        return unsettled && file.size <= LARGEST_COPY ? await this.#copy(runId, file) : { ready: true, input: null };
       } catch (error) {
         // As of an object with a key of its own (SSE-C), or one that a policy denies; what is archived has a name and the same status.
         if (!isRefused(error, 400, 403)) throw error;
@@ -108,11 +110,11 @@ export class BucketLanding extends LandedFiles implements Landing {
     });
   }
 
-  /** Null when the key was deleted, which hides its versions. */
-  async #currentVersion(key: string): Promise<string | null> {
+  /** What stands at a key; null when it was deleted, which hides its versions. */
+  async #current(key: string): Promise<{ version: string | undefined; archived: string | null } | null> {
     try {
-      const { VersionId } = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }));
-      return VersionId ?? null;
+      const head = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }));
+      return { version: head.VersionId, archived: archiveOf(head) };
     } catch (error) {
       if (isRefused(error, 404)) return null;
       throw error;
@@ -141,6 +143,12 @@ export class BucketLanding extends LandedFiles implements Landing {
       };
     }
   }
+}
+
+/** Where an object lies that S3 gives out once it was restored; null where it does so at once. */
+function archiveOf({ StorageClass, ArchiveStatus, Restore = '' }: HeadObjectCommandOutput): string | null {
+  const isArchived = ArchiveStatus !== undefined || StorageClass === 'GLACIER' || StorageClass === 'DEEP_ARCHIVE';
+  return isArchived && !Restore.includes('ongoing-request="false"') ? (ArchiveStatus ?? StorageClass ?? null) : null;
 }
 
 function inputKey(folder: string, key: string): string {
