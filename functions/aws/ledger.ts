@@ -7,6 +7,7 @@ import {
   paginateScan,
   PutItemCommand,
   TransactionCanceledException,
+  TransactionConflictException,
   TransactionInProgressException,
   TransactWriteItemsCommand,
   UpdateItemCommand,
@@ -281,13 +282,15 @@ export class DynamoLedger implements Ledger {
   /** Null when the item was not there; else the one that is, and stays. */
   async #add(item: Item): Promise<Item | null> {
     try {
-      await this.#client.send(
-        new PutItemCommand({
-          TableName: this.#table,
-          Item: item,
-          ConditionExpression: 'attribute_not_exists(pk)',
-          ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
-        }),
+      await pastTransactions(() =>
+        this.#client.send(
+          new PutItemCommand({
+            TableName: this.#table,
+            Item: item,
+            ConditionExpression: 'attribute_not_exists(pk)',
+            ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+          }),
+        ),
       );
       return null;
     } catch (error) {
@@ -512,15 +515,17 @@ export class DynamoLedger implements Ledger {
     }: { expression: string; condition: string; names?: Record<string, string>; values: Record<string, AttributeValue> },
   ): Promise<boolean> {
     try {
-      await this.#client.send(
-        new UpdateItemCommand({
-          TableName: this.#table,
-          Key: { pk: { S: pk } },
-          UpdateExpression: expression,
-          ConditionExpression: condition,
-          ExpressionAttributeNames: names,
-          ExpressionAttributeValues: values,
-        }),
+      await pastTransactions(() =>
+        this.#client.send(
+          new UpdateItemCommand({
+            TableName: this.#table,
+            Key: { pk: { S: pk } },
+            UpdateExpression: expression,
+            ConditionExpression: condition,
+            ExpressionAttributeNames: names,
+            ExpressionAttributeValues: values,
+          }),
+        ),
       );
       return true;
     } catch (error) {
@@ -548,6 +553,19 @@ export class DynamoLedger implements Ledger {
     });
     return failed;
   }
+}
+
+/** Repeats the write of one item, which DynamoDB refuses while a transaction has that item in hand. */
+async function pastTransactions(write: () => Promise<unknown>): Promise<void> {
+  await untilDone('a write to the ledger', [write], async (left) => {
+    try {
+      await write();
+      return [];
+    } catch (error) {
+      if (error instanceof TransactionConflictException) return left;
+      throw error;
+    }
+  });
 }
 
 /** Why a transaction may be cancelled that will go through in a moment. */

@@ -1,4 +1,10 @@
-import { DescribeTableCommand, DynamoDBClient, ScanCommand, TransactionCanceledException } from '@aws-sdk/client-dynamodb';
+import {
+  DescribeTableCommand,
+  DynamoDBClient,
+  ScanCommand,
+  TransactionCanceledException,
+  TransactionConflictException,
+} from '@aws-sdk/client-dynamodb';
 import type { BatchGetItemInput, BatchGetItemOutput, BatchWriteItemInput, BatchWriteItemOutput } from '@aws-sdk/client-dynamodb';
 import { DynamoLedger } from '../../../functions/aws/ledger.ts';
 import type { FileVerdict, LedgerFile, NewFile } from '../../../functions/ports.ts';
@@ -238,6 +244,18 @@ describe('throttling and failures in part', () => {
     await opened.ledger.claim('run-1', fence, list);
     expect(trouble.left).toBe(0);
     expect(await opened.ledger.claimed('run-1')).toHaveLength(120);
+  });
+
+  test('a write that met a transaction with the same item is tried again', async () => {
+    const opened = await open();
+    const conflict = () =>
+      new TransactionConflictException({ message: 'Transaction is ongoing', $metadata: { httpStatusCode: 400 } });
+    const troubles = ['PutItemCommand', 'UpdateItemCommand'].map((command) => failing(opened.client, [command], 3, conflict));
+    await registeredWithLock(opened, [file('a')]);
+    expect(await opened.other.lock()).toMatchObject({ runId: 'run-1' });
+    expect(await states(opened)).toEqual({ pending: 1 });
+    expect(await opened.ledger.register([file('a')])).toBe(0);
+    expect(troubles.map(({ left }) => left)).toEqual([0, 0]);
   });
 
   test('keys and items that DynamoDB leaves unprocessed are asked for and deleted again', async () => {
