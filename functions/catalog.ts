@@ -25,10 +25,18 @@ export function catalog(ports: CatalogPorts & RequestPorts) {
     .handler(async (event: unknown) => {
       const { Records } = sqsBatch.parse(event);
       const outcomes = await catalogObjects(ports, Records);
-      if (outcomes.some(({ status }) => status === 'fulfilled') && (await ports.ledger.pending(1)).length > 0)
-        await requestRun(ports);
+      if (outcomes.some(({ status }) => status === 'fulfilled')) await requestRunForPending(ports);
       return outcomes;
     });
+}
+
+/** A run that can't be asked for returns no message: its files are registered, and the next event or schedule starts what is pending. */
+async function requestRunForPending(ports: RequestPorts): Promise<void> {
+  try {
+    if ((await ports.ledger.pending(1)).length > 0) await requestRun(ports);
+  } catch (error) {
+    ports.log('run_not_requested', { error: messageOf(error) });
+  }
 }
 
 /** What became of each record. */

@@ -1,4 +1,5 @@
 import { catalog } from '../../functions/catalog.ts';
+import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
 import { requestRun } from '../../functions/core/requestRun.ts';
 import { objectCreated, sqsBatch } from '../../local/events.ts';
 import { lambdaContext } from '../../local/lambdaContext.ts';
@@ -89,6 +90,30 @@ describe('object-created events', () => {
     expect(world.logged).toEqual(['key_ignored']);
     expect(world.executions.started).toEqual([]);
   });
+
+  test.each(['ledger', 'executions'] as const)(
+    'stay done where no run can be asked for (%s), and the schedule starts it',
+    async (broken) => {
+      const world = newWorld();
+      const away = async () => Promise.reject(new Error('away'));
+      const { executions } = world;
+      const ports = {
+        ...world.ports,
+        ...(broken === 'executions' && { executions: { start: away, status: executions.status.bind(executions) } }),
+      };
+      if (broken === 'ledger') world.ledger.pending = away;
+      const event = objectCreated(await world.land('customer_landing/a.json'));
+      expect(await catalog(ports)(sqsBatch([event]), lambdaContext('catalog'))).toEqual({ batchItemFailures: [] });
+      expect(world.logged).toEqual([
+        'file_registered',
+        ...(broken === 'executions' ? ['run_requested'] : []),
+        'run_not_requested',
+      ]);
+      Reflect.deleteProperty(world.ledger, 'pending');
+      expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ started: 'run-1' });
+      expect(executions.started).toEqual(['run-1']);
+    },
+  );
 
   test('that fail return to the queue alone', async () => {
     const world = newWorld();
