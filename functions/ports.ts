@@ -12,6 +12,12 @@ export interface FileVersion {
   size: number;
 }
 
+/** A file version as landing lists it. */
+export interface ListedFile extends FileVersion {
+  /** ISO time since which it has been there; missing where the home can't tell. */
+  landedAt?: string | undefined;
+}
+
 export type FileState = 'pending' | 'claimed' | 'loaded' | 'held';
 
 export interface FileCounts {
@@ -78,6 +84,10 @@ export interface Memory {
   tried: { definition: string; runs: number } | null;
   /** Key after which the listing of landing goes on; null where it begins anew. */
   listedTo: string | null;
+  /** ISO time at which the listing began that goes on and looks up everything; null where it looks up what is new. */
+  checking: string | null;
+  /** ISO time at which the last listing began that has looked up everything; null before the first. */
+  checked: string | null;
 }
 
 /** One record for each file version, and the run lock. Every change of state is conditional on the state before. */
@@ -131,7 +141,7 @@ export interface Landing {
    * All file versions that are there, key by key and page by page: where the home keeps versions, those that were overwritten too.
    * With `after`, those of the keys that come behind this one.
    */
-  list(after?: string | null): AsyncIterable<FileVersion[]>;
+  list(after?: string | null): AsyncIterable<ListedFile[]>;
 }
 
 /** The landing tables in the data catalog. */

@@ -19,8 +19,17 @@ create table if not exists run_lock (
 ) strict;
 insert or ignore into run_lock values (1, null, 0, 0);
 create table if not exists published (id integer primary key check (id = 1), run_id text not null, definition text not null) strict;
-create table if not exists memory (id integer primary key check (id = 1), tried text, tried_runs integer, listed_to text) strict;
+create table if not exists memory (
+  id integer primary key check (id = 1), tried text, tried_runs integer, listed_to text, checking text, checked text
+) strict;
 `;
+
+/** Table and column, of those that the first release did not have. */
+const ADDED = [
+  ['files', 'retried_at'],
+  ['memory', 'checking'],
+  ['memory', 'checked'],
+] as const;
 
 const fileRow = z
   .object({
@@ -44,7 +53,13 @@ const fileRow = z
   .transform(ledgerFileOf);
 
 const lockRow = z.object({ run_id: z.string().nullable(), fence: z.number(), publishing: z.number() });
-const memoryRow = z.object({ tried: z.string().nullable(), tried_runs: z.number().nullable(), listed_to: z.string().nullable() });
+const memoryRow = z.object({
+  tried: z.string().nullable(),
+  tried_runs: z.number().nullable(),
+  listed_to: z.string().nullable(),
+  checking: z.string().nullable(),
+  checked: z.string().nullable(),
+});
 const publishedRow = z.object({ run_id: z.string(), definition: z.string() });
 
 /** The ledger in one SQLite file. Several processes may have it open; each change of state is one transaction. */
@@ -180,23 +195,25 @@ export class SqliteLedger implements Ledger {
   }
 
   async memory(): Promise<Memory> {
-    const row = this.#db.prepare('select tried, tried_runs, listed_to from memory').get();
-    if (row === undefined) return { tried: null, listedTo: null };
-    const { tried, tried_runs: runs, listed_to: listedTo } = memoryRow.parse(row);
-    return { tried: tried === null || runs === null ? null : { definition: tried, runs }, listedTo };
+    const row = this.#db.prepare('select tried, tried_runs, listed_to, checking, checked from memory').get();
+    if (row === undefined) return { tried: null, listedTo: null, checking: null, checked: null };
+    const { tried, tried_runs: runs, listed_to: listedTo, checking, checked } = memoryRow.parse(row);
+    return { tried: tried === null || runs === null ? null : { definition: tried, runs }, listedTo, checking, checked };
   }
 
-  async remember({ tried, listedTo }: Memory): Promise<void> {
+  async remember({ tried, listedTo, checking, checked }: Memory): Promise<void> {
     const { definition = null, runs = null } = tried ?? {};
-    this.#db.prepare('insert or replace into memory values (1, ?, ?, ?)').run(definition, runs, listedTo);
+    const remember = this.#db.prepare('insert or replace into memory values (1, ?, ?, ?, ?, ?)');
+    remember.run(definition, runs, listedTo, checking, checked);
   }
 
   /** Columns that came after the first release; a ledger that was made before gets them here, at the end, where SCHEMA has them too. */
   #extend(): void {
-    const known = this.#db.prepare("select 1 from pragma_table_info('files') where name = 'retried_at'");
-    if (known.get() !== undefined) return;
+    const known = this.#db.prepare('select 1 from pragma_table_info(?) where name = ?');
+    const missing = () => ADDED.filter(([table, column]) => known.get(table, column) === undefined);
+    if (missing().length === 0) return;
     this.#transaction(() => {
-      if (known.get() === undefined) this.#db.exec('alter table files add column retried_at text');
+      for (const [table, column] of missing()) this.#db.exec(`alter table ${table} add column ${column} text`);
     });
   }
 

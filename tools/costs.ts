@@ -74,6 +74,11 @@ function idleMonth(): Scenario {
       why: 'three prefixes of landing, up to 1,000 file versions each',
     },
     { price: 'DynamoDB read request unit', quantity: SCHEDULE * 40, why: 'lock, and twice 16 parts of the index' },
+    {
+      price: 'DynamoDB read request unit',
+      quantity: (HOURS / 24) * 3_000 * 0.5,
+      why: 'once a day these file versions are looked up',
+    },
     { price: 'X-Ray trace', quantity: SCHEDULE, why: 'reconcile' },
     { price: 'CloudWatch Logs GB', quantity: (SCHEDULE * 2) / 1e6, why: '2 KB each time' },
   ]);

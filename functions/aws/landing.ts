@@ -8,7 +8,7 @@ import {
 } from '@aws-sdk/client-s3';
 import type { HeadObjectCommandOutput, ListObjectVersionsCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { isIgnoredKey, landingTableOf, tablesFrom } from '../core/catalogFile.ts';
-import type { FileVersion, Landing, Prepared } from '../ports.ts';
+import type { FileVersion, Landing, ListedFile, Prepared } from '../ports.ts';
 import { limited } from './parallel.ts';
 
 /** Bytes of a key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
@@ -43,14 +43,14 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
   }
 
   /** Every version of every key, the latest of a key first: what was overwritten before its event came is a file version too. */
-  async *list(after: string | null = null): AsyncIterable<FileVersion[]> {
+  async *list(after: string | null = null): AsyncIterable<ListedFile[]> {
     for (const table of tablesFrom(after)) {
       const prefix = `${table}/`;
       for await (const page of this.#pages(prefix, after?.startsWith(prefix) === true ? after : null)) yield page;
     }
   }
 
-  async *#pages(prefix: string, after: string | null): AsyncIterable<FileVersion[]> {
+  async *#pages(prefix: string, after: string | null): AsyncIterable<ListedFile[]> {
     let from: { KeyMarker?: string | undefined; VersionIdMarker?: string | undefined } | null =
       after === null ? {} : { KeyMarker: after };
     while (from !== null) {
@@ -59,12 +59,12 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
         new ListObjectVersionsCommand({ Bucket: this.bucket, Prefix: prefix, EncodingType: 'url', ...from }),
       );
       const decode = page.EncodingType === 'url' ? decoded : (key: string) => key;
-      yield (page.Versions ?? []).flatMap(({ Key = '', VersionId, Size = 0 }) => {
+      yield (page.Versions ?? []).flatMap(({ Key = '', VersionId, Size = 0, LastModified }) => {
         const key = decode(Key);
         const table = landingTableOf(key);
         return table === null || isIgnoredKey(key) || VersionId === undefined
           ? []
-          : [{ table, key, version: VersionId, size: Size }];
+          : [{ table, key, version: VersionId, size: Size, landedAt: LastModified?.toISOString() }];
       });
       from =
         page.IsTruncated === true && page.NextKeyMarker !== undefined

@@ -132,18 +132,26 @@ export function permitOf(item: Item): Permit {
 
 export const lockItem = z.object({ run_id: S.optional(), fence: N, publishing: BOOL.default(false) });
 export const publishedItem = z.object({ run_id: S, definition: S });
-const memoryItemSchema = z.object({ tried: S.optional(), tried_runs: N.optional(), listed_to: S.optional() });
+const memoryItemSchema = z.object({
+  tried: S.optional(),
+  tried_runs: N.optional(),
+  listed_to: S.optional(),
+  checking: S.optional(),
+  checked: S.optional(),
+});
 
 export function memoryOf(item: Item): Memory {
-  const { tried, tried_runs: runs, listed_to: listedTo = null } = memoryItemSchema.parse(item);
-  return { tried: tried === undefined || runs === undefined ? null : { definition: tried, runs }, listedTo };
+  const { tried, tried_runs: runs, listed_to: listedTo = null, checking = null, checked = null } = memoryItemSchema.parse(item);
+  return { tried: tried === undefined || runs === undefined ? null : { definition: tried, runs }, listedTo, checking, checked };
 }
 
-export function memoryItem({ tried, listedTo }: Memory): Item {
+export function memoryItem({ tried, listedTo, checking, checked }: Memory): Item {
   return {
     pk: { S: MEMORY },
     ...(tried === null ? {} : { tried: { S: tried.definition }, tried_runs: { N: String(tried.runs) } }),
     ...(listedTo === null ? {} : { listed_to: { S: listedTo } }),
+    ...(checking === null ? {} : { checking: { S: checking } }),
+    ...(checked === null ? {} : { checked: { S: checked } }),
   };
 }
 

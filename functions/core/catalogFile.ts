@@ -82,7 +82,8 @@ export async function catalogFiles(ports: CatalogPorts, files: readonly FileVers
 }
 
 async function look(ports: CatalogPorts, file: FileVersion): Promise<NewFile> {
-  return { ...file, ...sniff(file.table, await ports.landing.head(file.key, HEAD_BYTES, file.version)) };
+  const { table, key, version, size } = file;
+  return { table, key, version, size, ...sniff(table, await ports.landing.head(key, HEAD_BYTES, version)) };
 }
 
 async function ensure(ports: CatalogPorts, table: LandingTable, files: readonly NewFile[]): Promise<void> {

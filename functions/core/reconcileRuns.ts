@@ -1,4 +1,4 @@
-import type { Executions, FileVersion, Lock, Ports } from '../ports.ts';
+import type { Executions, FileVersion, Lock, Memory, Ports } from '../ports.ts';
 import { logBacklog } from './backlog.ts';
 import { catalogFile } from './catalogFile.ts';
 import { messageOf } from './errors.ts';
@@ -15,6 +15,8 @@ const DEFINITION_TRIES = 3;
 
 /** After this long a pass lists no further; a function on AWS has 15 minutes. */
 const LISTING_MS = 10 * 60_000;
+
+const DAY_MS = 24 * 60 * 60_000;
 
 /** Why reconcile runs: an execution ended, or it is time to look. */
 export type Occasion = 'execution ended' | 'schedule';
@@ -156,18 +158,22 @@ async function runForDefinition(ports: Ports): Promise<string | null> {
 
 /**
  * Registers landed file versions that the ledger does not know. What is not listed in time is listed by the next pass; after a failure that one
- * begins anew.
+ * begins anew. Everything is looked up in the ledger once a day; in between, what landed since then and on the day before: a large file is
+ * listed under the time at which its upload began.
  */
 async function registerMissed(ports: Ports, began: number): Promise<{ registered: number; failure: { error: unknown } | null }> {
-  const { listedTo: after } = await ports.ledger.memory();
+  const before = await ports.ledger.memory();
+  const checking = before.listedTo === null ? checkingFrom(before, began) : before.checking;
+  const known = checking !== null || before.checked === null ? null : new Date(Date.parse(before.checked) - DAY_MS).toISOString();
   let registered = 0;
   let listedTo: string | null = null;
   let failure: { error: unknown } | null = null;
   try {
     /** A page may end within the versions of its last key, so the listing goes on behind the key before. */
-    let [complete, last] = [after, null as string | null];
-    for await (const page of ports.landing.list(after)) {
-      registered += await registerUnknown(ports, page);
+    let [complete, last] = [before.listedTo, null as string | null];
+    for await (const page of ports.landing.list(before.listedTo)) {
+      const doubtful = page.filter(({ landedAt }) => known === null || landedAt === undefined || landedAt >= known);
+      registered += await registerUnknown(ports, doubtful);
       for (const { key } of page) if (key !== last) [complete, last] = [last ?? complete, key];
       if (ports.now().getTime() - began < LISTING_MS) continue;
       listedTo = complete;
@@ -178,13 +184,25 @@ async function registerMissed(ports: Ports, began: number): Promise<{ registered
     failure = { error };
   }
   if (registered > 0) ports.log('missed_files_registered', { files: registered });
-  if (listedTo !== after) await ports.ledger.remember({ ...(await ports.ledger.memory()), listedTo });
+  const isDone = listedTo === null && failure === null;
+  const after = {
+    listedTo,
+    checking: listedTo === null ? null : checking,
+    checked: isDone ? (checking ?? before.checked) : before.checked,
+  };
+  if (after.listedTo !== before.listedTo || after.checking !== before.checking || after.checked !== before.checked)
+    await ports.ledger.remember({ ...(await ports.ledger.memory()), ...after });
   return { registered, failure };
+}
+
+/** When a listing that begins now looks up everything, its beginning; else null. */
+function checkingFrom({ checked }: Memory, began: number): string | null {
+  return checked === null || began - Date.parse(checked) >= DAY_MS ? new Date(began).toISOString() : null;
 }
 
 async function registerUnknown(ports: Ports, page: readonly FileVersion[]): Promise<number> {
   let registered = 0;
-  for (const file of await ports.ledger.unknown(page)) {
+  for (const file of page.length === 0 ? [] : await ports.ledger.unknown(page)) {
     try {
       await catalogFile(ports, file);
       registered += 1;

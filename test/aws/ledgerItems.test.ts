@@ -90,12 +90,12 @@ test('a new file comes back from its item as it was', () => {
 test('what is kept in mind comes back from its item as it was', () => {
   const tried = { definition: 'abc', runs: 2 };
   for (const memory of [
-    { tried, listedTo: 'customer_landing/a' },
-    { tried, listedTo: null },
-    { tried: null, listedTo: 'b' },
+    { tried, listedTo: 'customer_landing/a', checking: '2026-01-02T03:04:05.000Z', checked: '2026-01-01T03:04:05.000Z' },
+    { tried, listedTo: null, checking: null, checked: '2026-01-01T03:04:05.000Z' },
+    { tried: null, listedTo: 'b', checking: null, checked: null },
   ])
     expect(memoryOf(memoryItem(memory))).toEqual(memory);
-  expect(memoryOf({})).toEqual({ tried: null, listedTo: null });
+  expect(memoryOf({})).toEqual({ tried: null, listedTo: null, checking: null, checked: null });
 });
 
 test('of fields without end the first ones are kept', () => {

@@ -306,12 +306,18 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
     });
 
     test('keeps in mind what it is told last', async () => {
-      expect(await ledger.memory()).toEqual({ tried: null, listedTo: null });
-      const memory = { tried: { definition: 'abc', runs: 2 }, listedTo: 'customer_landing/é 😀' };
+      const nothing = { tried: null, listedTo: null, checking: null, checked: null };
+      expect(await ledger.memory()).toEqual(nothing);
+      const memory = {
+        tried: { definition: 'abc', runs: 2 },
+        listedTo: 'customer_landing/é 😀',
+        checking: '2026-01-02T03:04:05.000Z',
+        checked: '2026-01-01T03:04:05.000Z',
+      };
       await ledger.remember(memory);
       expect(await ledger.memory()).toEqual(memory);
-      await ledger.remember({ tried: null, listedTo: 'b' });
-      expect(await ledger.memory()).toEqual({ tried: null, listedTo: 'b' });
+      await ledger.remember({ ...nothing, listedTo: 'b' });
+      expect(await ledger.memory()).toEqual({ ...nothing, listedTo: 'b' });
       await ledger.remember({ ...memory, listedTo: null });
       expect(await ledger.memory()).toEqual({ ...memory, listedTo: null });
       expect(await all(ledger)).toEqual([]);

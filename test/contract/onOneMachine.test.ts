@@ -39,14 +39,23 @@ test('two processes on one SQLite ledger see each other’s changes, and one of 
   expect(await other.takeLock('run-2')).toBeNull();
 });
 
-test('a SQLite ledger that was made before retries were dated goes on', async () => {
+test('a SQLite ledger that was made by the first release goes on', async () => {
   const file = path.join(newFolder(), 'ledger.sqlite');
   await new SqliteLedger(newDatabase(file), now).register([
     { table: 'customer_landing', key: 'customer_landing/a', version: 'v1', size: 1, format: 'json', unknownFields: [] },
   ]);
-  newDatabase(file).exec('alter table files drop column retried_at');
-  const [found] = await new SqliteLedger(newDatabase(file), now).pending(1);
+  newDatabase(file).exec(`
+    alter table files drop column retried_at;
+    alter table memory drop column checking;
+    alter table memory drop column checked;
+    insert into memory values (1, null, null, 'customer_landing/a');`);
+  const ledger = new SqliteLedger(newDatabase(file), now);
+  const [found] = await ledger.pending(1);
   expect(found?.waitsSince).toBe(found?.arrivedAt);
+  const memory = await ledger.memory();
+  expect(memory).toEqual({ tried: null, listedTo: 'customer_landing/a', checking: null, checked: null });
+  await ledger.remember({ ...memory, checked: '2026-01-02T03:04:05.000Z' });
+  expect(await ledger.memory()).toMatchObject({ checked: '2026-01-02T03:04:05.000Z' });
 });
 
 async function folderLanding(): Promise<LandingBench> {

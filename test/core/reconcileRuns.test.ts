@@ -168,12 +168,102 @@ describe('listing landing', () => {
   test('begins anew after a failure: the place to go on from may be what fails', async () => {
     const world = newWorld();
     for (const key of ['customer_landing/a', 'customer_landing/b']) await world.land(key);
-    await world.ledger.remember({ tried: null, listedTo: 'customer_landing/a' });
+    await world.ledger.remember({ ...(await world.ledger.memory()), listedTo: 'customer_landing/a' });
     const broken = listing(world, () => {
       throw new Error('no such marker');
     });
     await expect(reconcileRuns(broken, 'schedule')).rejects.toThrow('no such marker');
     expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ registered: 2 });
+  });
+});
+
+describe('looking up in the ledger what was listed', () => {
+  const MINUTES = 15;
+  const DAY = 24 * 60;
+
+  /** A world whose landing tells when files landed, and the keys that each pass of the schedule looks up. */
+  function watched() {
+    const world = newWorld();
+    const landedAt = new Map<string, string>();
+    const lookedUp: string[] = [];
+    const unknown = world.ledger.unknown.bind(world.ledger);
+    world.ledger.unknown = async (files) => {
+      lookedUp.push(...files.map(({ key }) => key.slice('customer_landing/'.length)));
+      return unknown(files);
+    };
+    let perPage = () => undefined as void;
+    const landing = {
+      prepare: world.landing.prepare.bind(world.landing),
+      head: world.landing.head.bind(world.landing),
+      async *list(after?: string | null) {
+        for await (const files of world.landing.list(after)) {
+          for (const file of files) {
+            perPage();
+            yield [{ ...file, landedAt: landedAt.get(file.key) }];
+          }
+        }
+      },
+    };
+    return {
+      world,
+      land: async (name: string) => {
+        const { key } = await world.land(`customer_landing/${name}`);
+        landedAt.set(key, world.ports.now().toISOString());
+      },
+      /** What the next pass looks up; `page` happens before each page of its listing. */
+      pass: async (page: () => void = () => undefined) => {
+        perPage = page;
+        lookedUp.splice(0);
+        world.pass(MINUTES);
+        await reconcileRuns({ ...world.ports, landing }, 'schedule').catch(() => undefined);
+        return [...lookedUp];
+      },
+    };
+  }
+
+  test('asks for everything once a day, and in between for what is new or landed on the day before', async () => {
+    const { world, land, pass } = watched();
+    await land('old');
+    world.pass(2 * DAY);
+    await land('recent');
+    expect(await pass()).toEqual(['old', 'recent']);
+    await land('lost');
+    expect(await pass()).toEqual(['lost', 'recent']);
+    expect(Object.keys(await world.states())).toHaveLength(3);
+    world.pass(DAY - 3 * MINUTES);
+    expect(await pass()).toEqual(['lost', 'recent']);
+    expect(await pass()).toEqual(['lost', 'old', 'recent']);
+    world.pass(DAY - 2 * MINUTES);
+    expect(await pass()).toEqual(['lost']);
+    world.pass(MINUTES);
+    expect(await pass()).toEqual(['lost', 'old', 'recent']);
+    expect(await pass()).toEqual([]);
+  });
+
+  test('asks for everything where the ledger was emptied', async () => {
+    const { world, land, pass } = watched();
+    await land('old');
+    world.pass(2 * DAY);
+    await pass();
+    expect(await pass()).toEqual([]);
+    await world.ledger.remember({ tried: null, listedTo: null, checking: null, checked: null });
+    expect(await pass()).toEqual(['old']);
+  });
+
+  test('goes on asking for everything where the pass before had no time for more, and after one that failed', async () => {
+    const { world, land, pass } = watched();
+    for (const name of ['a', 'b', 'c', 'd']) await land(name);
+    world.pass(2 * DAY);
+    expect(await pass(() => world.pass(6))).toEqual(['a', 'b']);
+    expect(await pass()).toEqual(['b', 'c', 'd']);
+    expect(await pass()).toEqual([]);
+    world.pass(DAY);
+    let pages = 0;
+    const failing = () => {
+      if ((pages += 1) === 3) throw new Error('S3 is away');
+    };
+    expect(await pass(failing)).toEqual(['a', 'b']);
+    expect(await pass()).toEqual(['a', 'b', 'c', 'd']);
   });
 });
 

@@ -362,7 +362,10 @@ describe('consent', () => {
     await runHere(lake);
     const byTime = settingsWith({ mlJoin: 'time' });
     const home = new LocalHome({ folder: lake, settings: byTime });
-    await home.ledger.remember({ tried: { definition: home.ports.definition.hash, runs: 99 }, listedTo: null });
+    await home.ledger.remember({
+      ...(await home.ledger.memory()),
+      tried: { definition: home.ports.definition.hash, runs: 99 },
+    });
     home.close();
     const { status, runs } = await runHere(lake, { set: ['mlJoin=time'] });
     expect({ status, runs: runs.length }).toEqual({ status: 'SUCCEEDED', runs: 1 });
