@@ -279,7 +279,7 @@ test('a file of several pieces, clean and dirty by turns, is read as one', async
 
 test('a line that is clean but for a byte that is not UTF-8 is rejected alone', async () => {
   const table = 'customer_landing';
-  const bytes = Buffer.from('{"email":"a@x.org"}\n{"email":"m\u00fcller@x.org"}\n{"email":"c@x.org"}\n', 'latin1');
+  const bytes = Buffer.from('{"email":"a@x.org","phone":"1"}\n{"email":"b@x.org","phone":"\u00fc"}\n{"email":"c@x.org","phone":"3"}\n', 'latin1');
   const file: LandedFile = { table, key: `${table}/file.json`, version: 'v1', bytes };
   const tables = await bench.stage([file], 'run-1');
   expect(tables).toEqual(await referenceTables([file]));
@@ -356,21 +356,19 @@ test('what goes wrong in a thread is an error here', async () => {
 });
 
 test('a thread that dies is an error here', async () => {
+  const folder = newFolder();
   const contract = landingContractOf('customer_landing');
   const origin = { landing_table: contract.table, file: 'file.json', version: 'v1', run_id: 'run-1' };
-  const tasks = ['a', 'b'].map((name) => ({ path: name, scratch: name, contract, origin }));
+  const tasks = ['a', 'b'].map((name) => ({ path: path.join(folder, name), scratch: path.join(folder, name), contract, origin }));
+  for (const task of tasks) writeFileSync(task.path, '{"email":"a@x.org"}\n');
+  // The first thread gets what is no task, and breaks before it can answer.
   const own = Object.getOwnPropertyDescriptor(Worker.prototype, 'postMessage') ?? {};
-  const post = Worker.prototype.postMessage.bind.bind(Worker.prototype.postMessage);
-  // A thread that is given no task at all breaks before it can answer.
   const value = function (this: Worker): void {
-    post(this)(null);
+    Object.defineProperty(Worker.prototype, 'postMessage', own);
+    this.postMessage(null);
   };
   Object.defineProperty(Worker.prototype, 'postMessage', { ...own, value });
-  try {
-    await expect(scanAll(tasks, 1024 * MEGABYTE)).rejects.toThrow(/null/);
-  } finally {
-    Object.defineProperty(Worker.prototype, 'postMessage', own);
-  }
+  await expect(scanAll(tasks, 1024 * MEGABYTE)).rejects.toThrow(/null/);
 });
 
 // Everything at once
