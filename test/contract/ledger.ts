@@ -183,6 +183,16 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         expect(await ledger.claimed('run-2')).toEqual([]);
       });
 
+      test('that is refused takes nothing at all', async () => {
+        const first = await claimed(ledger, [file('b')], [file('a'), file('c')]);
+        await ledger.freeLock(first.runId);
+        const lock = await ledger.takeLock('run-2');
+        const claim = ledger.claim('run-2', lock?.fence ?? 0, [file('a'), file('b'), file('c')]);
+        await expect(claim).rejects.toMatchObject({ name: 'LockLostError' });
+        expect(await ledger.claimed('run-2')).toEqual([]);
+        expect((await ledger.pending(10)).map(nameOf)).toEqual(['customer_landing/a v1', 'customer_landing/c v1']);
+      });
+
       test('of nothing is fine', async () => {
         const lock = await ledger.takeLock('run-1');
         await ledger.claim('run-1', lock?.fence ?? 0, []);
@@ -303,6 +313,13 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         expect((await ledger.pending(10)).map(nameOf)).toEqual(['customer_landing/a v1']);
         expect(await ledger.retry({ runId: 'run-none' })).toEqual([]);
       });
+    });
+
+    test('a retry forgets how often runs have failed', async () => {
+      const { runId } = await claimed(ledger, [file('a')]);
+      await ledger.settle(runId, [verdict(file('a'), { state: 'held', attempts: 2, why: 'gate' })]);
+      await ledger.retry({ keys: ['customer_landing/a'] });
+      expect(await ledger.pending(1)).toMatchObject([{ state: 'pending', attempts: 0, why: null }]);
     });
 
     test('keeps in mind what it is told last', async () => {

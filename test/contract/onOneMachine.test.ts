@@ -6,6 +6,7 @@ import { FolderLanding } from '../../local/landing.ts';
 import { SqliteLandingTables } from '../../local/landingTables.ts';
 import { SqliteLedger } from '../../local/ledger.ts';
 import { FolderRunFiles } from '../../local/runFiles.ts';
+import { collected } from '../support/collected.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { landingContract, unversionedLandingContract } from './landing.ts';
 import type { LandingBench } from './landing.ts';
@@ -58,6 +59,26 @@ test('a SQLite ledger that was made by the first release goes on', async () => {
   expect(await ledger.memory()).toMatchObject({ checked: '2026-01-02T03:04:05.000Z' });
 });
 
+test('a SQLite ledger forgets file versions that are pending, and no others', async () => {
+  const ledger = new SqliteLedger(newDatabase(), now);
+  const files = ['claimed', 'gone', 'held', 'stays'].map((name) => ({
+    table: 'customer_landing' as const,
+    key: `customer_landing/${name}`,
+    version: 'v1',
+    size: 1,
+  }));
+  await ledger.register(files.map((file) => ({ ...file, format: 'json', unknownFields: [] })));
+  const lock = await ledger.takeLock('run-1');
+  await ledger.claim('run-1', lock?.fence ?? 0, files.slice(0, 1));
+  await ledger.hold(files.slice(2, 3), 'broken');
+  ledger.forget(files.slice(0, 3));
+  expect((await collected(ledger.files())).map(({ key, state }) => [key, state])).toEqual([
+    ['customer_landing/claimed', 'claimed'],
+    ['customer_landing/held', 'held'],
+    ['customer_landing/stays', 'pending'],
+  ]);
+});
+
 async function folderLanding(): Promise<LandingBench> {
   const landing = new FolderLanding(path.join(newFolder(), 'landing'));
   let clock = Date.now() / 1000 - 1_000_000;
@@ -73,6 +94,25 @@ async function folderLanding(): Promise<LandingBench> {
     remove: async (key) => rmSync(landing.pathOf(key)),
   };
 }
+
+test('a file that changed a moment ago is not listed yet, one from the future is: another clock wrote that', async () => {
+  const landing = new FolderLanding(path.join(newFolder(), 'landing'), 60_000);
+  const now = Date.now() / 1000;
+  for (const [name, changed] of [
+    ['future', now + 3600],
+    ['growing', now],
+    ['old', now - 3600],
+  ] as const) {
+    const file = landing.pathOf(`customer_landing/${name}`);
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, '{}');
+    utimesSync(file, changed, changed);
+  }
+  expect((await collected(landing.list())).flat().map(({ key }) => key)).toEqual([
+    'customer_landing/future',
+    'customer_landing/old',
+  ]);
+});
 
 landingContract('folder', folderLanding);
 unversionedLandingContract('folder', folderLanding);
@@ -140,6 +180,14 @@ describe('executions in this process', () => {
     await executions.start('run-2');
     await Promise.all([executions.drain(), executions.drain()]);
     expect(order).toEqual(['run-1', 'run-2', 'run-3'].flatMap((runId) => [`start ${runId}`, `end ${runId}`]));
+  });
+
+  test('whose end can not be told are no success: what breaks then reaches whoever waits', async () => {
+    const executions = new LocalExecutions(newDatabase(), now);
+    executions.onEnd = async () => Promise.reject(new Error('the disk is full'));
+    await executions.start('run-1');
+    await expect(executions.drain()).rejects.toThrow('the disk is full');
+    expect(await executions.status('run-1')).toBe('SUCCEEDED');
   });
 
   test('tell how they ended, with the error that the state machine wraps', async () => {

@@ -154,6 +154,12 @@ test('a file of which another version was read was not read', () => {
   ]);
 });
 
+test('a file that was read and not claimed fails the gate', () => {
+  const evidence = goodEvidence();
+  metricsOf(evidence, 'customer_trusted').staging?.files.push(load('customer_landing/b', { staged: 0 }));
+  expect(failedNames(judged(evidence))).toEqual(['files:customer_landing']);
+});
+
 describe('missing results', () => {
   test('of everything fail the gate', () => {
     const { manifest } = goodEvidence();

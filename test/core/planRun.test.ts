@@ -1,8 +1,9 @@
+import { noteHeld, readHeld } from '../../functions/core/heldFiles.ts';
 import { planRun } from '../../functions/core/planRun.ts';
 import { reportRun } from '../../functions/core/reportRun.ts';
 import type { Landing } from '../../functions/ports.ts';
 import { settingsWith } from '../support/lakes.ts';
-import { temporaryWorlds } from '../support/world.ts';
+import { temporaryWorlds, unwritable } from '../support/world.ts';
 import type { World } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
@@ -107,6 +108,14 @@ test('the ledger learns what the lake shows, which has the last word', async () 
   expect(await world.manifest('run-10')).toMatchObject({ previous: 'run-9', definitionChanged: true });
 });
 
+test('the run that is replaced is the one that the lake shows, and none where it shows none', async () => {
+  const world = newWorld();
+  await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
+  await world.register('customer_landing/c.json');
+  await planRun(world.ports, SETTINGS, 'run-1');
+  expect(await world.manifest('run-1')).toMatchObject({ previous: null });
+});
+
 describe('planning again, as a retry of the step does', () => {
   test('gives the same plan', async () => {
     const world = newWorld();
@@ -182,6 +191,26 @@ describe('files that are not what was registered', () => {
     world.remove('customer_landing/gone');
     expect(await planRun(world.ports, SETTINGS, 'run-1')).toMatchObject({ status: 'NOTHING_TO_DO' });
     expect(await world.states()).toEqual({ 'customer_landing/gone': 'held' });
+  });
+
+  test('are not held where that can not be noted: nothing is held in silence', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/good', 'customer_landing/gone');
+    world.remove('customer_landing/gone');
+    const ports = { ...world.ports, runFiles: unwritable(world) };
+    await expect(planRun(ports, SETTINGS, 'run-1')).rejects.toThrow('no space');
+    expect(await world.states()).toEqual({ 'customer_landing/good': 'pending', 'customer_landing/gone': 'pending' });
+  });
+
+  test('are noted together, each version of a key on its own', async () => {
+    const { runFiles } = newWorld();
+    const held = (...versions: string[]) =>
+      versions.map((version) => ({ file: 'customer_landing/a', version, why: 'it vanished' }));
+    await noteHeld(runFiles, 'run-1', held('v1'));
+    await noteHeld(runFiles, 'run-1', held('v1', 'v2'));
+    await noteHeld(runFiles, 'run-1', held('v3'));
+    expect(await readHeld(runFiles, 'run-1')).toEqual(held('v1', 'v2', 'v3'));
+    expect(await readHeld(runFiles, 'run-2')).toEqual([]);
   });
 });
 

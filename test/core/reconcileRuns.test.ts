@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { planRun } from '../../functions/core/planRun.ts';
 import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
 import { reportRun } from '../../functions/core/reportRun.ts';
@@ -174,6 +175,30 @@ describe('listing landing', () => {
     });
     await expect(reconcileRuns(broken, 'schedule')).rejects.toThrow('no such marker');
     expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ registered: 2 });
+  });
+
+  test('passes over a file that can not be looked at, and registers the others', async () => {
+    const world = newWorld();
+    for (const name of ['a', 'b', 'c']) await world.land(`customer_landing/${name}`);
+    const ports = listing(world, () => undefined);
+    const head: World['ports']['landing']['head'] = async (key, bytes) => {
+      if (key === 'customer_landing/b') throw new Error('denied');
+      return world.landing.head(key, bytes);
+    };
+    const landing = { ...ports.landing, head };
+    expect(await reconcileRuns({ ...ports, landing }, 'schedule')).toMatchObject({ registered: 2, started: 'run-1' });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'pending', 'customer_landing/c': 'pending' });
+    expect(world.logged).toContain('catalog_failed');
+  });
+
+  test('goes on from its place although the pass starts a run, and when it is through nothing else is forgotten', async () => {
+    const world = newWorld();
+    world.publish('run-0');
+    await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
+    for (const name of ['a', 'c']) await world.land(`customer_landing/${name}`);
+    await world.ledger.remember({ tried: { definition: 'def', runs: 1 }, listedTo: 'customer_landing/b' });
+    expect(await reconcileRuns(world.redefined('def'), 'schedule')).toMatchObject({ registered: 1, started: 'run-1' });
+    expect(await world.ledger.memory()).toEqual({ tried: { definition: 'def', runs: 2 }, listedTo: null });
   });
 });
 
@@ -418,6 +443,32 @@ describe('after a run that was interrupted while it published', () => {
     world.lake.resumes = true;
     await reconcileRuns(world.ports, 'schedule');
     expect(world.lake.resumed).toEqual([]);
+  });
+
+  test('a publish that can not be repeated keeps its lock and its claims, and the pass fails', async () => {
+    const world = newWorld();
+    const runId = await publishing(world);
+    world.ports.lake.resumePublish = async () => Promise.reject(new Error('denied'));
+    for (const occasion of ['execution ended', 'schedule'] as const)
+      await expect(reconcileRuns(world.ports, occasion)).rejects.toThrow('denied');
+    expect(await world.ledger.lock()).toMatchObject({ runId, publishing: true });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'claimed' });
+  });
+
+  test('a run is settled once its jobs have stopped: what one of them published meanwhile is published', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    await built(world, runId);
+    world.executions.end(runId, 'ABORTED');
+    let meanwhile: unknown = null;
+    world.executions.stopJobs = async () => {
+      await wait(50);
+      meanwhile = await world.states();
+      world.publish(runId);
+    };
+    expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ settled: { runId, outcome: 'published' } });
+    expect(meanwhile).toEqual({ 'customer_landing/a': 'claimed' });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'loaded' });
   });
 });
 

@@ -181,6 +181,16 @@ describe('the report of a failed run', () => {
     expect(await world.runFiles.read('run-1', 'report.md')).toMatch(/^# FAILED: nothing was published/);
   });
 
+  test('tells that nothing was published although another run publishes by now', async () => {
+    const world = newWorld();
+    await world.writeEvidence('run-1', goodEvidence());
+    const lock = await world.ledger.takeLock('run-2');
+    await world.ledger.markPublishing('run-2', lock?.fence ?? 0);
+    const told = await reportRun(world.ports, 'run-1', { name: 'LandingChangedError', cause: 'customer_landing/a vanished' });
+    expect(told).toMatchObject({ status: 'FAILED', publishing: false });
+    expect(await world.runFiles.read('run-1', 'report.md')).toMatch(/^# FAILED: nothing was published/);
+  });
+
   test('that was never planned can be told, too', async () => {
     const world = newWorld();
     expect(await reportRun(world.ports, 'run-1', { name: 'States.Runtime', cause: 'no path' })).toMatchObject({

@@ -115,6 +115,18 @@ describe('object-created events', () => {
     },
   );
 
+  test.each(['customer_landing/a.json.part', 'customer_landing/.hidden/a.json'])(
+    'of names that are never read are passed over: %s',
+    async (key) => {
+      const world = newWorld();
+      const event = objectCreated(await world.land(key));
+      expect(await catalog(world.ports)(sqsBatch([event]), lambdaContext('catalog'))).toEqual({ batchItemFailures: [] });
+      expect(world.logged).toEqual(['key_ignored']);
+      expect(await world.states()).toEqual({});
+      expect(world.executions.started).toEqual([]);
+    },
+  );
+
   test('that fail return to the queue alone', async () => {
     const world = newWorld();
     const [good, gone] = [await world.land('customer_landing/a.json'), await world.land('customer_landing/b.json')];

@@ -1,8 +1,9 @@
+import { readHeld } from '../../functions/core/heldFiles.ts';
 import { settleRun, verdicts } from '../../functions/core/settleRun.ts';
 import type { Validation } from '../../functions/core/runFiles.ts';
 import type { LedgerFile } from '../../functions/ports.ts';
 import { goodEvidence, load, manifestOf } from '../support/evidence.ts';
-import { temporaryWorlds } from '../support/world.ts';
+import { temporaryWorlds, unwritable } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
 
@@ -136,6 +137,24 @@ describe('settling a run', () => {
     await world.register('customer_landing/a');
     expect(await settleRun(world.ports, 'run-1')).toBe('nothing to do');
     expect(await world.states()).toEqual({ 'customer_landing/a': 'pending' });
+  });
+
+  test('that was interrupted for the third time holds nothing that can not be noted', async () => {
+    const world = newWorld();
+    const files = await claimedBy(world, 'run-0', 'customer_landing/a');
+    const twice = { state: 'pending', attempts: 2, why: null, counts: null, unknownFields: null } as const;
+    await world.ledger.settle(
+      'run-0',
+      files.map(({ key, version }) => ({ key, version, ...twice })),
+    );
+    await world.ledger.freeLock('run-0');
+    const lock = await world.ledger.takeLock('run-1');
+    await world.ledger.claim('run-1', lock?.fence ?? 0, files);
+    await expect(settleRun({ ...world.ports, runFiles: unwritable(world) }, 'run-1')).rejects.toThrow('no space');
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'claimed' });
+    expect(await settleRun(world.ports, 'run-1')).toBe('interrupted');
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'held' });
+    expect(await readHeld(world.runFiles, 'run-1')).toMatchObject([{ file: 'customer_landing/a' }]);
   });
 
   test('a claim that was made while it was settled goes back, too', async () => {

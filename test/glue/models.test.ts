@@ -196,6 +196,17 @@ describe('the trusted and curated tables', () => {
     await bench.build({ consentFrom: 'consent-date' });
     expect(await bench.values('accelerometer_trusted', 'timestamp')).toEqual([150n]);
     expect(await bench.values('step_trainer_trusted', 'sensorreadingtime')).toEqual([150n]);
+    expect((await bench.counts()).withheld).toEqual({
+      accelerometer: { before_consent: 1 },
+      step_trainer: { before_consent: 1 },
+    });
+    expect(Object.values(await bench.audits()).filter((rows) => rows > 0)).toEqual([]);
+  });
+
+  test('withhold a reading of a device of two as theirs, not as one from before their consents', async () => {
+    await staged([customer('dee', 's', 1, 150), customer('ed', 's', 1, 150)], [], [step('s', 100), step('s', 200)]);
+    await bench.build({ consentFrom: 'consent-date' });
+    expect((await bench.counts()).withheld).toEqual({ accelerometer: {}, step_trainer: { ambiguous_device: 2 } });
   });
 
   test('lose a person whose motions are all from before the consent', async () => {

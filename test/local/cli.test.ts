@@ -15,10 +15,13 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { z } from 'zod';
+import { check } from '../../local/commands/check.ts';
+import { openSession } from '../../local/duckdb/session.ts';
+import { lakePaths } from '../../local/home.ts';
 import { ProcessLock } from '../../local/processLock.ts';
-import { killedAt } from '../support/crashes.ts';
+import { illnesses, killedAt } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
-import { landAll, Running, runResultSchema, startStedi, STEDI, stedi } from '../support/lake.ts';
+import { call, landAll, runHere, Running, runResultSchema, startStedi, STEDI, stedi } from '../support/lake.ts';
 import type { Ended } from '../support/lake.ts';
 import { AT, CONSENT, customer, lines, motion, walk } from '../support/people.ts';
 
@@ -260,6 +263,20 @@ describe('one lake, command by command, with --json', () => {
     const dropped = z.array(z.strictObject({ key: z.string(), added: z.boolean() }));
     expect(valueOf(await json('drop', 'customer_landing', file), dropped)).toEqual([{ key, added: true }]);
     expect(valueOf(await json('drop', 'customer_landing', file), dropped)).toEqual([{ key, added: false }]);
+  });
+
+  test('a taken name with other content gets a suffix although both are of one size', async () => {
+    const [own, folder] = [newFolder(), newFolder()];
+    const drop = async (email: string) => {
+      const file = path.join(folder, 'people.json');
+      writeFileSync(file, lines(customer({ email })));
+      const dropped = await stedi('drop', 'customer_landing', file, '--lake', own, '--json');
+      return valueOf(dropped, z.array(z.strictObject({ key: z.string(), added: z.boolean() })));
+    };
+    const [first, second] = ['customer_landing/people.json', 'customer_landing/people-2.json'];
+    expect(await drop('ann@x.org')).toEqual([{ key: first, added: true }]);
+    expect(await drop('ben@x.org')).toEqual([{ key: second, added: true }]);
+    expect(await drop('ann@x.org')).toEqual([{ key: first, added: false }]);
   });
 
   test('a failing expectation: exit code 1, files held, retry', async () => {
@@ -789,3 +806,32 @@ function olderNode(): string | null {
   }
   return null;
 }
+
+describe('check finds what is wrong with the tables', () => {
+  const adapted = "update loads set staged = staged + 1, landed = landed + 1 where landing_table = 'customer_landing'";
+
+  test.each([
+    ['conservation of customer_landing', 'delete from customer_staging'],
+    ['conservation of customer_landing', "update loads set landed = landed + 1 where landing_table = 'customer_landing'"],
+    ['each record once in customer_staging', `insert into customer_staging from customer_staging limit 1; ${adapted}`],
+    ['audit customer_trusted_consents', 'update customer_trusted set sharewithresearchasofdate = null'],
+    [
+      'loaded files stand in loads',
+      "update loads set landed = landed + 1, rejected = rejected + 1 where landing_table = 'customer_landing'",
+    ],
+    [
+      'loads stand in the ledger',
+      "insert into loads select * replace ('other' as version, 0 as landed, 0 as staged) from loads limit 1",
+    ],
+  ])('%s: %s', async (name, damage) => {
+    const lake = newFolder();
+    landAll(lake, walk(PEOPLE));
+    expect(await runHere(lake)).toMatchObject({ status: 'SUCCEEDED' });
+    expect(await illnesses(lake)).toEqual([]);
+    const session = await openSession(lakePaths(lake).tables, newFolder());
+    await session.run.run(damage);
+    session.close();
+    expect((await call({ lake }, check)).exitCode).toBe(1);
+    expect(await illnesses(lake)).toContainEqual(expect.stringMatching(new RegExp(`^\\| ${name} +\\| NO `)));
+  });
+});

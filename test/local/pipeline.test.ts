@@ -6,7 +6,11 @@ import { z } from 'zod';
 import { rejects } from '../../local/commands/rejects.ts';
 import { retry } from '../../local/commands/retry.ts';
 import { run } from '../../local/commands/run.ts';
+import { RunTables } from '../../local/duckdb/runTables.ts';
+import { countOf, openSession } from '../../local/duckdb/session.ts';
+import { ensureTables } from '../../local/duckdb/tables.ts';
 import { lakePaths, LocalHome } from '../../local/home.ts';
+import { manifestOf } from '../support/evidence.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { call, dump, landAll, runHere, stedi } from '../support/lake.ts';
 import { land, runPending, settingsWith, temporaryLakes } from '../support/lakes.ts';
@@ -124,6 +128,22 @@ describe('file versions', () => {
       expect.stringMatching(/"duplicate":3,.*"landed":4,.*"rejected":1,"staged":0/),
     ]);
     expect(rejected.filter((record) => record.includes('once-more'))).toHaveLength(1);
+  });
+
+  test('one reading that lands again under a new name is a duplicate, the only one of its time too', async () => {
+    const lake = newFolder();
+    const readings = (name: string) => ({
+      [`accelerometer_landing/${name}.json`]: lines(motion('ann@x.org')),
+      [`step_trainer_landing/${name}.json`]: lines(step('ann@x.org')),
+    });
+    landAll(lake, { 'customer_landing/ann.json': lines(customer({ email: 'ann@x.org', shares: CONSENT })), ...readings('once') });
+    expect(await runHere(lake)).toMatchObject({ status: 'SUCCEEDED', tables: { machine_learning_curated: 1 } });
+    landAll(lake, readings('again'));
+    expect(await runHere(lake)).toMatchObject({
+      status: 'SUCCEEDED',
+      loaded: { landed: 2, staged: 0, duplicate: 2, rejected: 0 },
+      tables: { accelerometer_staging: 1, step_trainer_staging: 1, machine_learning_curated: 1 },
+    });
   });
 
   test('a file that is overwritten while it waits: the new content is loaded, the version that is gone is held', async () => {
@@ -390,6 +410,15 @@ test('rejected records are exported byte for byte, each landing file in a file o
 });
 
 describe('the gate', () => {
+  /** A lake with the walk of ten people who share, and half of the people. */
+  async function lakeOfTen(): Promise<{ lake: string; half: string[] }> {
+    const lake = newFolder();
+    const people = Array.from({ length: 10 }, (_, at) => ({ email: `p${at}@x.org`, shares: CONSENT }));
+    landAll(lake, walk(people));
+    expect(await runHere(lake)).toMatchObject({ status: 'SUCCEEDED', tables: { machine_learning_curated: 10 } });
+    return { lake, half: people.slice(0, 5).map(({ email }) => email) };
+  }
+
   test('a file of rubbish beside good files is held with its rejects to see; a changed setting takes it in', async () => {
     const lake = newFolder();
     const rubbish = lines(...Array.from({ length: 20 }, (_, at) => `rubbish ${at}`));
@@ -454,19 +483,38 @@ describe('the gate', () => {
     expect(mended).toMatchObject({ status: 'SUCCEEDED', exitCode: 0, tables: { customer_landing: 4, customer_trusted: 3 } });
   });
 
-  test('rows of people who withdraw and of devices that become ambiguous may go, however many they are', async () => {
-    const lake = await walkedLake();
-    const updated = AT + 1_000_000;
+  test('rows of people who withdraw may go, however many they are', async () => {
+    const { lake, half } = await lakeOfTen();
     landAll(lake, {
-      'customer_landing/changes.json': lines(
-        customer({ email: 'eve@x.org', serial: 'device-of-ann@x.org', updated }),
-        customer({ email: 'ben@x.org', updated }),
-      ),
+      'customer_landing/changes.json': lines(...half.map((email) => customer({ email, updated: AT + 1_000_000 }))),
     });
     expect(await runHere(lake)).toMatchObject({
       status: 'SUCCEEDED',
-      tables: { customer_trusted: 1, accelerometer_trusted: 1, step_trainer_trusted: 0, machine_learning_curated: 0 },
-      withheld: { step_trainer: { ambiguous_device: 1, no_consent: 2 } },
+      tables: {
+        customer_trusted: 5,
+        accelerometer_trusted: 5,
+        customers_curated: 5,
+        step_trainer_trusted: 5,
+        machine_learning_curated: 5,
+      },
+      withheld: { accelerometer: { no_consent: 5 }, step_trainer: { no_consent: 5 } },
+    });
+  });
+
+  test('rows of devices that become ambiguous may go, however many they are', async () => {
+    const { lake, half } = await lakeOfTen();
+    const newcomers = half.map((email) => customer({ email: `new-${email}`, serial: `device-of-${email}` }));
+    landAll(lake, { 'customer_landing/newcomers.json': lines(...newcomers) });
+    expect(await runHere(lake)).toMatchObject({
+      status: 'SUCCEEDED',
+      tables: {
+        customer_trusted: 10,
+        accelerometer_trusted: 10,
+        customers_curated: 10,
+        step_trainer_trusted: 5,
+        machine_learning_curated: 5,
+      },
+      withheld: { accelerometer: {}, step_trainer: { ambiguous_device: 5 } },
     });
   });
 
@@ -487,4 +535,50 @@ describe('the gate', () => {
     await call({ lake }, (context) => retry(context, ['customer_landing/changes.json'], undefined));
     expect(await runHere(lake, { set: ['maxShrinkRatio=1'] })).toMatchObject({ status: 'SUCCEEDED', exitCode: 0 });
   });
+});
+
+describe('the columns of a table', () => {
+  async function tableIn(change: string) {
+    const lake = await walkedLake();
+    const session = await openSession(lakePaths(lake).tables, newFolder());
+    await session.run.run(change);
+    return { lake, session };
+  }
+
+  test('are those of its contract: one that the contract has gained is added, null so far', async () => {
+    const { lake, session } = await tableIn('alter table loads drop column run_id');
+    await ensureTables(session.run);
+    expect(await countOf(session.run, '(from loads where run_id is null)')).toBe(3);
+    session.close();
+    landAll(lake, { 'customer_landing/more.json': lines(customer({ email: 'dan@x.org' })) });
+    expect(await runHere(lake)).toMatchObject({
+      status: 'SUCCEEDED',
+      tables: { ...WALKED, customer_landing: 4, customer_staging: 4 },
+    });
+  });
+
+  test.each([
+    ['alter table loads add column note VARCHAR', /loads\.json no longer has the column note/],
+    ['alter table loads alter landed type VARCHAR', /loads\.json: landed is BIGINT, but the table has VARCHAR/],
+  ])('are never taken away or given another type: %s', async (change, reason) => {
+    const { session } = await tableIn(change);
+    await expect(ensureTables(session.run)).rejects.toThrow(reason);
+    session.close();
+  });
+});
+
+test('a run that started from another lake than is there when it publishes is refused', async () => {
+  const lake = await walkedLake();
+  const before = await dump(lake);
+  const session = await openSession(lakePaths(lake).tables, newFolder());
+  const [landingRoot, scratchFolder, runFolder] = [lakePaths(lake).landing, newFolder(), newFolder()];
+  const manifest = { ...manifestOf('run-late', []), previous: 'run-other' };
+  const tables = await RunTables.begin(session, manifest, { landingRoot, scratchFolder, runFolder });
+  await expect(tables.publish()).rejects.toMatchObject({
+    name: 'LockLostError',
+    message: expect.stringMatching(/the lake shows run \S+, but this run started from run-other/) as unknown,
+  });
+  await tables.end();
+  session.close();
+  expect(await dump(lake)).toEqual(before);
 });

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { landingContractOf } from '../../functions/core/contracts.ts';
@@ -7,6 +8,7 @@ import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts'
 import type { LandingTable } from '../../functions/core/steps.ts';
 import { generate } from '../../local/generate.ts';
 import type { LocalHome } from '../../local/home.ts';
+import { scan } from '../../local/reader/scan.ts';
 import { scanAll } from '../../local/reader/scanAll.ts';
 import { loadCases } from '../cases/load.ts';
 import type { StagingCase } from '../cases/load.ts';
@@ -237,17 +239,20 @@ async function summary(all: readonly string[], files: number) {
 // Large things
 
 const MEGABYTE = 1024 * 1024;
-const LONG = 'x'.repeat(20 * MEGABYTE);
+/** More than DuckDB's reader takes by itself: it reads lines of up to twice its limit of 16 MiB. */
+const LONG = 'x'.repeat(40 * MEGABYTE);
 
 test.each([
   ['valid, clean', `{"email":"a@x.org","phone":"${LONG}"}`],
   ['valid, the length in a member that nobody knows', `{"email":"a@x.org","note":"${LONG}"}`],
+  ['valid, taken apart', ` {"email":" a@x.org","phone":"${LONG}"}`],
   ['broken', `{"email":"a@x.org","phone":"${LONG}`],
-])('a line of 20 MB between others: %s', async (_, line) => {
+  ['broken, six times as long as JSON', '\u0001'.repeat(15 * MEGABYTE)],
+])('a line of many MB between others: %s', async (_, line) => {
   const table = 'customer_landing';
   const bytes = Buffer.from(`{"email":"first@x.org"}\n${line}\n{"email":"last@x.org"}\n`);
   const file: LandedFile = { table, key: `${table}/file.json`, version: 'v1', bytes };
-  // Compared as text: a difference of 20 MB is not for showing.
+  // Compared as text: a difference of 40 MB is not for showing.
   expect(JSON.stringify(await bench.stage([file], 'run-1')) === JSON.stringify(await referenceTables([file]))).toBe(true);
 });
 
@@ -270,6 +275,29 @@ test('a file of several pieces, clean and dirty by turns, is read as one', async
   const refused = (rejected ?? []).map((row) => Number(/"line":([0-9]+)/.exec(row)?.[1]));
   expect(refused.sort((one, other) => one - other)).toEqual([4_000, 6_000, 8_000, 12_000, 16_000, 18_000, 20_000]);
   expect(accelerometer_staging).toHaveLength(19_994);
+});
+
+test('a line that is clean but for a byte that is not UTF-8 is rejected alone', async () => {
+  const table = 'customer_landing';
+  const bytes = Buffer.from(
+    '{"email":"a@x.org","phone":"1"}\n{"email":"b@x.org","phone":"1\u00fc2"}\n{"email":"c@x.org","phone":"3"}\n',
+    'latin1',
+  );
+  const file: LandedFile = { table, key: `${table}/file.json`, version: 'v1', bytes };
+  const tables = await bench.stage([file], 'run-1');
+  expect(tables).toEqual(await referenceTables([file]));
+  expect(tables['customer_staging']).toHaveLength(2);
+  expect(tables['rejected']).toEqual([expect.stringMatching(/"line":2,.*"reason":"not_utf8"/)]);
+});
+
+test('a gzip file that finds no room to be unpacked is an error, not a broken file', async () => {
+  const folder = newFolder();
+  const file = path.join(folder, 'file.json.gz');
+  writeFileSync(file, gzipSync('{"email":"a@x.org"}\n'));
+  mkdirSync(path.join(folder, 'scratch.unpacked'));
+  const contract = landingContractOf('customer_landing');
+  const origin = { landing_table: contract.table, file: 'file.json.gz', version: 'v1', run_id: 'run-1' };
+  await expect(scan({ path: file, scratch: path.join(folder, 'scratch'), contract, origin })).rejects.toThrow(/EISDIR/);
 });
 
 test('a lone carriage return is a blank, in files that are clean but for it too', async () => {
@@ -328,6 +356,22 @@ test('what goes wrong in a thread is an error here', async () => {
     origin,
   }));
   await expect(scanAll(missing, 1024 * MEGABYTE)).rejects.toThrow(/ENOENT/);
+});
+
+test('a thread that dies is an error here', async () => {
+  const folder = newFolder();
+  const contract = landingContractOf('customer_landing');
+  const origin = { landing_table: contract.table, file: 'file.json', version: 'v1', run_id: 'run-1' };
+  const tasks = ['a', 'b'].map((name) => ({ path: path.join(folder, name), scratch: path.join(folder, name), contract, origin }));
+  for (const task of tasks) writeFileSync(task.path, '{"email":"a@x.org"}\n');
+  // The first thread gets what is no task, and breaks before it can answer.
+  const own = Object.getOwnPropertyDescriptor(Worker.prototype, 'postMessage') ?? {};
+  const value = function (this: Worker): void {
+    Object.defineProperty(Worker.prototype, 'postMessage', own);
+    this.postMessage(null);
+  };
+  Object.defineProperty(Worker.prototype, 'postMessage', { ...own, value });
+  await expect(scanAll(tasks, 1024 * MEGABYTE)).rejects.toThrow(/null/);
 });
 
 // Everything at once

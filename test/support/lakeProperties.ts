@@ -15,31 +15,32 @@ export interface Trials {
   cases: number;
   /** Ends sooner when it takes longer than this. */
   seconds: number;
+  /** Which cases they are; PROPERTY_SEED says otherwise. */
+  seed: number;
 }
-
-const SEED = Number(process.env['PROPERTY_SEED'] ?? Date.now() % 2 ** 31);
 
 /** Checks a property and answers how many cases were tried; a failure names the seed, which PROPERTY_SEED repeats. */
 async function holds<T extends [unknown, ...unknown[]]>(
-  { cases, seconds }: Trials,
+  { cases, seconds, seed: given }: Trials,
   property: fc.IAsyncProperty<T>,
 ): Promise<number> {
+  const seed = Number(process.env['PROPERTY_SEED'] ?? given);
   // When the time is over fast-check leaves the case that is going on alone; it must come to its end before its lake is taken away.
   let last: ReturnType<typeof property.run> = Promise.resolve(null);
   const run = property.run.bind(property);
   property.run = (...given) => (last = run(...given));
   const tried = await fc.check(property, {
     numRuns: cases,
-    seed: SEED,
+    seed,
     interruptAfterTimeLimit: seconds * 1000,
     markInterruptAsFailure: false,
   });
   const failure = await last;
   if (tried.failed) {
     const report = await fc.asyncDefaultReportMessage(tried);
-    throw new Error(`PROPERTY_SEED=${SEED} repeats this. ${report}`, { cause: tried.errorInstance });
+    throw new Error(`PROPERTY_SEED=${seed} repeats this. ${report}`, { cause: tried.errorInstance });
   }
-  if (failure !== null && 'error' in failure) throw new Error(`PROPERTY_SEED=${SEED} repeats this`, { cause: failure.error });
+  if (failure !== null && 'error' in failure) throw new Error(`PROPERTY_SEED=${seed} repeats this`, { cause: failure.error });
   return tried.numRuns;
 }
 

@@ -11,7 +11,7 @@ import {
 } from '../../functions/core/runFiles.ts';
 import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { PublishedTable } from '../../functions/core/steps.ts';
-import type { Alerts, Executions, FileVersion, LedgerFile, Ports, PublishedRun } from '../../functions/ports.ts';
+import type { Alerts, Executions, FileVersion, LedgerFile, Ports, PublishedRun, RunFiles } from '../../functions/ports.ts';
 import { FolderLanding } from '../../local/landing.ts';
 import { SqliteLandingTables } from '../../local/landingTables.ts';
 import { SqliteLedger } from '../../local/ledger.ts';
@@ -177,6 +177,11 @@ export class World {
       held: held.map(({ key, version }) => ({ file: key, version, why })),
     });
   }
+}
+
+/** The run files of a world in which there is no space for more. */
+export function unwritable(world: World): RunFiles {
+  return { read: world.runFiles.read.bind(world.runFiles), write: async () => Promise.reject(new Error('no space')) };
 }
 
 function zeroCounts(): Record<PublishedTable, number> {
