@@ -136,9 +136,8 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
     )
     log("run_published", {"tables": len(moved)})
     now = datetime.now(UTC)
-    if upkeep.is_withdrawal_noted(job.lake):
-        # What older snapshots hold of people who withdrew goes at once, and the job must not end well before it is gone.
-        upkeep.forget_withdrawn(job.lake, branches, now)
+    # What must not be kept of people goes at once, and the job must not end well before it is gone.
+    upkeep.forget(job.lake, branches)
     tasks: dict[str, Callable[[], object]] = {
         "branches": branches.clean_up,
         "snapshots": lambda: branches.expire(now - job.snapshots_kept),
