@@ -18,7 +18,7 @@ from typing import Any
 
 import job
 import pytest
-from lakehouse import landing, lock, models, session, steps, tables, upkeep
+from lakehouse import counts, landing, lock, models, session, steps, tables, upkeep
 from lakehouse.branches import Branches, branch_of
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
@@ -252,6 +252,26 @@ def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(with
         assert data_files(withdrawn, table) == {Path(file).name for file in withdrawn.files(table)}
 
 
+def test_what_is_taken_back_without_leaving_customer_trusted(walked: Lake) -> None:
+    """Where only readings since the consent count, who agrees anew takes back those before it; so does a policy that was tightened."""
+    walked.land("customer_landing/anew.json", lines(customer("ann@x.org", shares=AT + DAY, updated=AT)))
+    anew = walked.pending()
+
+    def is_taken_back(consent_from: str, files: list[dict[str, Any]], previous: str | None) -> bool:
+        walked.policies = {"mlJoin": "person-and-time", "consentFrom": consent_from}
+        walked.previous = previous
+        run_id = walked.plan(files)
+        walked.step("customer_trusted", run_id)
+        assert walked.read(run_id, "metrics/customer_trusted.json")["rowsExcepted"] == 0
+        return counts.is_taken_back(RunFiles(str(walked.folder), run_id))
+
+    assert is_taken_back("consent-date", anew, previous=None)
+    assert is_taken_back("consent-date", [], previous="run-1")
+    assert not is_taken_back("consent-date", [], previous=None)
+    assert not is_taken_back("any-time", anew, previous="run-1")
+    walked.refresh()  # else the session would ask for metadata of these runs when the lake is as it was before
+
+
 def test_what_a_withdrawal_left_to_be_expired_is_expired_by_the_next_publish(withdrawn: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(Branches, "expire_snapshots", lambda *_: (_ for _ in ()).throw(RuntimeError("denied")))
@@ -335,7 +355,7 @@ def test_what_a_run_has_built_that_was_never_published_goes_with_the_next_that_i
     place, own = str(built.folder), Branches(built.spark, built.namespace, "run-3")
     built.spark.sql(f"alter table {built.full('customers_curated')} create tag kept as of version {own_head(built, 'customers_curated')}")
     own.begin(RunFiles(place, "run-3"))
-    built.refresh()  # else the session would ask for the metadata of what was committed last when the lake is as it was before
+    built.refresh()  # else the session would ask for metadata of that run when the lake is as it was before
     with killed_before_files_are_deleted(monkeypatch), pytest.raises(KeyboardInterrupt):
         upkeep.forget(place, own)
     upkeep.forget(place, own)
@@ -455,7 +475,7 @@ def test_upkeep_that_fails_does_not_fail_a_published_run(built: Lake, monkeypatc
     assert failures() == [{"task": task, "reason": "RuntimeError: not of …"} for task in ("branches", "snapshots", "orphans")]
     built.step(steps.PUBLISH, "run-2")  # orphans wait for their time again
     assert [failure["task"] for failure in failures()] == ["branches", "snapshots"]
-    built.write("run-2", "metrics/customer_trusted.json", {"rowsExcepted": 1})
+    built.write("run-2", "excepted.json", {"runId": "run-2", "excepted": 1, "takenBack": True})
     with pytest.raises(RuntimeError):
         built.step(steps.PUBLISH, "run-2")
 
