@@ -323,7 +323,7 @@ class _Staging:
             return
         rows = found[0] if len(found) == 1 else found[0].unionByName(found[1])
         self._context.branches.append(rows, "rejected", self._contract.table)
-        rejects.leave(rows, [*broken, *self._dirty])
+        rejects.leave(rows)
 
     def _keep_loads(self) -> None:
         run_id = self._context.run_files.run_id

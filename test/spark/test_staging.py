@@ -30,8 +30,23 @@ from people import AT, DAY, customer, lines, motion, reading
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
+def watch_parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """In how many parts rejects come to the driver, each time, if a part is 20,000 bytes."""
+    monkeypatch.setattr(rejects, "_BYTES_PER_PART", 20_000)
+    watched: list[int] = []
+    fetched = DataFrame.toLocalIterator
+
+    def in_parts(rows: DataFrame) -> Iterator[Any]:
+        watched.append(rows.rdd.getNumPartitions())
+        return fetched(rows)
+
+    monkeypatch.setattr(DataFrame, "toLocalIterator", in_parts)
+    return watched
+
+
+def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Among them blocks without a line end, and lines across blocks."""
+    parts = watch_parts(monkeypatch)
     records = [lines(motion("ann@x.org", AT + number)) if number % 37 else f"oops {number}\n" for number in range(1, 800)]
     records[400] = "x" * 5000 + "\n"
     lake.land("accelerometer_landing/file.json", "".join(records))
@@ -48,8 +63,9 @@ def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
     assert [(row["line"], row["record"]) for row in found if row["file"].endswith("/other.json")] == [(3, "fine not")]
     kept = (lake.folder / "runs" / run_id / "rejects/accelerometer_landing.ndjson").read_text().splitlines()
     assert len(kept) == len(found)
-    # Many tasks find rejects; that each leaves its own would be as many jobs.
+    # Many tasks find rejects; that each leaves its own would be as many jobs. And what is rejected is a small part of the file.
     assert len(tried) < 50
+    assert parts == [1]
 
 
 def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,21 +92,13 @@ def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch:
 
 def test_rejects_of_a_gzip_file_come_to_the_driver_in_parts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """One task has read all of it, and its size says little of theirs."""
-    monkeypatch.setattr(rejects, "_BYTES_PER_PART", 20_000)
-    at_once: list[int] = []
-    fetched = DataFrame.toLocalIterator
-
-    def in_parts(rows: DataFrame) -> Iterator[Any]:
-        at_once.append(rows.rdd.getNumPartitions())
-        return fetched(rows)
-
-    monkeypatch.setattr(DataFrame, "toLocalIterator", in_parts)
+    parts = watch_parts(monkeypatch)
     path = lake.landing / "customer_landing/wrong.json.gz"
     path.parent.mkdir(parents=True)
     path.write_bytes(gzip.compress(b'{"mail":"ann@x.org"}\n' * 1000))
     run_id = lake.plan()
     lake.step("customer_trusted", run_id)
-    assert at_once == [11 + 1]  # 1,000 of 220 bytes
+    assert parts == [11 + 1]  # 1,000 of 220 bytes
     assert len((lake.folder / "runs" / run_id / "rejects/customer_landing.ndjson").read_text().splitlines()) == 1000
 
 
