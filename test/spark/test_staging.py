@@ -212,11 +212,14 @@ def test_a_staged_table_whose_writer_told_no_total_is_not_taken_for_empty(lake: 
 
 def test_only_so_many_names_of_unknown_fields_are_kept_of_a_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "_MOST_UNKNOWN_FIELDS", 3)
-    lake.land("customer_landing/odd.json", lines(*({"x": [number], f"field-{number}": 1, **customer("ann@x.org")} for number in range(9))))
+    odd = [{"x": [number], f"field-{number}": 1, **customer("ann@x.org")} for number in range(9)]
+    lake.land("customer_landing/odd.json", lines(*odd))
+    lake.land("customer_landing/with-clean-ones.json", lines({**customer("ann@x.org"), "z": 1}, *odd))
     run_id = lake.plan()
     lake.step("customer_trusted", run_id)
-    [file] = lake.read(run_id, "metrics/customer_trusted.json")["staging"]["files"]
-    assert (file["landed"], file["unknownFields"]) == (9, ["field-0", "field-1", "field-2"])
+    files = lake.read(run_id, "metrics/customer_trusted.json")["staging"]["files"]
+    found = [(file["landed"], file["unknownFields"]) for file in files]
+    assert found == [(9, ["field-0", "field-1", "field-2"]), (10, ["z", "field-0", "field-1"])]
 
 
 def test_files_of_days_that_did_not_arrive_are_not_opened(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
