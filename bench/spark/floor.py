@@ -36,7 +36,7 @@ STAGED = {
 }
 _WITH_DAYS = ("accelerometer_staging", "step_trainer_staging")
 # The usual policies, and nothing claimed.
-_MANIFEST = Manifest(definition="", ml_join="person-and-time", consent_from="any-time", files=())
+_MANIFEST = Manifest(definition="", definition_changed=False, ml_join="person-and-time", consent_from="any-time", files=())
 # Audits of tables that only a real run has.
 _OF_LOADS = ("loaded_once", "rejected_as_loaded")
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES
 from lakehouse.errors import LakeUnusableError
-from lakehouse.session import CATALOG
+from lakehouse.session import CATALOG, jvm
 from lakehouse.tables import for_each, full_name, iceberg_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from pyspark.sql import DataFrame, DataFrameWriterV2, SparkSession
@@ -184,42 +184,75 @@ class Branches:
         """Drops the run's branches; only for a published run."""
         for_each(PUBLISHED_TABLES, lambda table: _drop(self._iceberg(table), self.name))
 
-    def expire(self, until: datetime, tables: Sequence[str] = PUBLISHED_TABLES) -> None:
+    def expire(self, until: datetime) -> None:
         """Removes the snapshots from before a time, but for the published one, and the files that only they hold."""
 
         def expire_older(table: str) -> None:
             made = [snapshot.timestampMillis() for snapshot in self._iceberg(table).snapshots().toArray()]
             if len(made) > 1 and min(made) < until.timestamp() * 1000:
-                self._spark.sql(
-                    f"CALL {CATALOG}.system.expire_snapshots(table => '{self._namespace}.{table}', "
-                    f"older_than => TIMESTAMP '{until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
-                )
+                self._expire(table, f"older_than => TIMESTAMP '{until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', retain_last => 1")
 
-        for_each(tables, expire_older)
+        for_each(PUBLISHED_TABLES, expire_older)
 
-    def replaced_files(self, table: str) -> list[str]:
-        """The files that only older versions of a published table need: data, and manifests, which know bounds of what they hold.
+    def expire_snapshots(self, table: str, snapshots: Sequence[int]) -> None:
+        """Removes these snapshots, whatever their age, and the files that only they hold."""
+        if snapshots:
+            # Without a time of our own Iceberg would take what is five days old besides.
+            listed = ", ".join(f"{number}L" for number in snapshots)
+            self._expire(table, f"older_than => TIMESTAMP '1970-01-01 00:00:00', snapshot_ids => array({listed})")
 
-        Of the versions that led to the published one. What a snapshot beside them has added may be needed, which only all files would tell.
-        """
+    def _expire(self, table: str, what: str) -> None:
+        self._spark.sql(f"CALL {CATALOG}.system.expire_snapshots(table => '{self._namespace}.{table}', {what})")
+
+    def unnamed(self, table: str) -> list[int]:
+        """The snapshots that no branch and no tag names: older versions, and those that no version was made from."""
         found = self._iceberg(table)
-        io, versions = found.io(), list(_versions(found, found.snapshot(MAIN)))
-        files = {str(file.location()) for version in versions for file in version.removedDataFiles(io).toArray()}
-        manifests = [{str(manifest.path()) for manifest in version.allManifests(io).toArray()} for version in versions]
-        return sorted(files.union(*manifests[1:]).difference(*manifests[:1]))
+        named = {_id(found.snapshot(ref)) for ref in found.refs().keySet().toArray()}
+        return [number for number in _all_ids(found) if number not in named]
+
+    def unreached(self, table: str) -> list[int]:
+        """The snapshots that no branch and no tag names or was made from: what runs have left that were never published."""
+        found = self._iceberg(table)
+        reached: set[int | None] = set()
+        for ref in found.refs().keySet().toArray():
+            for version in _versions(found, found.snapshot(ref)):
+                if _id(version) in reached:
+                    break
+                reached.add(_id(version))
+        return [number for number in _all_ids(found) if number not in reached]
+
+    def files_of(self, table: str, snapshots: Sequence[int]) -> list[str]:
+        """The files that these snapshots need and the published one does not: data, and manifests, which know bounds of what they hold."""
+        if not snapshots:
+            return []
+        found = self._iceberg(table)
+        kept = _manifests(found, [found.snapshot(MAIN)])
+        gone = {path: manifest for path, manifest in _manifests(found, map(found.snapshot, snapshots)).items() if path not in kept}
+        return sorted(gone.keys() | (self._data_files(found, gone) - self._data_files(found, kept)))
 
     def remove_files(self, table: str, files: Sequence[str]) -> None:
-        """Removes files that expiring older versions should have removed: it tells nobody when it could not.
+        """Removes files that expiring snapshots should have removed: it tells nobody when it could not.
 
-        Files of versions that a person keeps, by a tag or a branch, stay.
+        What the snapshots that are left need stays: a person may keep some, by a tag or a branch.
         """
         found = self._iceberg(table)
-        if len(found.snapshots().toArray()) > 1:
-            return
         io = found.io()
         with ThreadPoolExecutor() as threads:
             there = threads.map(lambda file: io.newInputFile(file).exists(), files)
-            list(threads.map(io.deleteFile, [file for file, stands in zip(files, there, strict=True) if stands]))
+            standing = {file for file, stands in zip(files, there, strict=True) if stands}
+            if standing:
+                kept = _manifests(found, found.snapshots().toArray())
+                list(threads.map(io.deleteFile, sorted(standing - kept.keys() - self._data_files(found, kept))))
+
+    def _data_files(self, found: Any, manifests: Mapping[str, Any]) -> set[str]:  # noqa: ANN401
+        """The data files that stand in these manifests."""
+        files: set[str] = set()
+        for manifest in manifests.values():
+            paths = jvm(self._spark).org.apache.iceberg.ManifestFiles.readPaths(manifest, found.io())
+            # One text of all: py4j would ask for each path.
+            files.update(filter(None, str(jvm(self._spark).java.lang.String.join("\n", paths)).split("\n")))
+            paths.close()
+        return files
 
     def _is_done(self, table: str, started: int | None) -> bool:
         found = self._iceberg(table)
@@ -258,12 +291,21 @@ def _id(snapshot: Any) -> int | None:  # noqa: ANN401
     return None if snapshot is None else snapshot.snapshotId()
 
 
+def _all_ids(found: Any) -> list[int]:  # noqa: ANN401
+    return [snapshot.snapshotId() for snapshot in found.snapshots().toArray()]
+
+
 def _versions(found: Any, snapshot: Any) -> Iterator[Any]:  # noqa: ANN401
     """A snapshot and those that it was made from, the latest first; none of None."""
     while snapshot is not None:
         yield snapshot
         parent = snapshot.parentId()
         snapshot = None if parent is None else found.snapshot(parent)
+
+
+def _manifests(found: Any, snapshots: Iterable[Any]) -> dict[str, Any]:  # noqa: ANN401
+    """The manifests of these snapshots, by their paths."""
+    return {str(manifest.path()): manifest for snapshot in snapshots for manifest in snapshot.allManifests(found.io()).toArray()}
 
 
 def _rewritten(found: Any, snapshot: Any) -> list[Any]:  # noqa: ANN401

@@ -14,9 +14,19 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from lakehouse.branches import Branches
-    from lakehouse.run_files import RunFiles
+    from lakehouse.run_files import Manifest, RunFiles
 
 _EXCEPTED = "excepted.json"
+# People who take back what is published of them: all of it, or, where only readings since the consent count, those before a later one.
+_WITHDRAWN = """
+  select 1
+  from previous_people
+  left join customer_trusted on customer_trusted.email = previous_people.email
+  cross join policy
+  where customer_trusted.email is null or (
+    policy.consent_from = 'consent-date' and customer_trusted.sharewithresearchasofdate > previous_people.sharewithresearchasofdate
+  )
+"""
 # Of the published rows those that may go: rows of people who withdrew, and of devices that are now held by more than one person.
 _EXCEPTED_PEOPLE = """
   select email from previous_people
@@ -45,21 +55,32 @@ _OF_EXCEPTED = {
 }
 
 
+def note_leaving(spark: SparkSession, branches: Branches, files: RunFiles, manifest: Manifest) -> None:
+    """Notes, in the job of `customer_trusted`, how many people and devices rows may be taken away of, and whether people take any back."""
+    counted, tightened = {"excepted": 0, "withdrawn": 0}, False
+    if branches.published_rows(MODEL_TABLES[0]) > 0:
+        _view_excepted(spark, branches)
+        excepted = "select 1 from excepted_people union all select 1 from excepted_devices"
+        counted = count_rows(spark, {"excepted": excepted, "withdrawn": _WITHDRAWN})
+        # The policy may have been any-time before, and then readings from before the consent are published.
+        tightened = manifest.definition_changed and manifest.consent_from == "consent-date"
+    files.write(_EXCEPTED, {"runId": files.run_id, "excepted": counted["excepted"], "takenBack": tightened or counted["withdrawn"] > 0})
+
+
+def is_taken_back(files: RunFiles) -> bool:
+    """Whether the run takes rows away because people take them back: then no older version may keep them."""
+    found = files.read(_EXCEPTED)
+    return found is not None and bool(found.get("takenBack", True))  # a run that began before this was noted
+
+
 def rows_excepted(spark: SparkSession, branches: Branches, files: RunFiles, table: str, rows_before: int) -> int:
-    """Rows of a table's published version that this run may take away; the job of `customer_trusted` must be the first that asks."""
-    if table == MODEL_TABLES[0]:
-        files.write(_EXCEPTED, {"runId": files.run_id, "excepted": 0 if rows_before == 0 else _count_excepted(spark, branches)})
-    # In most runs nobody is excepted, and the other jobs need not ask again.
+    """Rows of a table's published version that this run may take away."""
+    # In most runs nobody is excepted, and there is nothing to ask.
     if rows_before == 0 or files.expect(_EXCEPTED)["excepted"] == 0:
         return 0
     _view_excepted(spark, branches)
     branches.published(table).createOrReplaceTempView("previous_rows")
     return count(spark, f"select count(*) from previous_rows where {_OF_EXCEPTED[table]}")
-
-
-def _count_excepted(spark: SparkSession, branches: Branches) -> int:
-    _view_excepted(spark, branches)
-    return count(spark, "select count(*) from (select 1 from excepted_people union all select 1 from excepted_devices)")
 
 
 def _view_excepted(spark: SparkSession, branches: Branches) -> None:

@@ -80,17 +80,12 @@ class Rejects:
                 before[row["file"]] += row["lines"]
         return rows_of(self._spark, offsets, "in_file INT, in_block BIGINT, offset BIGINT")
 
-    def leave(self, rows: DataFrame, files: list[LandingFile]) -> None:
-        """Leaves rows of `rejected`, those of these files, as JSON lines, as on one machine: they tell what happened where the run is
-        not published.
-        """
-        # They come in parts, each of which is a job and must fit into the driver's memory.
-        if all(file.native for file in files):
-            parts = rows.coalesce(1 + sum(file.size for file in files) // _BYTES_PER_PART)
-        else:
-            # One task has read such a file, and how large a gzip file is says little of what it rejects.
-            written = rows.agg(F.sum(F.octet_length("record") + _BYTES_OF_PLACE)).first()
-            parts = rows.repartition(1 + ((written and written[0]) or 0) // _BYTES_PER_PART)
+    def leave(self, rows: DataFrame) -> None:
+        """Leaves rows of `rejected` as JSON lines, as on one machine: they tell what happened where the run is not published."""
+        # They come in parts, each of which is a job and must fit into the driver's memory: as many as they need. How large the files are,
+        # or how many tasks have read them, says little of what they reject.
+        written = rows.agg(F.sum(F.octet_length("record") + _BYTES_OF_PLACE)).first()
+        parts = rows.repartition(1 + ((written and written[0]) or 0) // _BYTES_PER_PART)
         lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in parts.toLocalIterator())
         name = f"{self._contract.table}.ndjson"
         scratch = os.path.join(tempfile.gettempdir(), f"{self._run_files.run_id}-{os.getpid()}-{name}")

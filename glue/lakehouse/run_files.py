@@ -26,6 +26,8 @@ class Manifest:
     """The claim of a run, and the policies it runs under."""
 
     definition: str
+    # The last published run was of another one.
+    definition_changed: bool
     ml_join: str
     consent_from: str
     files: tuple[ManifestFile, ...]
@@ -50,6 +52,7 @@ class RunFiles:
         policies = value["policies"]
         return Manifest(
             definition=value["definition"],
+            definition_changed=value["definitionChanged"],
             ml_join=policies["mlJoin"],
             consent_from=policies["consentFrom"],
             files=tuple(ManifestFile(file["table"], file["key"], file["version"], file["size"], file["input"]) for file in value["files"]),

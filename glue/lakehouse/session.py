@@ -24,7 +24,8 @@ RUNTIME: dict[str, str] = {
     "spark.sql.ansi.doubleQuotedIdentifiers": "true",
     # In dynamic mode a withdrawn person's day would survive, and an empty result would change nothing.
     "spark.sql.sources.partitionOverwriteMode": "static",
-    # What one task sorts: as it is shuffled, packed; in memory it is several times as much.
+    # Up to what size small pieces of a shuffle are put together for one task: as they are shuffled, packed; in memory it is several times
+    # as much. What is to be sorted is not cut smaller, so beyond 3.2 GB (200 pieces, as many as Spark makes) a task sorts more.
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
     # Of many small files one task reads 128 (by default 32), and 32 tasks look whether they are there (by default one for each).
     "spark.sql.files.openCostInBytes": "1m",

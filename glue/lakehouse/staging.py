@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
 
 from lakehouse import landing, parsing
@@ -216,15 +216,26 @@ class _Staging:
         return self._judged
 
     def _count_judged(self, judged: DataFrame) -> None:
-        every = F.array_sort(F.array_distinct(F.flatten(F.collect_set("unknown_fields"))))
-        names = F.slice(every, 1, _MOST_UNKNOWN_FIELDS).alias("names")
-        for row in judged.groupBy("file", "reason").agg(F.count(F.lit(1)).alias("values"), names).collect():
+        most = F.max(F.size("unknown_fields")).alias("names")
+        counted = judged.groupBy("file", "reason").agg(F.count(F.lit(1)).alias("values"), most).collect()
+        for row in counted:
             load = self._loads[row["file"]]
             load.landed += row["values"]
             if row["reason"] is not None:
                 load.rejected += row["values"]
                 load.reasons[row["reason"]] = row["values"]
-            load.unknown_fields += sorted(set(row["names"]) - set(load.unknown_fields))
+        if any(row["names"] > 0 for row in counted):
+            self._note_unknown_fields(judged)
+
+    def _note_unknown_fields(self, judged: DataFrame) -> None:
+        """Adds the first names of each file. No task holds all of them: there may be others in every record."""
+        names = judged.select("file", F.explode("unknown_fields").alias("name")).distinct()
+        place = F.row_number().over(Window.partitionBy("file").orderBy("name"))
+        first = names.withColumn("place", place).where(F.col("place") <= _MOST_UNKNOWN_FIELDS)
+        for row in first.groupBy("file").agg(F.collect_list("name").alias("names")).collect():
+            load = self._loads[row["file"]]
+            others = sorted(set(row["names"]) - set(load.unknown_fields))
+            load.unknown_fields = [*load.unknown_fields, *others][:_MOST_UNKNOWN_FIELDS]
 
     # What is staged
 
@@ -323,7 +334,7 @@ class _Staging:
             return
         rows = found[0] if len(found) == 1 else found[0].unionByName(found[1])
         self._context.branches.append(rows, "rejected", self._contract.table)
-        rejects.leave(rows, [*broken, *self._dirty])
+        rejects.leave(rows)
 
     def _keep_loads(self) -> None:
         run_id = self._context.run_files.run_id

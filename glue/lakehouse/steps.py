@@ -80,6 +80,8 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
     models.build(spark, branches, job.step, manifest.definition, to_build)
     if job.step in days.INPUTS:
         days.keep(files, job.step, to_build)
+    if job.step == MODEL_TABLES[0]:
+        counts.note_leaving(spark, branches, files, manifest)
     rows_before = branches.published_rows(job.step)
     metrics = {
         "step": job.step,
@@ -126,8 +128,7 @@ def _stage(context: staging.StageContext, manifest: Manifest, landing_table: str
 
 
 def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, log: Callable[[str, dict[str, Any]], None]) -> None:
-    people = files.read(f"metrics/{MODEL_TABLES[0]}.json")
-    if people is not None and people["rowsExcepted"] > 0:
+    if counts.is_taken_back(files):
         upkeep.note_withdrawal(job.lake, job.run_id)
     moved = branches.publish(
         files,
@@ -136,9 +137,8 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
     )
     log("run_published", {"tables": len(moved)})
     now = datetime.now(UTC)
-    if upkeep.is_withdrawal_noted(job.lake):
-        # What older snapshots hold of people who withdrew goes at once, and the job must not end well before it is gone.
-        upkeep.forget_withdrawn(job.lake, branches, now)
+    # What must not be kept of people goes at once, and the job must not end well before it is gone.
+    upkeep.forget(job.lake, branches)
     tasks: dict[str, Callable[[], object]] = {
         "branches": branches.clean_up,
         "snapshots": lambda: branches.expire(now - job.snapshots_kept),

@@ -1,7 +1,8 @@
 """What `publish` does besides publishing.
 
-Withdrawals: what older snapshots hold of a person goes with the run that takes the person out. Orphans: files below a table that no
-snapshot knows, left by jobs that were killed while they wrote.
+Forgetting: what older snapshots hold of a person goes with the run that takes the person out, and what runs have built that were never
+published goes with the next one that is. Orphans: files below a table that no snapshot knows, left by jobs that were killed while they
+wrote.
 """
 
 from __future__ import annotations
@@ -35,22 +36,24 @@ def note_withdrawal(lake: str, run_id: str) -> None:
     _write_note(lake, run_id, _read_note(lake)[1])
 
 
-def is_withdrawal_noted(lake: str) -> bool:
-    """Whether older snapshots, or files of theirs, may still hold rows of people who withdrew."""
-    return _read_note(lake)[0] is not None
+def forget(lake: str, branches: Branches) -> None:
+    """Of what models made, expires the snapshots that must not be kept, whatever their age, and sees to it that their files are gone.
 
-
-def forget_withdrawn(lake: str, branches: Branches, now: datetime) -> None:
-    """Expires the older snapshots of what models made, sees to it that their files are gone, and takes the note back.
+    Those are all older ones after a run that took people's rows away; and always those that no branch leads to: a run that failed has
+    built them, with people who may have withdrawn before any run was published that knew them. Where there are none, as after most runs,
+    only metadata is looked at.
 
     Iceberg commits that snapshots are gone before it deletes the first file, and goes on where it can't delete one: so the files are noted
-    before, and looked for afterwards.
+    before, and looked for afterwards. Then the note is taken back.
     """
     run_id, noted = _read_note(lake)
-    replaced = for_each(MODEL_TABLES, branches.replaced_files)
-    files = {table: sorted({*noted.get(table, []), *replaced[table]}) for table in MODEL_TABLES}
+    going = for_each(MODEL_TABLES, branches.unreached if run_id is None else branches.unnamed)
+    if run_id is None and not noted and not any(going.values()):
+        return
+    needed = for_each(MODEL_TABLES, lambda table: branches.files_of(table, going[table]))
+    files = {table: sorted({*noted.get(table, []), *needed[table]}) for table in MODEL_TABLES}
     _write_note(lake, run_id, files)
-    branches.expire(now, MODEL_TABLES)
+    for_each(MODEL_TABLES, lambda table: branches.expire_snapshots(table, going[table]))
     for_each(MODEL_TABLES, lambda table: branches.remove_files(table, files[table]))
     _write_note(lake, None, {})
 
@@ -60,7 +63,7 @@ def _note(lake: str) -> str:
 
 
 def _read_note(lake: str) -> tuple[str | None, dict[str, list[str]]]:
-    """The run that took rows away, and by table the files that must go."""
+    """The run that took rows away, if one did, and by table the files that must go."""
     text = storage.read_text(_note(lake))
     note: dict[str, Any] = {"runId": None} if text is None else json.loads(text)
     return note["runId"], note.get("files", {})

@@ -82,7 +82,7 @@ class Lake:
             "plannedAt": "2026-01-01T00:00:00.000Z",
             "reason": "files" if files else "definition",
             "definition": self.definition,
-            "definitionChanged": False,
+            "definitionChanged": self.previous is not None and self.read(self.previous, "manifest.json")["definition"] != self.definition,
             "previous": self.previous,
             "policies": self.policies,
             "files": files,

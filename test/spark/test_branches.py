@@ -10,22 +10,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import job
 import pytest
-from lakehouse import landing, lock, models, session, steps, tables, upkeep
+from lakehouse import counts, landing, lock, models, session, steps, tables, upkeep
 from lakehouse.branches import Branches, branch_of
 from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
 from lakehouse.days import INPUTS
 from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError, LandingChangedError, LockLostError
 from lakehouse.run_files import RunFiles
-from lakehouse.tables import iceberg_table
 from pyspark.sql import DataFrame, SparkSession
 
 from conftest import UNCOMPILED
@@ -162,6 +161,7 @@ def test_a_run_that_fails_leaves_main_as_it_was_and_the_next_run_is_right(walked
     walked.run(claim)
     assert {table: walked.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
     assert branch_of(run_id) not in branches_of(walked, "accelerometer_staging")
+    assert runs_kept(walked, "customer_trusted") == {"run-1", "run-3"}
 
 
 def test_publish_that_breaks_off_is_repeated_to_the_same_end(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +230,16 @@ def test_publish_refuses_a_main_that_is_not_where_the_run_started(built: Lake) -
     assert not held.publishing
 
 
+def is_forgetting_noted(lake: Lake) -> bool:
+    note = json.loads((lake.folder / "warehouse/withdrawal.json").read_text())
+    return note["runId"] is not None or note["files"] != {}
+
+
+def data_files(lake: Lake, table: str) -> set[str]:
+    """The names of the data files that stand in a table's folder."""
+    return {path.name for path in (lake.tables_folder / table / "data").rglob("*.parquet")}
+
+
 def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(withdrawn: Lake) -> None:
     withdrawn.step(steps.PUBLISH, "run-2")
     assert withdrawn.read("run-2", "metrics/customer_trusted.json")["rowsExcepted"] == 1
@@ -239,22 +249,58 @@ def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(with
     for table in MODEL_TABLES:
         assert withdrawn.counts()[table] == 2
         assert withdrawn.spark.sql(f"select * from {withdrawn.full(table)}.snapshots").count() == 1
-        live = {Path(file).name for file in withdrawn.files(table)}
-        assert {path.name for path in (withdrawn.tables_folder / table / "data").rglob("*.parquet")} == live
+        assert data_files(withdrawn, table) == {Path(file).name for file in withdrawn.files(table)}
+
+
+def test_what_is_taken_back_without_leaving_customer_trusted(walked: Lake) -> None:
+    """Where only readings since the consent count, who agrees anew takes back those before it; so does a policy that was tightened."""
+    walked.land("customer_landing/anew.json", lines(customer("ann@x.org", shares=AT + DAY, updated=AT)))
+    anew = walked.pending()
+
+    def is_taken_back(consent_from: str, files: list[dict[str, Any]], previous: str | None) -> bool:
+        walked.policies = {"mlJoin": "person-and-time", "consentFrom": consent_from}
+        walked.previous = previous
+        run_id = walked.plan(files)
+        walked.step("customer_trusted", run_id)
+        assert walked.read(run_id, "metrics/customer_trusted.json")["rowsExcepted"] == 0
+        return counts.is_taken_back(RunFiles(str(walked.folder), run_id))
+
+    assert is_taken_back("consent-date", anew, previous=None)
+    assert is_taken_back("consent-date", [], previous="run-1")
+    assert not is_taken_back("consent-date", [], previous=None)
+    assert not is_taken_back("any-time", anew, previous="run-1")
+    walked.refresh()  # else the session would ask for metadata of these runs when the lake is as it was before
 
 
 def test_what_a_withdrawal_left_to_be_expired_is_expired_by_the_next_publish(withdrawn: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(Branches, "expire", lambda *_: (_ for _ in ()).throw(RuntimeError("denied")))
+        broken.setattr(Branches, "expire_snapshots", lambda *_: (_ for _ in ()).throw(RuntimeError("denied")))
         with pytest.raises(RuntimeError, match="denied"):
             withdrawn.step(steps.PUBLISH, "run-2")
     assert withdrawn.counts()["customer_trusted"] == 2  # published all the same
-    assert upkeep.is_withdrawal_noted(str(withdrawn.folder))
+    assert is_forgetting_noted(withdrawn)
     withdrawn.previous = "run-2"
     withdrawn.run([])
     for table in MODEL_TABLES:
         assert withdrawn.spark.sql(f"select * from {withdrawn.full(table)}.snapshots").count() == 1
-    assert not upkeep.is_withdrawal_noted(str(withdrawn.folder))  # from then on as usual
+    assert not is_forgetting_noted(withdrawn)  # from then on as usual
+
+
+@contextmanager
+def killed_before_files_are_deleted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kills the job when Iceberg has committed of every table that snapshots are gone, and has deleted no file."""
+
+    def killed(self: Branches, table: str, snapshots: Sequence[int]) -> None:
+        expiring = self._iceberg(table).expireSnapshots().expireOlderThan(0).cleanExpiredFiles(False)
+        for snapshot in snapshots:
+            expiring = expiring.expireSnapshotId(snapshot)
+        expiring.commit()
+        if table == MODEL_TABLES[-1]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Branches, "expire_snapshots", killed)
+        yield
 
 
 def files_of_day_alone(lake: Lake) -> list[Path]:
@@ -270,21 +316,12 @@ def test_files_of_who_withdrew_go_also_where_the_job_was_killed_before_they_were
     withdrawn: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = files_of_day_alone(withdrawn)
-
-    def killed(self: Branches, until: datetime, names: Sequence[str] = PUBLISHED_TABLES) -> None:
-        for table in names:  # as Iceberg begins
-            expiring = iceberg_table(self._spark, withdrawn.full(table)).expireSnapshots().expireOlderThan(int(until.timestamp() * 1000))
-            expiring.retainLast(1).cleanExpiredFiles(False).commit()
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Branches, "expire", killed)
-        with pytest.raises(KeyboardInterrupt):
-            withdrawn.step(steps.PUBLISH, "run-2")
+    with killed_before_files_are_deleted(monkeypatch), pytest.raises(KeyboardInterrupt):
+        withdrawn.step(steps.PUBLISH, "run-2")
     assert all(file.exists() for file in files)
     withdrawn.step(steps.PUBLISH, "run-2")
     assert not any(file.exists() for file in files)
-    assert not upkeep.is_withdrawal_noted(str(withdrawn.folder))
+    assert not is_forgetting_noted(withdrawn)
 
 
 def test_a_file_of_who_withdrew_that_cannot_be_deleted_fails_the_job_until_it_can(withdrawn: Lake) -> None:
@@ -294,13 +331,55 @@ def test_a_file_of_who_withdrew_that_cannot_be_deleted_fails_the_job_until_it_ca
     (file / "refused").mkdir(parents=True)  # deleting a folder that is not empty is refused
     with pytest.raises(Exception, match="Failed to delete"):
         withdrawn.step(steps.PUBLISH, "run-2")
-    assert upkeep.is_withdrawal_noted(str(withdrawn.folder))
+    assert is_forgetting_noted(withdrawn)
     (file / "refused").rmdir()
     file.rmdir()
     file.write_bytes(content)
     withdrawn.step(steps.PUBLISH, "run-2")
     assert not file.exists()
-    assert not upkeep.is_withdrawal_noted(str(withdrawn.folder))
+    assert not is_forgetting_noted(withdrawn)
+
+
+def runs_kept(lake: Lake, table: str) -> set[str]:
+    """The runs of which a table keeps snapshots, each with all files that it needs and none besides."""
+    needed = lake.spark.sql(f"select file_path from {lake.full(table)}.all_data_files").collect()
+    assert data_files(lake, table) == {Path(row["file_path"]).name for row in needed}
+    rows = lake.spark.sql(
+        f"select summary['run-id'] as run from {lake.full(table)}.snapshots where summary['run-id'] is not null"
+    ).collect()
+    return {row["run"] for row in rows}
+
+
+def test_what_a_run_has_built_that_was_never_published_goes_with_the_next_that_is(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever withdraws meanwhile is in it; no published table ever knew her. Also where the job is killed before files are deleted."""
+    place, own = str(built.folder), Branches(built.spark, built.namespace, "run-3")
+    built.spark.sql(f"alter table {built.full('customers_curated')} create tag kept as of version {own_head(built, 'customers_curated')}")
+    own.begin(RunFiles(place, "run-3"))
+    built.refresh()  # else the session would ask for metadata of that run when the lake is as it was before
+    with killed_before_files_are_deleted(monkeypatch), pytest.raises(KeyboardInterrupt):
+        upkeep.forget(place, own)
+    upkeep.forget(place, own)
+    for table in MODEL_TABLES:
+        assert runs_kept(built, table) == ({"run-1", "run-2"} if table == "customers_curated" else {"run-1"})
+    built.spark.sql(f"alter table {built.full('customers_curated')} drop tag kept")
+    upkeep.forget(place, own)
+    assert runs_kept(built, "customers_curated") == {"run-1"}
+    assert not is_forgetting_noted(built)
+
+
+def own_head(lake: Lake, table: str) -> int | None:
+    """The snapshot of run-2's version of a table."""
+    return Branches(lake.spark, lake.namespace, "run-2").head(table)
+
+
+def test_files_that_kept_snapshots_need_stay_and_no_others(built: Lake) -> None:
+    needed = next((built.tables_folder / "customers_curated/data").rglob("*.parquet"))
+    for other in ("left.parquet", "gone.parquet"):
+        needed.with_name(other).write_bytes(b"left")
+    needed.with_name("gone.parquet").unlink()
+    noted = [needed, needed.with_name("left.parquet"), needed.with_name("gone.parquet")]
+    Branches(built.spark, built.namespace, "run-2").remove_files("customers_curated", [str(path) for path in noted])
+    assert [path.exists() for path in noted] == [True, False, False]
 
 
 def test_a_publish_that_broke_off_is_carried_to_its_end_although_a_table_was_compacted_meanwhile(
@@ -383,7 +462,7 @@ def test_upkeep_that_fails_does_not_fail_a_published_run(built: Lake, monkeypatc
     state = built.folder / "warehouse/upkeep.json"
     state.write_text(json.dumps({"orphansRemovedAt": "2022-01-01T00:00:00+00:00"}))
     monkeypatch.setattr(upkeep, "_remove", fail)
-    for name in ("clean_up", "expire"):
+    for name in ("clean_up", "expire", "expire_snapshots"):
         monkeypatch.setattr(Branches, name, fail)
 
     def failures() -> list[dict[str, str]]:
@@ -396,7 +475,7 @@ def test_upkeep_that_fails_does_not_fail_a_published_run(built: Lake, monkeypatc
     assert failures() == [{"task": task, "reason": "RuntimeError: not of …"} for task in ("branches", "snapshots", "orphans")]
     built.step(steps.PUBLISH, "run-2")  # orphans wait for their time again
     assert [failure["task"] for failure in failures()] == ["branches", "snapshots"]
-    built.write("run-2", "metrics/customer_trusted.json", {"rowsExcepted": 1})
+    built.write("run-2", "excepted.json", {"runId": "run-2", "excepted": 1, "takenBack": True})
     with pytest.raises(RuntimeError):
         built.step(steps.PUBLISH, "run-2")
 

@@ -30,8 +30,23 @@ from people import AT, DAY, customer, lines, motion, reading
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
+def watch_parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """In how many parts rejects come to the driver, each time, if a part is 20,000 bytes."""
+    monkeypatch.setattr(rejects, "_BYTES_PER_PART", 20_000)
+    watched: list[int] = []
+    fetched = DataFrame.toLocalIterator
+
+    def in_parts(rows: DataFrame) -> Iterator[Any]:
+        watched.append(rows.rdd.getNumPartitions())
+        return fetched(rows)
+
+    monkeypatch.setattr(DataFrame, "toLocalIterator", in_parts)
+    return watched
+
+
+def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Among them blocks without a line end, and lines across blocks."""
+    parts = watch_parts(monkeypatch)
     records = [lines(motion("ann@x.org", AT + number)) if number % 37 else f"oops {number}\n" for number in range(1, 800)]
     records[400] = "x" * 5000 + "\n"
     lake.land("accelerometer_landing/file.json", "".join(records))
@@ -48,8 +63,9 @@ def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake) -> None:
     assert [(row["line"], row["record"]) for row in found if row["file"].endswith("/other.json")] == [(3, "fine not")]
     kept = (lake.folder / "runs" / run_id / "rejects/accelerometer_landing.ndjson").read_text().splitlines()
     assert len(kept) == len(found)
-    # Many tasks find rejects; that each leaves its own would be as many jobs.
+    # Many tasks find rejects; that each leaves its own would be as many jobs. And what is rejected is a small part of the file.
     assert len(tried) < 50
+    assert parts == [1]
 
 
 def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,21 +92,13 @@ def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch:
 
 def test_rejects_of_a_gzip_file_come_to_the_driver_in_parts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """One task has read all of it, and its size says little of theirs."""
-    monkeypatch.setattr(rejects, "_BYTES_PER_PART", 20_000)
-    at_once: list[int] = []
-    fetched = DataFrame.toLocalIterator
-
-    def in_parts(rows: DataFrame) -> Iterator[Any]:
-        at_once.append(rows.rdd.getNumPartitions())
-        return fetched(rows)
-
-    monkeypatch.setattr(DataFrame, "toLocalIterator", in_parts)
+    parts = watch_parts(monkeypatch)
     path = lake.landing / "customer_landing/wrong.json.gz"
     path.parent.mkdir(parents=True)
     path.write_bytes(gzip.compress(b'{"mail":"ann@x.org"}\n' * 1000))
     run_id = lake.plan()
     lake.step("customer_trusted", run_id)
-    assert at_once == [11 + 1]  # 1,000 of 220 bytes
+    assert parts == [11 + 1]  # 1,000 of 220 bytes
     assert len((lake.folder / "runs" / run_id / "rejects/customer_landing.ndjson").read_text().splitlines()) == 1000
 
 
@@ -204,11 +212,14 @@ def test_a_staged_table_whose_writer_told_no_total_is_not_taken_for_empty(lake: 
 
 def test_only_so_many_names_of_unknown_fields_are_kept_of_a_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "_MOST_UNKNOWN_FIELDS", 3)
-    lake.land("customer_landing/odd.json", lines(*({"x": [number], f"field-{number}": 1, **customer("ann@x.org")} for number in range(9))))
+    odd = [{"x": [number], f"field-{number}": 1, **customer("ann@x.org")} for number in range(9)]
+    lake.land("customer_landing/odd.json", lines(*odd))
+    lake.land("customer_landing/with-clean-ones.json", lines({**customer("ann@x.org"), "z": 1}, *odd))
     run_id = lake.plan()
     lake.step("customer_trusted", run_id)
-    [file] = lake.read(run_id, "metrics/customer_trusted.json")["staging"]["files"]
-    assert (file["landed"], file["unknownFields"]) == (9, ["field-0", "field-1", "field-2"])
+    files = lake.read(run_id, "metrics/customer_trusted.json")["staging"]["files"]
+    found = [(file["landed"], file["unknownFields"]) for file in files]
+    assert found == [(9, ["field-0", "field-1", "field-2"]), (10, ["z", "field-0", "field-1"])]
 
 
 def test_files_of_days_that_did_not_arrive_are_not_opened(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
