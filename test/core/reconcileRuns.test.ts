@@ -196,9 +196,16 @@ describe('listing landing', () => {
     world.publish('run-0');
     await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
     for (const name of ['a', 'c']) await world.land(`customer_landing/${name}`);
-    await world.ledger.remember({ tried: { definition: 'def', runs: 1 }, listedTo: 'customer_landing/b' });
+    const checking = '2026-01-01T00:00:00.000Z';
+    const place = { listedTo: 'customer_landing/b', checking, checked: null };
+    await world.ledger.remember({ tried: { definition: 'def', runs: 1 }, ...place });
     expect(await reconcileRuns(world.redefined('def'), 'schedule')).toMatchObject({ registered: 1, started: 'run-1' });
-    expect(await world.ledger.memory()).toEqual({ tried: { definition: 'def', runs: 2 }, listedTo: null });
+    expect(await world.ledger.memory()).toEqual({
+      tried: { definition: 'def', runs: 2 },
+      listedTo: null,
+      checking: null,
+      checked: checking,
+    });
   });
 });
 
