@@ -638,6 +638,7 @@ def start_job(lake: Lake, step: str, run_id: str) -> subprocess.Popen[str]:
 def shared(walked: Lake, warehouse: Path) -> Lake:
     """The lake in the folder of the session's own catalog, so that other processes find its tables."""
     walked.landing_folder = walked.landing
+    shutil.copytree(walked.folder / "runs", warehouse / "runs", dirs_exist_ok=True)
     walked.folder = warehouse
     return walked
 
