@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { catalogFiles, isIgnoredKey, landingTableOf } from './core/catalogFile.ts';
 import type { CatalogPorts } from './core/catalogFile.ts';
 import { messageOf } from './core/errors.ts';
-import { requestRun } from './core/requestRun.ts';
+import { requestRunForPending } from './core/requestRun.ts';
 import type { RequestPorts } from './core/requestRun.ts';
 import type { FileVersion } from './ports.ts';
 
@@ -25,15 +25,15 @@ export function catalog(ports: CatalogPorts & RequestPorts) {
     .handler(async (event: unknown) => {
       const { Records } = sqsBatch.parse(event);
       const outcomes = await catalogObjects(ports, Records);
-      if (outcomes.some(({ status }) => status === 'fulfilled')) await requestRunForPending(ports);
+      if (outcomes.some(({ status }) => status === 'fulfilled')) await tryToRequestRun(ports);
       return outcomes;
     });
 }
 
 /** A run that can't be asked for returns no message: its files are registered, and the next event or schedule starts what is pending. */
-async function requestRunForPending(ports: RequestPorts): Promise<void> {
+async function tryToRequestRun(ports: RequestPorts): Promise<void> {
   try {
-    if ((await ports.ledger.pending(1)).length > 0) await requestRun(ports);
+    await requestRunForPending(ports);
   } catch (error) {
     ports.log('run_not_requested', { error: messageOf(error) });
   }

@@ -13,6 +13,7 @@ import {
 import { printable } from '../functions/core/renderReport.ts';
 import type { RebuildFlags } from './commands/rebuild.ts';
 import { codeOf } from './errorCode.ts';
+import { isBelow } from './isBelow.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
 import { createOutput } from './output.ts';
 
@@ -238,10 +239,6 @@ const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTD
 function pathOf(error: unknown): string | null {
   const { dest, path: at } = z.object({ dest: z.string().optional(), path: z.string().optional() }).safeParse(error).data ?? {};
   return dest ?? at ?? null;
-}
-
-function isBelow(folder: string, file: string): boolean {
-  return !path.relative(folder, file).split(path.sep).includes('..');
 }
 
 /** What a person is told: what is wrong and what to do next, without a stack. */

@@ -7,7 +7,7 @@ import { catalog } from '../functions/catalog.ts';
 import { AUDIT_NAMES } from '../functions/core/auditNames.ts';
 import { LakeUnusableError, LockLostError, TablesDamagedError } from '../functions/core/errors.ts';
 import { manifestSchema, auditsSchema, readRunFile, stepMetricsSchema, writeRunFile } from '../functions/core/runFiles.ts';
-import { requestRun } from '../functions/core/requestRun.ts';
+import { requestRunForPending } from '../functions/core/requestRun.ts';
 import { runIdOf } from '../functions/core/runId.ts';
 import type { Settings } from '../functions/core/settings.ts';
 import type { JobStep, PublishedTable } from '../functions/core/steps.ts';
@@ -129,7 +129,7 @@ export class LocalHome {
       await handler(sqsBatch(files.slice(at, at + 10).map(objectCreated)), lambdaContext('catalog'));
     }
     // No schedule makes up for a run that `catalog` could not ask for: what broke it, breaks the command.
-    if (files.length > 0 && (await this.ledger.pending(1)).length > 0) await requestRun(this.ports);
+    if (files.length > 0) await requestRunForPending(this.ports);
   }
 
   /** Announces every landed file version that the ledger does not know. */

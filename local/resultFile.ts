@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { messageOf, UsageError } from '../functions/core/errors.ts';
 import { literal } from './duckdb/session.ts';
+import { isBelow } from './isBelow.ts';
 
 const FORMATS: ReadonlyMap<string, string> = new Map([
   ['.parquet', 'format parquet, compression zstd'],
@@ -29,7 +30,7 @@ export function resultFile(named: string, lake: string): ResultFile {
   if (there !== undefined && !statSync(there).isFile()) throw refuse('this is no file; name another');
   const folder = real(path.dirname(there ?? named));
   if (folder === undefined) throw refuse(`${path.dirname(named)} is no folder; make it, or name another`);
-  if (isWithin(real(lake) ?? lake, folder))
+  if (isBelow(real(lake) ?? lake, folder))
     throw refuse(`this is within the lake ${lake}, which holds what runs put there; name another folder`);
   try {
     accessSync(folder, constants.W_OK);
@@ -46,10 +47,6 @@ function real(file: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function isWithin(outer: string, folder: string): boolean {
-  return folder === outer || folder.startsWith(`${outer}${path.sep}`);
 }
 
 /**

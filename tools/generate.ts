@@ -172,8 +172,11 @@ function identity({ identity: names, columns }: LandingContract): string {
 function layout(contract: Contract): string {
   if (contract.zone === 'landing') return '';
   const { partition, sort = [] } = contract;
-  const partitioned = partition === undefined ? '' : ` On AWS partitioned by \`${partition}\`.`;
-  return `${partitioned}${sort.length === 0 ? '' : ` On AWS sorted by ${listed(sort)} in each file.`}`;
+  const parts = [
+    ...(partition === undefined ? [] : [`partitioned by \`${partition}\``]),
+    ...(sort.length === 0 ? [] : [`sorted by ${listed(sort)} in each file`]),
+  ];
+  return parts.length === 0 ? '' : ` On AWS ${parts.join(' and ')}.`;
 }
 
 function publishedColumns({ columns }: TableContract): string {

@@ -202,7 +202,7 @@ function checkingFrom({ checked }: Memory, began: number): string | null {
 
 async function registerUnknown(ports: Ports, page: readonly FileVersion[]): Promise<number> {
   let registered = 0;
-  for (const file of page.length === 0 ? [] : await ports.ledger.unknown(page)) {
+  for (const file of await ports.ledger.unknown(page)) {
     try {
       await catalogFile(ports, file);
       registered += 1;

@@ -20,3 +20,8 @@ export async function requestRun(ports: RequestPorts): Promise<string | null> {
   await ports.executions.start(planned.runId);
   return planned.runId;
 }
+
+/** Asks for a run where files wait for one. */
+export async function requestRunForPending(ports: RequestPorts): Promise<void> {
+  if ((await ports.ledger.pending(1)).length > 0) await requestRun(ports);
+}

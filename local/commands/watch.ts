@@ -4,7 +4,7 @@ import path from 'node:path';
 import { watch as watchFolder } from 'chokidar';
 import { LakeBusyError, messageOf } from '../../functions/core/errors.ts';
 import { isIgnoredName } from '../../functions/core/catalogFile.ts';
-import { requestRun } from '../../functions/core/requestRun.ts';
+import { requestRunForPending } from '../../functions/core/requestRun.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { Ended } from '../executions.ts';
 import { lakePaths } from '../home.ts';
@@ -78,7 +78,7 @@ export async function work(home: LocalHome, arrivals: Arrivals, isFirst: boolean
     // Files that arrive during a run are registered at once, so that its end starts one follow-up for all of them.
     const more = await arrivals.announceWhile(home, home.executions.drain());
     // A run that was interrupted is not followed by itself, but what arrived while it ran is a reason.
-    if (more && (await home.ledger.pending(1)).length > 0) await requestRun(home.ports);
+    if (more) await requestRunForPending(home.ports);
   } while (arrivals.waiting || home.executions.waiting);
 }
 

@@ -8,8 +8,8 @@ import { VisibleLake } from '../../functions/aws/lake.ts';
 import { DynamoLedger } from '../../functions/aws/ledger.ts';
 import { BucketRunFiles } from '../../functions/aws/runFiles.ts';
 import { StageError, UsageError } from '../../functions/core/errors.ts';
-import type { CommonOptions } from '../lake.ts';
 import { STAGE_NAME } from '../../functions/core/settings.ts';
+import type { CommonOptions } from '../lake.ts';
 import { explained } from './errors.ts';
 
 const SERVICE = 'stedi';
