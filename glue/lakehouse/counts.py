@@ -50,7 +50,7 @@ _OF_EXCEPTED = {
     "customer_trusted": "email in (select email from excepted_people)",
     "accelerometer_trusted": "user in (select email from excepted_people)",
     "customers_curated": "email in (select email from excepted_people)",
-    "step_trainer_trusted": ("email in (select email from excepted_people) or serialnumber in (select serialnumber from excepted_devices)"),
+    "step_trainer_trusted": "serialnumber in (select serialnumber from excepted_devices)",
     "machine_learning_curated": "serialnumber in (select serialnumber from excepted_devices)",
 }
 

@@ -170,7 +170,7 @@ const OF_EXCEPTED: Record<ModelTable, string> = {
   customer_trusted: 'false', // replaced before the question is asked: counted as people
   accelerometer_trusted: '"user" in (from excepted_people)',
   customers_curated: 'email in (from excepted_people)',
-  step_trainer_trusted: 'email in (from excepted_people) or serialnumber in (from excepted_devices)',
+  step_trainer_trusted: 'serialnumber in (from excepted_devices)',
   machine_learning_curated: 'serialnumber in (from excepted_devices)',
 };
 

@@ -1,8 +1,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
 import { temporaryFolders } from '../../support/folders.ts';
-import { startStedi } from '../../support/lake.ts';
+import { startStedi, until } from '../../support/lake.ts';
 import type { Ended } from '../../support/lake.ts';
 import { emulatorOfTests } from './benches.ts';
 import { PlayedStage } from './playedStage.ts';
@@ -90,6 +91,22 @@ test('a run from the files to what it left', async () => {
   });
 });
 
+test('a run that meets the lock of an execution that has ended', async () => {
+  const stage = await open('seven');
+  const { ledger } = stage.ports;
+  await ledger.takeLock('run-20260101-000000-ended');
+  stage.play(3);
+  const going = startStedi(['run', source(), '--stage', 'seven', '--json'], {
+    env: { ...process.env, ...emulator().environment },
+  });
+  await until('the files are pending', async () => (await ledger.pending(9)).length === 3);
+  await wait(3_000); // by now it follows what the lock stands for
+  await ledger.freeLock('run-20260101-000000-ended');
+  const { code, stdout } = await going.ended;
+  expect(code).toBe(0);
+  expect(runResult.parse(JSON.parse(stdout))).toMatchObject({ status: 'SUCCEEDED', tables: { customer_landing: 100 } });
+});
+
 test('a run that fails, and its held files', async () => {
   const stage = await open('two');
   stage.fails = 'the job of customer_trusted was stopped';
@@ -162,8 +179,9 @@ test('rejects of all runs, the latest of each record, and exported', async () =>
 test('query asks Athena in the stage’s workgroup', async () => {
   await open('five');
   // The emulator does not read tables here; it answers with the constants of a query.
-  const rows = await json(z.array(z.looseObject({})), ['query', "select 7 as devices, 'ann' as name", '--stage', 'five']);
-  expect(rows).toEqual([{ devices: 7, name: 'ann' }]);
+  const query = (sql: string) => json(z.array(z.looseObject({})), ['query', sql, '--stage', 'five']);
+  expect(await query("select 7 as devices, 'ann' as name")).toEqual([{ devices: 7, name: 'ann' }]);
+  expect(await query('select 7 as devices, 8 as devices')).toEqual([{ devices: 7, 'devices:1': 8 }]);
   expect((await stedi('query', '/* how many */ select 7 as devices', '--stage', 'five')).code).toBe(0);
   for (const sql of ['drop table loads', '/* */ insert into loads select 1', 'explain analyze insert into loads select 1'])
     expect(await stedi('query', sql, '--stage', 'five')).toMatchObject({ code: 2, stdout: '' });
