@@ -47,9 +47,6 @@ async function catalogObjects(
   const parsed = await Promise.allSettled(records.map(async ({ body }) => landedFile(ports, body)));
   const files = parsed.flatMap((outcome) => (outcome.status === 'fulfilled' && outcome.value !== null ? [outcome.value] : []));
   const outcomes = await catalogFiles(ports, files);
-  for (const [at, outcome] of outcomes.entries()) {
-    if (outcome.status === 'rejected') ports.log('catalog_failed', { key: files[at]?.key, error: messageOf(outcome.reason) });
-  }
   const cataloged = new Map(files.map((file, at) => [file, outcomes[at]]));
   return parsed.map((outcome) => {
     const file = outcome.status === 'fulfilled' ? outcome.value : null;

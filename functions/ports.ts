@@ -100,6 +100,8 @@ export interface Ledger {
   pending(limit: number): Promise<LedgerFile[]>;
   /** Every file version, in the order of table, key, version. */
   files(): AsyncIterable<LedgerFile>;
+  /** File versions that wait for a person, in the same order. */
+  held(): Promise<LedgerFile[]>;
   lock(): Promise<Lock | null>;
   /** Takes the lock for a run, or confirms that the run holds it. Null when another run does. */
   takeLock(runId: string): Promise<Lock | null>;

@@ -9,7 +9,7 @@ import { LakeUnusableError, LockLostError, TablesDamagedError } from '../functio
 import { manifestSchema, auditsSchema, readRunFile, stepMetricsSchema, writeRunFile } from '../functions/core/runFiles.ts';
 import { requestRunForPending } from '../functions/core/requestRun.ts';
 import { runIdOf } from '../functions/core/runId.ts';
-import type { Settings } from '../functions/core/settings.ts';
+import type { Policies, Settings } from '../functions/core/settings.ts';
 import type { JobStep, PublishedTable } from '../functions/core/steps.ts';
 import { plan } from '../functions/plan.ts';
 import type { Alerts, FileVersion, Log, Ports, PublishedLake } from '../functions/ports.ts';
@@ -185,6 +185,11 @@ export class LocalHome {
   async requireTables(): Promise<void> {
     const trouble = await this.tablesTrouble();
     if (trouble !== null) throw new LakeUnusableError(trouble);
+  }
+
+  /** The policies that a run was planned with; those of the settings where its manifest is lost. */
+  async policiesOf(runId: string): Promise<Policies> {
+    return (await readRunFile(this.runFiles, runId, 'manifest.json', manifestSchema))?.policies ?? this.#settings;
   }
 
   /** Takes the file records, the published run and the executions of another ledger in the place of a ledger's own; no run goes on then. */

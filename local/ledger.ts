@@ -105,6 +105,10 @@ export class SqliteLedger implements Ledger {
       yield fileRow.parse(row);
   }
 
+  async held(): Promise<LedgerFile[]> {
+    return this.#files("where state = 'held' order by landing_table, key, version");
+  }
+
   async lock(): Promise<Lock | null> {
     const row = lockRow.parse(this.#db.prepare('select run_id, fence, publishing from run_lock').get());
     return row.run_id === null ? null : { runId: row.run_id, fence: row.fence, publishing: row.publishing === 1 };

@@ -137,6 +137,12 @@ export class DynamoLedger implements Ledger {
     yield* inOrder(files);
   }
 
+  async held(): Promise<LedgerFile[]> {
+    const pks: string[] = [];
+    for await (const { pk } of this.#waiting('held', Infinity)) pks.push(pk);
+    return inOrder((await this.#files(pks)).filter(({ state }) => state === 'held'));
+  }
+
   async lock(): Promise<Lock | null> {
     const item = await this.#get(LOCK);
     if (item === undefined) return null;
@@ -229,9 +235,7 @@ export class DynamoLedger implements Ledger {
   }
 
   async retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]> {
-    const pks: string[] = [];
-    for await (const { pk } of this.#waiting('held', Infinity)) pks.push(pk);
-    const chosen = (await this.#files(pks)).filter((file) =>
+    const chosen = (await this.held()).filter((file) =>
       'runId' in which ? file.runId === which.runId : which.keys.includes(file.key),
     );
     const retriedAt = this.#now().toISOString();

@@ -1,6 +1,7 @@
 import type { FileFormat, FileVersion, Landing, NewFile, Ports } from '../ports.ts';
 import { landingContractOf } from './contracts.ts';
-import { NotedFields } from './drift.ts';
+import { messageOf } from './errors.ts';
+import { NotedFields } from './notedFields.ts';
 import { isLandingTable, LANDING_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 
@@ -57,28 +58,27 @@ function columnName(field: string): string {
 
 export type CatalogPorts = Pick<Ports, 'landingTables' | 'ledger' | 'log'> & { landing: Pick<Landing, 'head'> };
 
-/** Catalogs one file version. */
-export async function catalogFile(ports: CatalogPorts, file: FileVersion): Promise<void> {
-  const [outcome] = await catalogFiles(ports, [file]);
-  if (outcome?.status === 'rejected') throw outcome.reason;
-}
-
 /**
  * Catalogs file versions: looks at their first bytes, makes sure that their landing tables exist and know their columns, once for each table,
- * and records them in the ledger. Doing it again changes nothing. Each fails alone, but for a landing table that several share.
+ * and records them in the ledger. Doing it again changes nothing. Each fails alone, but for a landing table that several share; returns what
+ * became of each.
  */
 export async function catalogFiles(ports: CatalogPorts, files: readonly FileVersion[]): Promise<PromiseSettledResult<void>[]> {
   const looked = await Promise.allSettled(files.map((file) => look(ports, file)));
   const entries = looked.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
   const tables = Map.groupBy(entries, ({ table }) => table);
   const ensured = new Map([...tables].map(([table, those]) => [table, ensure(ports, table, those)]));
-  return Promise.allSettled(
+  const outcomes = await Promise.allSettled(
     looked.map(async (outcome) => {
       if (outcome.status === 'rejected') throw outcome.reason;
       await ensured.get(outcome.value.table);
       await register(ports, outcome.value);
     }),
   );
+  for (const [at, outcome] of outcomes.entries()) {
+    if (outcome.status === 'rejected') ports.log('catalog_failed', { key: files[at]?.key, error: messageOf(outcome.reason) });
+  }
+  return outcomes;
 }
 
 async function look(ports: CatalogPorts, file: FileVersion): Promise<NewFile> {

@@ -4,6 +4,7 @@ import type { Settings } from './settings.ts';
 import { LANDING_TABLES, MODEL_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 import { landingContractOf } from './contracts.ts';
+import { versionName } from './fileOrder.ts';
 
 /** What the gate judges. A part that is null was never written, which fails the gate. */
 export interface Evidence {
@@ -77,9 +78,9 @@ function loadsOf(table: LandingTable, steps: readonly StepMetrics[]) {
 
 /** Every claimed file version was read exactly once, and each one's records are all accounted for. */
 function fileExpectations(table: LandingTable, { manifest, steps }: Evidence): Expectation[] {
-  const claimed = manifest.files.filter((file) => file.table === table).map((file) => `${file.key} ${file.version}`);
+  const claimed = manifest.files.filter((file) => file.table === table).map(versionName);
   const loads = loadsOf(table, steps);
-  const loaded = new Set(loads.map((load) => `${load.key} ${load.version}`));
+  const loaded = new Set(loads.map(versionName));
   const missing = claimed.filter((file) => !loaded.has(file));
   const broken = loads.filter((load) => load.landed !== load.staged + load.duplicate + load.rejected);
   return [

@@ -1,5 +1,10 @@
 import type { FileVersion } from '../ports.ts';
 
+/** A file version's name: no two have the same. */
+export function versionName({ key, version }: Pick<FileVersion, 'key' | 'version'>): string {
+  return `${key} ${version}`;
+}
+
 /** File versions in the order of table, key, version, by their bytes; keys begin with their table. */
 export function inOrder<T extends Pick<FileVersion, 'key' | 'version'>>(files: readonly T[]): T[] {
   return files

@@ -1,6 +1,6 @@
 import type { Executions, FileVersion, Lock, Memory, Ports } from '../ports.ts';
 import { logBacklog } from './backlog.ts';
-import { catalogFile } from './catalogFile.ts';
+import { catalogFiles } from './catalogFile.ts';
 import { messageOf } from './errors.ts';
 import { announceHeld } from './heldFiles.ts';
 import { definitionChanged } from './planRun.ts';
@@ -15,6 +15,9 @@ const DEFINITION_TRIES = 3;
 
 /** After this long a pass lists no further; a function on AWS has 15 minutes. */
 const LISTING_MS = 10 * 60_000;
+
+/** Of unknown files so many are looked at side by side. */
+const CATALOGED_AT_ONCE = 100;
 
 const DAY_MS = 24 * 60 * 60_000;
 
@@ -167,6 +170,7 @@ async function registerMissed(ports: Ports, began: number): Promise<{ registered
   const known = checking !== null || before.checked === null ? null : new Date(Date.parse(before.checked) - DAY_MS).toISOString();
   let registered = 0;
   let listedTo: string | null = null;
+  let isPaused = false;
   let failure: { error: unknown } | null = null;
   try {
     /** A page may end within the versions of its last key, so the listing goes on behind the key before. */
@@ -176,7 +180,7 @@ async function registerMissed(ports: Ports, began: number): Promise<{ registered
       registered += await registerUnknown(ports, doubtful);
       for (const { key } of page) if (key !== last) [complete, last] = [last ?? complete, key];
       if (ports.now().getTime() - began < LISTING_MS) continue;
-      listedTo = complete;
+      [listedTo, isPaused] = [complete, true];
       ports.log('listing_paused', { listedTo });
       break;
     }
@@ -184,10 +188,10 @@ async function registerMissed(ports: Ports, began: number): Promise<{ registered
     failure = { error };
   }
   if (registered > 0) ports.log('missed_files_registered', { files: registered });
-  const isDone = listedTo === null && failure === null;
+  const isDone = !isPaused && failure === null;
   const after = {
     listedTo,
-    checking: listedTo === null ? null : checking,
+    checking: isPaused ? checking : null,
     checked: isDone ? (checking ?? before.checked) : before.checked,
   };
   if (after.listedTo !== before.listedTo || after.checking !== before.checking || after.checked !== before.checked)
@@ -200,15 +204,13 @@ function checkingFrom({ checked }: Memory, began: number): string | null {
   return checked === null || began - Date.parse(checked) >= DAY_MS ? new Date(began).toISOString() : null;
 }
 
+/** Those that fail are left out: the others go on, and a later listing finds them again. */
 async function registerUnknown(ports: Ports, page: readonly FileVersion[]): Promise<number> {
+  const unknown = await ports.ledger.unknown(page);
   let registered = 0;
-  for (const file of await ports.ledger.unknown(page)) {
-    try {
-      await catalogFile(ports, file);
-      registered += 1;
-    } catch (error) {
-      ports.log('catalog_failed', { key: file.key, error: messageOf(error) }); // the others go on
-    }
+  for (let from = 0; from < unknown.length; from += CATALOGED_AT_ONCE) {
+    const outcomes = await catalogFiles(ports, unknown.slice(from, from + CATALOGED_AT_ONCE));
+    registered += outcomes.filter(({ status }) => status === 'fulfilled').length;
   }
   return registered;
 }

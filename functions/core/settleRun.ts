@@ -1,4 +1,5 @@
 import type { FileVerdict, LedgerFile, Ports, PublishedLake } from '../ports.ts';
+import { versionName } from './fileOrder.ts';
 import { noteHeld } from './heldFiles.ts';
 import { manifestSchema, readRunFile, readStepMetrics, validationSchema } from './runFiles.ts';
 import type { Held, StepMetrics, Validation } from './runFiles.ts';
@@ -21,7 +22,7 @@ export function verdicts(
   const loads = new Map(
     steps.flatMap((metrics) => (metrics.staging?.files ?? []).map((load) => [versionName(load), load] as const)),
   );
-  const held = new Map((validation?.held ?? []).map(({ file, version, why }) => [`${file} ${version}`, why]));
+  const held = new Map((validation?.held ?? []).map(({ file, version, why }) => [versionName({ key: file, version }), why]));
   return claimed.map(({ key, version, attempts }) => {
     const name = versionName({ key, version });
     const load = loads.get(name);
@@ -79,8 +80,4 @@ function outcomeOf(published: boolean, validation: Validation | null, planned: b
 
 function heldOf({ key, version, state, why }: FileVerdict): Held[] {
   return state === 'held' ? [{ file: key, version, why: why ?? '' }] : [];
-}
-
-function versionName({ key, version }: { key: string; version: string }): string {
-  return `${key} ${version}`;
 }

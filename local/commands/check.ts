@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
 import { countOf, REBUILD_ADVICE, rowsOf, whole } from '../duckdb/session.ts';
 import type { LocalHome } from '../home.ts';
-import { loadSettings, requireLake, withLake } from '../lake.ts';
+import { requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import {
   auditChecks,
@@ -21,14 +21,11 @@ import type { Check } from '../views/checks.ts';
 /** Is this lake healthy: conservation over all runs, audits, ledger against tables, nothing half done. Exit code 1 when it is not. */
 export async function check({ options, output }: CommandContext): Promise<number> {
   requireLake(options.lake);
-  const policies = loadSettings(options);
   const { checks, lost } = await withLake(options, {}, 'check', async (home) => {
     const trouble = await home.tablesTrouble();
     const there: Check = { name: 'the tables are there', ok: trouble === null, found: trouble ?? home.paths.tables };
     if (trouble !== null) return { checks: [...(await halfDone(home)), there], lost: true };
-    const tables = existsSync(home.paths.tables)
-      ? [there, ...(await tablesHealthy(home, policies)), ...(await ledgerMatches(home))]
-      : [];
+    const tables = existsSync(home.paths.tables) ? [there, ...(await tablesHealthy(home)), ...(await ledgerMatches(home))] : [];
     return { checks: [...(await halfDone(home)), ...tables], lost: false };
   });
   const ok = checks.every((each) => each.ok);
@@ -52,15 +49,15 @@ async function halfDone(home: LocalHome): Promise<Check[]> {
   ];
 }
 
-async function tablesHealthy(home: LocalHome, policies: ReturnType<typeof loadSettings>): Promise<Check[]> {
+async function tablesHealthy(home: LocalHome): Promise<Check[]> {
   const { run } = await home.session();
   const published = await publishedRun(run);
   if (published === null) return [{ name: 'published', ok: true, found: 'nothing was published yet' }];
-  await createViews(run, policies);
+  // The policies that the tables were built with: a changed setting waits for the next run.
+  await createViews(run, await home.policiesOf(published.runId));
   return [
     ...conservationChecks(await countLake(run)),
     ...(await recordsOnceChecks((from) => countOf(run, from))),
-    // Audits that depend on a policy hold for the policies that the tables were built with: a changed setting waits for the next run.
     ...auditChecks(await runAudits(run)),
   ];
 }

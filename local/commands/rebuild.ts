@@ -3,6 +3,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
 import { GateFailedError, LakeUnusableError, UsageError } from '../../functions/core/errors.ts';
 import { contractOf } from '../../functions/core/contracts.ts';
+import { versionName } from '../../functions/core/fileOrder.ts';
 import { figure, table } from '../../functions/core/renderReport.ts';
 import { MODEL_TABLES, STAGING_TABLES } from '../../functions/core/steps.ts';
 import { countOf, literal, openSession, rowsOf } from '../duckdb/session.ts';
@@ -120,7 +121,8 @@ async function buildBeside(
 /** The keys of file versions that were loaded, by key and version. */
 async function loadedFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<string, string>> {
   const loaded = new Map<string, string>();
-  for await (const { key, version, state } of ledger.files()) if (state === 'loaded') loaded.set(`${key} ${version}`, key);
+  for await (const { key, version, state } of ledger.files())
+    if (state === 'loaded') loaded.set(versionName({ key, version }), key);
   return loaded;
 }
 
@@ -128,7 +130,7 @@ async function loadedFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<string, s
 async function loadsOf(home: LocalHome): Promise<Map<string, string>> {
   const { aside } = await home.session();
   const loads = await rowsOf(aside, 'select file, version from loads', z.object({ file: z.string(), version: z.string() }));
-  return new Map(loads.map(({ file, version }) => [`${file} ${version}`, file]));
+  return new Map(loads.map(({ file, version }) => [versionName({ key: file, version }), file]));
 }
 
 const isStaging = (table: string): boolean => STAGING_TABLES.some((each) => each === table);

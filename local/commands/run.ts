@@ -15,7 +15,6 @@ import {
   droppedText,
   exitCodeOf,
   filesToLookAt,
-  heldFiles,
   isEmpty,
   loadedBy,
   noTotals,
@@ -32,8 +31,8 @@ export async function run(
   own: ReadonlySet<string> = new Set(),
 ): Promise<number> {
   const drops = await findDrops(sources, (text) => output.say(text));
-  const { result, report, error, settings } = await runLake({ options, output }, drops, own);
-  output.result(result, () => summary(result, report, error, settings, options.lake));
+  const { result, report, error } = await runLake({ options, output }, drops, own);
+  output.result(result, () => summary(result, report, error, options.lake));
   return exitCodeOf(result);
 }
 
@@ -48,7 +47,7 @@ export async function runLake({ options, output }: CommandContext, drops: readon
     await home.requireTables();
     for (const key of [...own, ...dropped.map((file) => file.key)]) home.landing.own.add(key);
     await untilQuiet(home, (text) => output.say(text));
-    const heldBefore = await heldFiles(home.ledger);
+    const heldBefore = await home.ledger.held();
     await home.announceLanding();
     await home.reconcile();
     await home.executions.drain();
@@ -56,22 +55,19 @@ export async function runLake({ options, output }: CommandContext, drops: readon
       home.ended.map(({ runId }) => readRunFile(home.runFiles, runId, 'report.json', reportSchema)),
     );
     const last = reports.findLast((report) => report !== null) ?? null;
-    const { tables, identity, withheld } =
-      (last?.tables != null ? totalsOf(last) : null) ?? (await publishedTotals(home, settings));
+    const totals = (last?.tables != null ? totalsOf(last) : null) ?? (await publishedTotals(home, settings));
     const runs = reports.flatMap((report) => report?.runId ?? []);
     const result: RunResult = {
       status: home.ended.at(-1)?.status === 'FAILED' ? 'FAILED' : (last?.status ?? 'NOTHING_TO_DO'),
       runs,
-      tables,
-      identity,
-      withheld,
+      ...totals,
       loaded: loadedBy(reports),
-      ...(await filesToLookAt(home.ledger, heldBefore, runs)),
+      ...(await filesToLookAt(home, heldBefore, reports)),
       unread: [...unread].map(([file, why]) => ({ file, why })),
-      expectations: last?.expectations ?? expectedCounts({ ...tables, same_time: identity.sameTime }, settings),
+      expectations: last?.expectations ?? expectedCounts({ ...totals.tables, same_time: totals.identity.sameTime }, settings),
       seconds: Math.round(performance.now() - started) / 1000,
     };
-    return { result, report: last, error: home.ended.at(-1)?.error ?? null, settings };
+    return { result, report: last, error: home.ended.at(-1)?.error ?? null };
   });
 }
 
@@ -81,21 +77,23 @@ async function publishedTotals(home: LocalHome, settings: Settings): Promise<Tot
   const report = published === null ? null : await readRunFile(home.runFiles, published.runId, 'report.json', reportSchema);
   const totals = report === null ? null : totalsOf(report);
   if (totals !== null) return totals;
-  if ((await home.ports.lake.publishedRun()) === null) return noTotals();
+  const shown = await home.ports.lake.publishedRun();
+  if (shown === null) return noTotals(settings.mlJoin);
   const { run: connection } = await home.session();
-  await createViews(connection, settings);
+  const policies = await home.policiesOf(shown.runId);
+  await createViews(connection, policies);
   const { counts, loads, identity, withheld } = await countLake(connection);
-  return { tables: { ...landingTotals(loads), ...counts }, identity, withheld };
+  return { tables: { ...landingTotals(loads), ...counts }, identity, mlJoin: policies.mlJoin, withheld };
 }
 
-function summary(result: RunResult, report: Report | null, error: string | null, settings: Settings, lake: string): string {
+function summary(result: RunResult, report: Report | null, error: string | null, lake: string): string {
   const { folder, tables, runs, landing } = lakePaths(lake);
   if (isEmpty(result)) {
     const nothing = `Nothing to do: no file in ${landing} is pending, and nothing was published yet. "stedi run SOURCE" puts files there, "stedi files" shows what waits, "stedi start" makes sample data.`;
     return [nothing, ...troubles(result)].join('\n\n');
   }
   const last = result.runs.at(-1);
-  return resultText(result, report, error, settings.mlJoin, [
+  return resultText(result, report, error, [
     `Tables  ${tables}`,
     ...(last === undefined ? [] : [`Report  ${runs}/${last}/report.md`]),
     `Lake    ${folder}`,

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { contractOf, landingContractOf } from '../../functions/core/contracts.ts';
 import type { LandingColumn, LandingContract } from '../../functions/core/contracts.ts';
 import { LandingChangedError } from '../../functions/core/errors.ts';
+import { versionName } from '../../functions/core/fileOrder.ts';
 import type { Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
 import { scanAll } from '../reader/scanAll.ts';
@@ -45,7 +46,7 @@ export async function read(context: StageContext, table: LandingTable, files: re
   const incoming = await scanFiles(
     context,
     landingContractOf(table),
-    files.filter((file) => !held.has(fileId(file))),
+    files.filter((file) => !held.has(versionName(file))),
   );
   return { incoming, held };
 }
@@ -86,10 +87,6 @@ export async function stage(
   };
 }
 
-function fileId({ key, version }: { key: string; version: string }): string {
-  return `${key} ${version}`;
-}
-
 /** What the lake knows of file versions that an earlier run has published, though the ledger does not (docs/architecture.md, "Crashes"). */
 async function alreadyLoaded(
   connection: DuckDBConnection,
@@ -97,14 +94,14 @@ async function alreadyLoaded(
   files: readonly ManifestFile[],
 ): Promise<Map<string, Load>> {
   if ((await publishedRun(connection)) === null) return new Map();
-  const wanted = new Set(files.map(fileId));
+  const wanted = new Set(files.map(versionName));
   const loads = await rowsOf(
     connection,
     `select file as key, version, landed, staged, duplicate, rejected from loads where landing_table = ${literal(table)}`,
     z.object({ key: z.string(), version: z.string(), landed: whole, staged: whole, duplicate: whole, rejected: whole }),
   );
-  const known = loads.filter((load) => wanted.has(fileId(load)));
-  return new Map(known.map((load) => [fileId(load), { ...load, reasons: {}, unknownFields: [], known: true }]));
+  const known = loads.filter((load) => wanted.has(versionName(load)));
+  return new Map(known.map((load) => [versionName(load), { ...load, reasons: {}, unknownFields: [], known: true }]));
 }
 
 async function scanFiles(context: StageContext, contract: LandingContract, files: readonly ManifestFile[]): Promise<Incoming[]> {

@@ -3,7 +3,7 @@ import { createReadStream, createWriteStream, closeSync, openSync, readSync, rmS
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { LandingContract } from '../../functions/core/contracts.ts';
-import { NotedFields } from '../../functions/core/drift.ts';
+import { NotedFields } from '../../functions/core/notedFields.ts';
 import { codeOf } from '../errorCode.ts';
 import { judge } from './judge.ts';
 import { shapeOf } from './shape.ts';

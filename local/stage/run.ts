@@ -14,7 +14,6 @@ import {
   droppedText,
   exitCodeOf,
   filesToLookAt,
-  heldFiles,
   isEmpty,
   loadedBy,
   noTotals,
@@ -43,7 +42,7 @@ export async function run({ options, output }: CommandContext, sources: readonly
   const drops = await findDrops(sources, (text) => output.say(text));
   return withStage(options, async (stage) => {
     const before = new Set((await latestExecutions(stage)).filter(hasEnded).map(({ runId }) => runId));
-    const heldBefore = await heldFiles(stage.ledger);
+    const heldBefore = await stage.ledger.held();
     const dropped = await dropIntoLanding(stage, drops);
     if (drops.length > 0) output.say(droppedText(dropped));
     await untilKnown(
@@ -63,7 +62,7 @@ export async function run({ options, output }: CommandContext, sources: readonly
       executions.map(({ runId }) => readRunFile(stage.runFiles, runId, 'report.json', reportSchema)),
     );
     const runs = reports.flatMap((report) => report?.runId ?? []);
-    const files = await filesToLookAt(stage.ledger, heldBefore, runs);
+    const files = await filesToLookAt(stage, heldBefore, reports);
     const { result, last } = await resultOf(stage, executions, reports, { runs, ...files }, options.expect === 'published');
     result.seconds = Math.round(performance.now() - started) / 1000;
     output.result(result, () => summary(stage, result, last, executions.at(-1)?.error ?? null));
@@ -167,7 +166,7 @@ async function resultOf(
 async function shownTotals({ lake, runFiles }: Stage) {
   const published = await lake.publishedRun();
   const report = published === null ? null : await readRunFile(runFiles, published.runId, 'report.json', reportSchema);
-  return (report === null ? null : totalsOf(report)) ?? noTotals();
+  return (report === null ? null : totalsOf(report)) ?? noTotals('person-and-time');
 }
 
 function summary(stage: Stage, result: RunResult, last: Report | null, error: string | null): string {
@@ -177,7 +176,7 @@ function summary(stage: Stage, result: RunResult, last: Report | null, error: st
       ...troubles(result),
     ].join('\n\n');
   const runId = result.runs.at(-1);
-  return resultText(result, last, error, last?.policies?.mlJoin ?? 'person-and-time', [
+  return resultText(result, last, error, [
     `Tables  Athena, database ${stage.database}, workgroup ${stage.workgroup}`,
     ...(runId === undefined
       ? []

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AUDIT_NAMES } from '../../functions/core/auditNames.ts';
 import { landingContractOf } from '../../functions/core/contracts.ts';
+import { versionName } from '../../functions/core/fileOrder.ts';
 import { figure, filesText, table } from '../../functions/core/renderReport.ts';
 import type { Audits } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
@@ -90,17 +91,18 @@ type LoadRow = z.infer<ReturnType<typeof loadRowOf>>;
 
 /** What the ledger calls loaded, and what the lake holds, are the same file versions with the same counts. */
 export async function loadChecks(ledger: Pick<Ledger, 'files'>, rows: readonly LoadRow[]): Promise<Check[]> {
-  const loads = new Map(rows.map((load) => [`${load.file} ${load.version}`, load]));
+  const loads = new Map(rows.map((load) => [versionName({ key: load.file, version: load.version }), load]));
   const loaded = new Set<string>();
   const differing: string[] = [];
   for await (const { key, version, state, counts } of ledger.files()) {
     if (state !== 'loaded') continue;
-    loaded.add(`${key} ${version}`);
-    const load = loads.get(`${key} ${version}`);
+    const name = versionName({ key, version });
+    loaded.add(name);
+    const load = loads.get(name);
     const parts = ['landed', 'staged', 'duplicate', 'rejected'] as const;
     if (parts.some((part) => load?.[part] !== counts?.[part])) differing.push(key);
   }
-  const unknown = [...loads.keys()].filter((id) => !loaded.has(id));
+  const unknown = [...loads.keys()].filter((name) => !loaded.has(name));
   const notSo = (names: readonly string[]): string => `not so: ${names.slice(0, 3).join(', ')}`;
   return [
     {

@@ -19,7 +19,7 @@ export function checkState(state: string | undefined): void {
 }
 
 function noteOf(counts: LedgerFile['counts'], unknownFields: readonly string[]): string {
-  if (isUseless(counts)) return 'every record was rejected';
+  if (counts !== null && isUseless(counts)) return 'every record was rejected';
   return unknownFields.length > 0 ? `unknown fields: ${unknownFields.join(', ')}` : '';
 }
 

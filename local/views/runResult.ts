@@ -1,9 +1,10 @@
+import { versionName } from '../../functions/core/fileOrder.ts';
 import { figure, filesText, identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
-import { addedUp } from '../../functions/core/runFiles.ts';
+import { addedUp, readStepMetrics } from '../../functions/core/runFiles.ts';
 import type { Expectation, LoadCounts, Report } from '../../functions/core/runFiles.ts';
 import type { Policies } from '../../functions/core/settings.ts';
-import type { Ledger } from '../../functions/ports.ts';
+import type { Ledger, LedgerFile, RunFiles } from '../../functions/ports.ts';
 
 /** What `run --json` prints. */
 export interface RunResult {
@@ -11,6 +12,8 @@ export interface RunResult {
   runs: string[];
   tables: Record<string, number>;
   identity: { sameTime: number; samePerson: number; otherPerson: number };
+  /** The policy that these tables were built by, or that the next run will build them by where there are none. */
+  mlJoin: Policies['mlJoin'];
   withheld: { accelerometer: Record<string, number>; step_trainer: Record<string, number> };
   /** What became of the records of the files that these runs loaded. */
   loaded: LoadCounts;
@@ -25,20 +28,22 @@ export interface RunResult {
   seconds: number;
 }
 
-export type Totals = Pick<RunResult, 'tables' | 'identity' | 'withheld'>;
+export type Totals = Pick<RunResult, 'tables' | 'identity' | 'mlJoin' | 'withheld'>;
 
 /** What a lake shows that never published. */
-export function noTotals(): Totals {
+export function noTotals(mlJoin: Policies['mlJoin']): Totals {
   return {
     tables: Object.fromEntries([...LANDING_TABLES, ...PUBLISHED_TABLES].map((table) => [table, 0])),
     identity: { sameTime: 0, samePerson: 0, otherPerson: 0 },
+    mlJoin,
     withheld: { accelerometer: {}, step_trainer: {} },
   };
 }
 
 /** What the lake showed after a run; null when the run published nothing. */
-export function totalsOf({ tables, identity, withheld }: Report): Totals | null {
-  return tables === null || identity === null || withheld === null ? null : { tables, identity, withheld };
+export function totalsOf({ tables, identity, withheld, policies }: Report): Totals | null {
+  if (tables === null || identity === null || withheld === null || policies === null) return null;
+  return { tables, identity, mlJoin: policies.mlJoin, withheld };
 }
 
 /** What became of the records that runs have published. */
@@ -46,36 +51,28 @@ export function loadedBy(reports: readonly (Report | null)[]): LoadCounts {
   return addedUp(reports.flatMap((report) => (report?.tables == null ? [] : Object.values(report.loads))));
 }
 
-/** The file versions that are held. */
-export async function heldFiles(ledger: Pick<Ledger, 'files'>): Promise<Set<string>> {
-  const held = new Set<string>();
-  for await (const { key, version, state } of ledger.files()) if (state === 'held') held.add(fileId(key, version));
-  return held;
-}
-
-/** Files that need somebody: each one that is held and was not before, how many were, and what these runs loaded for nothing. */
+/** Files that need somebody: each one that is held and was not `before`, how many were, and what these runs published for nothing. */
 export async function filesToLookAt(
-  ledger: Pick<Ledger, 'files'>,
-  before: ReadonlySet<string>,
-  runs: readonly string[],
+  { ledger, runFiles }: { ledger: Pick<Ledger, 'held'>; runFiles: RunFiles },
+  before: readonly LedgerFile[],
+  reports: readonly (Report | null)[],
 ): Promise<Pick<RunResult, 'held' | 'heldBefore' | 'useless'>> {
-  const found: Pick<RunResult, 'held' | 'heldBefore' | 'useless'> = { held: [], heldBefore: 0, useless: [] };
-  for await (const { key, version, state, why, runId, counts } of ledger.files()) {
-    if (state === 'held' && before.has(fileId(key, version))) found.heldBefore += 1;
-    else if (state === 'held') found.held.push({ file: key, why: why ?? '' });
-    else if (isUseless(counts) && runId !== null && runs.includes(runId))
-      found.useless.push({ file: key, records: counts?.landed ?? 0 });
-  }
-  return found;
+  const known = new Set(before.map(versionName));
+  const held = await ledger.held();
+  const fresh = held.filter((file) => !known.has(versionName(file)));
+  const published = reports.filter((report) => report?.tables != null).flatMap((report) => report?.runId ?? []);
+  const steps = await Promise.all(published.map((runId) => readStepMetrics(runFiles, runId)));
+  const useless = steps.flat().flatMap(({ staging }) => staging?.files.filter(isUseless) ?? []);
+  return {
+    held: fresh.map(({ key, why }) => ({ file: key, why: why ?? '' })),
+    heldBefore: held.length - fresh.length,
+    useless: useless.map(({ key, landed }) => ({ file: key, records: landed })),
+  };
 }
 
 /** Whether every record of a file was rejected. */
-export function isUseless(counts: LoadCounts | null): boolean {
-  return counts !== null && counts.landed > 0 && counts.rejected === counts.landed;
-}
-
-function fileId(key: string, version: string): string {
-  return `${key} ${version}`;
+export function isUseless({ landed, rejected }: LoadCounts): boolean {
+  return landed > 0 && rejected === landed;
 }
 
 /** The exit code of `run`: 1 when a run failed, anything is held or can't be read, or an expectation was not met. */
@@ -90,16 +87,10 @@ export function isEmpty(result: RunResult): boolean {
 }
 
 /** What runs came to: outcome first, then the tables, and what needs a person. `places` says where to look further. */
-export function resultText(
-  result: RunResult,
-  report: Report | null,
-  error: string | null,
-  mlJoin: Policies['mlJoin'],
-  places: readonly string[],
-): string {
+export function resultText(result: RunResult, report: Report | null, error: string | null, places: readonly string[]): string {
   const parts = [outcome(result, report, error)];
   if (Object.values(result.tables).some((rows) => rows > 0)) {
-    parts.push(rowCountTable(result.tables, report?.tablesBefore ?? null), identitySentence(result.identity, mlJoin));
+    parts.push(rowCountTable(result.tables, report?.tablesBefore ?? null), identitySentence(result.identity, result.mlJoin));
   }
   if (result.loaded.staged < result.loaded.landed) parts.push(loadedSentence(result.loaded));
   return [...parts, ...troubles(result), places.join('\n')].join('\n\n');

@@ -259,6 +259,7 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         await ledger.register([file('a'), file('b')]);
         await ledger.hold([file('a')], 'the file vanished');
         expect((await ledger.pending(10)).map(nameOf)).toEqual(['customer_landing/b v1']);
+        expect(await ledger.held()).toMatchObject([{ ...file('a'), why: 'the file vanished' }]);
         expect(await all(ledger)).toMatchObject([{ state: 'held', why: 'the file vanished' }, { state: 'pending' }]);
       });
 

@@ -1,5 +1,5 @@
 import { gzipSync } from 'node:zlib';
-import { catalogFile, catalogFiles, landingTableOf, sniff } from '../../functions/core/catalogFile.ts';
+import { catalogFiles, landingTableOf, sniff } from '../../functions/core/catalogFile.ts';
 import { temporaryWorlds } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
@@ -60,7 +60,7 @@ describe('cataloging a file', () => {
   test('records what it looks like and what its landing table did not know', async () => {
     const world = newWorld();
     const file = await world.land('customer_landing/a.json', '{"email":"a@x.org","Shoe-Size":43}\n');
-    await catalogFile(world.ports, file);
+    await catalogFiles(world.ports, [file]);
     expect(await world.files()).toMatchObject({
       'customer_landing/a.json': { ...file, state: 'pending', format: 'json', unknownFields: ['Shoe-Size'] },
     });
@@ -70,7 +70,7 @@ describe('cataloging a file', () => {
   test('again changes nothing', async () => {
     const world = newWorld();
     const file = await world.land('customer_landing/a.json');
-    for (let time = 0; time < 5; time += 1) await catalogFile(world.ports, file);
+    for (let time = 0; time < 5; time += 1) await catalogFiles(world.ports, [file]);
     expect(await world.ledger.pending(10)).toHaveLength(1);
     expect(world.logged).toEqual(['file_registered', 'file_known', 'file_known', 'file_known', 'file_known']);
   });
@@ -83,7 +83,7 @@ describe('cataloging a file', () => {
       asked.push([key, version]);
       return world.landing.head(key, bytes);
     };
-    await catalogFile({ ...world.ports, landing: { head } }, file);
+    await catalogFiles({ ...world.ports, landing: { head } }, [file]);
     expect(asked).toEqual([[file.key, file.version]]);
   });
 
@@ -91,10 +91,8 @@ describe('cataloging a file', () => {
     const world = newWorld();
     const asked: string[][] = [];
     const landingTables = { ensure: async (_: string, columns: readonly string[]) => void asked.push([...columns]) };
-    await catalogFile(
-      { ...world.ports, landingTables },
-      await world.land('customer_landing/a.json', '{"email":"a@x.org","Shoe-Size":43}\n'),
-    );
+    const file = await world.land('customer_landing/a.json', '{"email":"a@x.org","Shoe-Size":43}\n');
+    await catalogFiles({ ...world.ports, landingTables }, [file]);
     expect(asked).toEqual([['shoe_size']]);
   });
 
@@ -102,7 +100,8 @@ describe('cataloging a file', () => {
     const world = newWorld();
     const file = await world.land('customer_landing/a.json');
     world.remove(file.key);
-    await expect(catalogFile(world.ports, file)).rejects.toThrow();
+    expect(await catalogFiles(world.ports, [file])).toMatchObject([{ status: 'rejected' }]);
+    expect(world.logged).toEqual(['catalog_failed']);
     expect(await world.states()).toEqual({});
   });
 });

@@ -1,13 +1,22 @@
 import { noteHeld, readHeld } from '../../functions/core/heldFiles.ts';
 import { planRun } from '../../functions/core/planRun.ts';
 import { reportRun } from '../../functions/core/reportRun.ts';
+import { plan } from '../../functions/plan.ts';
 import type { Landing } from '../../functions/ports.ts';
+import { lambdaContext } from '../../local/lambdaContext.ts';
 import { settingsWith } from '../support/lakes.ts';
 import { temporaryWorlds, unwritable } from '../support/world.ts';
 import type { World } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
 const SETTINGS = settingsWith();
+
+test.each(["it's", 'fix_1', 'run 1', ''])('an execution named %p makes no run', async (runId) => {
+  const world = newWorld();
+  await world.register('customer_landing/c.json');
+  await expect(plan(world.ports, SETTINGS)({ runId }, lambdaContext('plan'))).rejects.toThrow(/name of letters, digits and/);
+  expect(await world.ledger.lock()).toBeNull();
+});
 
 describe('planning a run', () => {
   test('claims what is pending and says so in the manifest', async () => {

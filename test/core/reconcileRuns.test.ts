@@ -166,6 +166,18 @@ describe('listing landing', () => {
     expect(Object.keys(await world.states())).toEqual(keys);
   });
 
+  test('that is over after its first page has not looked at everything', async () => {
+    const world = newWorld();
+    for (const key of ['customer_landing/a', 'step_trainer_landing/b']) await world.land(key);
+    expect(
+      await reconcileRuns(
+        listing(world, () => world.pass(11)),
+        'schedule',
+      ),
+    ).toMatchObject({ registered: 1 });
+    expect(await world.ledger.memory()).toMatchObject({ listedTo: null, checked: null });
+  });
+
   test('begins anew after a failure: the place to go on from may be what fails', async () => {
     const world = newWorld();
     for (const key of ['customer_landing/a', 'customer_landing/b']) await world.land(key);

@@ -41,6 +41,15 @@ function sourceFolder(): string {
   return source;
 }
 
+/** Changes tables behind the product's back. */
+async function alter(lake: string, sql: string): Promise<void> {
+  const instance = await DuckDBInstance.create(path.join(lake, 'lakehouse.duckdb'));
+  const connection = await instance.connect();
+  await connection.run(sql);
+  connection.closeSync();
+  instance.closeSync();
+}
+
 /** Standard output as the one JSON value that it is. */
 function valueOf<T>({ stdout, code, stderr }: Ended, schema: z.ZodType<T>, exitCode = 0): T {
   expect({ code, stderr: code === exitCode ? '' : stderr }).toEqual({ code: exitCode, stderr: '' });
@@ -646,9 +655,27 @@ describe('a run says', () => {
   test('which step failed', async () => {
     const { code, stdout } = await run('--set', 'mlJoin=time', '--set', 'expectedCounts={"loads":0}');
     expect(code).toBe(1);
+    expect(stdout).toMatch(/other person, excluded/); // as in the tables, which are as they were
     expect(stdout).toMatch(/Validate +FAILED +\d/);
     expect(stdout).toMatch(/ReportFailure +\d/);
   });
+});
+
+test('check audits by the policy that the tables were built with, not by that of its settings', async () => {
+  const audit = z.object({ checks: z.array(z.object({ name: z.string(), ok: z.boolean() })) });
+  const failedAudits = async (lake: string, ...args: string[]) => {
+    const { checks } = audit.parse(JSON.parse((await stedi('check', '--json', '--lake', lake, ...args)).stdout));
+    return checks.filter(({ name, ok }) => !ok && name.startsWith('audit')).map(({ name }) => name);
+  };
+  const consentsLate = walk([{ email: 'ann@x.org', shares: AT + 1 }]);
+  const [anyTime, consentDate] = [newFolder(), newFolder()];
+  landAll(anyTime, consentsLate);
+  await stedi('run', '--lake', anyTime);
+  expect(await failedAudits(anyTime, '--set', 'consentFrom=consent-date')).toEqual([]);
+  landAll(consentDate, consentsLate);
+  await stedi('run', '--lake', consentDate, '--set', 'consentFrom=consent-date');
+  await alter(consentDate, 'insert into accelerometer_trusted select * from accelerometer_staging');
+  expect(await failedAudits(consentDate)).toContain('audit accelerometer_trusted_consents');
 });
 
 test('rebuild: over what never published, with a failing gate, with differences', async () => {
@@ -691,11 +718,7 @@ test('rebuild: a column that the tables of the lake do not have yet', async () =
   const lake = newFolder();
   landAll(lake, walk(PEOPLE));
   await stedi('run', '--lake', lake);
-  const instance = await DuckDBInstance.create(path.join(lake, 'lakehouse.duckdb'));
-  const connection = await instance.connect();
-  await connection.run('alter table customer_staging drop column phone');
-  connection.closeSync();
-  instance.closeSync();
+  await alter(lake, 'alter table customer_staging drop column phone');
   const { code, stdout } = await stedi('rebuild', '--lake', lake);
   expect(code).toBe(1);
   expect(stdout).toMatch(/customer_staging +\| +2 \| +2 \| +2 \| +2 \|/);

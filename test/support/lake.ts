@@ -83,6 +83,7 @@ export const runResultSchema = z.strictObject({
   runs: z.array(z.string()),
   tables: z.looseObject(Object.fromEntries(COUNTED.map((table) => [table, count]))).pipe(z.record(z.string(), count)),
   identity: z.strictObject({ sameTime: count, samePerson: count, otherPerson: count }),
+  mlJoin: z.enum(['person-and-time', 'time']),
   withheld: z.strictObject({ accelerometer: z.record(z.string(), count), step_trainer: z.record(z.string(), count) }),
   loaded: z.strictObject({ landed: count, staged: count, duplicate: count, rejected: count }),
   held: z.array(z.strictObject({ file: z.string(), why: z.string() })),
