@@ -134,9 +134,9 @@ export interface Landing {
    * Makes sure that a run can read exactly this file version. `input` is where a copy was put when the key holds another
    * version by now (AWS: below `runs/<runId>/input/`), null when the key itself is to be read. `refused`: for a reason that may lie in what
    * this program is allowed to do instead of in the file. Rejects with what may have passed by the next run.
-   * @param unsettled files may be overwritten before the run has read them: where the home keeps versions, what stands at the key is copied too
+   * @param mayChange files may be overwritten before the run has read them: where the home keeps versions, what stands at the key is copied too
    */
-  prepare(runId: string, file: FileVersion, unsettled?: boolean): Promise<Prepared>;
+  prepare(runId: string, file: FileVersion, mayChange?: boolean): Promise<Prepared>;
   /** The first bytes of a key: of this version of it, where the home keeps versions; else of the current one. */
   head(key: string, bytes: number, version?: string): Promise<Uint8Array>;
   /**

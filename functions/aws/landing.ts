@@ -90,14 +90,14 @@ export class BucketLanding extends LandedFiles implements Landing {
   }
 
   /** A plan prepares all its files at once; the requests take turns. What is too large to be copied is read in place as long as it can be. */
-  async prepare(runId: string, file: FileVersion, unsettled = false): Promise<Prepared> {
+  async prepare(runId: string, file: FileVersion, mayChange = false): Promise<Prepared> {
     return this.#limit(async () => {
       try {
         const current = await this.#current(file.key);
         if (current?.version !== file.version) return await this.#copy(runId, file);
         if (current.archived !== null)
           return { ready: false, why: `it is archived (${current.archived}); restore it, then "stedi retry"` };
-        return unsettled && file.size <= LARGEST_COPY ? await this.#copy(runId, file) : { ready: true, input: null };
+        return mayChange && file.size <= LARGEST_COPY ? await this.#copy(runId, file) : { ready: true, input: null };
       } catch (error) {
         // As of an object with a key of its own (SSE-C), or one that a policy denies; what is archived has a name and the same status.
         if (!isRefused(error, 400, 403)) throw error;

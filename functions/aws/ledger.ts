@@ -94,7 +94,7 @@ export class DynamoLedger implements Ledger {
     const added = await inParallel(files, async (file) => {
       const item = newFileItem(file, arrivedAt);
       const known = await this.#add(item);
-      if (known === null || known['state']?.S === 'pending') this.#remember(file, (known ?? item)['position']?.S);
+      if (known === null || known['state']?.S === 'pending') this.#noteFresh(file, (known ?? item)['position']?.S);
       return known === null;
     });
     return added.filter(Boolean).length;
@@ -210,7 +210,7 @@ export class DynamoLedger implements Ledger {
     });
     await inParallel(verdicts, async (verdict) => {
       const moved = await this.#settleFile(runId, verdict);
-      if (moved && verdict.state === 'pending') this.#remember(verdict);
+      if (moved && verdict.state === 'pending') this.#noteFresh(verdict);
     });
     const settled = new Set(verdicts.map(pkOf));
     const permits = await this.#permits(runId);
@@ -255,7 +255,7 @@ export class DynamoLedger implements Ledger {
           ':position': { S: position },
         },
       });
-      if (moved) this.#remember(file, position);
+      if (moved) this.#noteFresh(file, position);
       return moved ? [file] : [];
     });
     return retried.flat();
@@ -337,7 +337,7 @@ export class DynamoLedger implements Ledger {
   // The index
 
   /** Whose position is not known comes first: it has waited before. */
-  #remember(file: Pick<FileVersion, 'key' | 'version'>, position = ''): void {
+  #noteFresh(file: Pick<FileVersion, 'key' | 'version'>, position = ''): void {
     const now = this.#now().getTime();
     for (const [pk, { until }] of this.#fresh) {
       if (until > now) break; // they stand in the order in which they came

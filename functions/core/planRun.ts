@@ -73,9 +73,9 @@ type ManifestFile = Manifest['files'][number];
  * @throws LandingRefusedError where landing refuses files and none can be read: then it is hardly for the files
  */
 async function prepare(ports: PlanPorts, runId: string, waiting: readonly LedgerFile[]): Promise<ManifestFile[]> {
-  const unsettled = isUnsettled(waiting);
+  const mayChange = isOverwritten(waiting);
   const outcomes = await Promise.all(
-    waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file, unsettled) })),
+    waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file, mayChange) })),
   );
   const ready: ManifestFile[] = [];
   const unready: { file: LedgerFile; why: string; refused: boolean }[] = [];
@@ -100,7 +100,7 @@ async function prepare(ports: PlanPorts, runId: string, waiting: readonly Ledger
  * Whether somebody may overwrite files faster than runs read them: a key waits in more than one version, or a run broke off, perhaps for that.
  * It would break off again, and the third time hold everything that it had claimed.
  */
-function isUnsettled(waiting: readonly LedgerFile[]): boolean {
+function isOverwritten(waiting: readonly LedgerFile[]): boolean {
   return new Set(waiting.map(({ key }) => key)).size < waiting.length || waiting.some(({ attempts }) => attempts > 0);
 }
 

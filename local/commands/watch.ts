@@ -14,7 +14,7 @@ import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
 import type { Output } from '../output.ts';
 import { TRY_AGAIN } from '../processLock.ts';
-import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
+import { untilQuiet, WATCHED_STABLE_MS } from '../untilQuiet.ts';
 
 /** Events of one batch: what arrives within this time. */
 const BATCH_MS = 100;
@@ -28,7 +28,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const homeOptions = {
     settings,
     settleMs: settings.settleSeconds * 1000,
-    stableMs: STABLE_MS,
+    stableMs: WATCHED_STABLE_MS,
     log: progress(output),
     onAlert: async ({ text }: { text: string }) => output.say(`\n${text}`),
     onBusy: ({ message }: LakeBusyError) => output.say(`Waiting: ${message}`),
@@ -39,7 +39,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const watcher = watchFolder(landing, {
     ignored: (file) => file !== landing && isIgnoredName(path.basename(file)),
     ignoreInitial: true,
-    awaitWriteFinish: { stabilityThreshold: STABLE_MS, pollInterval: 100 },
+    awaitWriteFinish: { stabilityThreshold: WATCHED_STABLE_MS, pollInterval: 100 },
   });
   const arrived = (file: string): void => arrivals.add(path.relative(landing, file).split(path.sep).join('/'));
   try {

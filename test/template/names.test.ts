@@ -142,7 +142,7 @@ describe('alarms', () => {
   const alarms = template.ofType('AWS::CloudWatch::Alarm');
 
   test.each(alarms)('%s tells the topic', (_, { AlarmActions, AlarmDescription }) => {
-    expect(AlarmActions).toEqual(['arn:aws:sns:us-east-1:123456789012:stedi-dev-alerts']);
+    expect(AlarmActions).toEqual(['arn:aws:sns:us-east-1:123456789012:stedi-dev-alarms']);
     expect(text(AlarmDescription ?? '').length).toBeGreaterThan(20);
   });
 
@@ -201,10 +201,16 @@ describe('alarms', () => {
       expect(shown.includes(`"${id}.Arn"`) || shown.includes(`:alarm:${text(AlarmName ?? '')}"`)).toBe(true);
   });
 
-  test('reports go by e-mail where the settings name an address', () => {
+  test('reports and alarms go by e-mail where the settings name an address', () => {
     expect(template.ofType('AWS::SNS::Subscription')).toEqual([]);
-    const [[, subscription] = []] = new Template('vpc').ofType('AWS::SNS::Subscription');
-    expect(subscription).toMatchObject({ Protocol: 'email', Endpoint: 'alerts@example.org' });
+    const subscriptions = new Template('vpc').ofType('AWS::SNS::Subscription').map(([, properties]) => properties);
+    expect(subscriptions).toEqual(
+      ['alarms', 'alerts'].map((topic) => ({
+        TopicArn: `arn:aws:sns:us-east-1:123456789012:stedi-dev-${topic}`,
+        Protocol: 'email',
+        Endpoint: 'alerts@example.org',
+      })),
+    );
   });
 });
 

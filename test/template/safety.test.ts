@@ -133,9 +133,9 @@ test.each(template.ofType('AWS::SQS::Queue'))('queue %s is encrypted and keeps m
   expect(properties).toMatchObject({ SqsManagedSseEnabled: true, MessageRetentionPeriod: 1209600 });
 });
 
-test('the topic is encrypted with a key that alarms may use', () => {
-  const { KmsMasterKeyId } = template.properties('AlertsTopic');
-  expect(KmsMasterKeyId).toBe('AlertsKey.Arn');
+test('topics are encrypted with a key that alarms may use', () => {
+  const topics = template.ofType('AWS::SNS::Topic');
+  expect(topics.map(([, { KmsMasterKeyId }]) => KmsMasterKeyId)).toEqual(['AlertsKey.Arn', 'AlertsKey.Arn']);
   const key = statementsIn(object(template.properties('AlertsKey')['KeyPolicy']));
   const alarms = key.filter(({ principal }) => isObject(principal) && principal['Service'] === 'cloudwatch.amazonaws.com');
   expect(alarms.flatMap(({ actions }) => actions).sort()).toEqual(['kms:Decrypt', 'kms:GenerateDataKey']);

@@ -70,7 +70,7 @@ export async function newLedgerTable(emulator: Emulator, TableName = newName('le
             { AttributeName: 'queue', KeyType: 'HASH' },
             { AttributeName: 'position', KeyType: 'RANGE' },
           ],
-          Projection: { ProjectionType: 'ALL' },
+          Projection: { ProjectionType: 'KEYS_ONLY' },
         },
       ],
     }),
