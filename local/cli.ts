@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
@@ -241,8 +242,18 @@ function pathOf(error: unknown): string | null {
   return dest ?? at ?? null;
 }
 
+function mayOnlyBeRead(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK);
+    return false;
+  } catch (error) {
+    return ['EACCES', 'EROFS'].includes(codeOf(error));
+  }
+}
+
 /** What a person is told: what is wrong and what to do next, without a stack. */
 function explain(error: unknown): string {
+  if (error instanceof CommanderError && error.code === 'commander.help') return 'expected a command; "stedi --help" shows them';
   const text = messageOf(error);
   if (
     [UsageError, LakeBusyError, LakeUnusableError, GateFailedError, StageError, CommanderError].some(
@@ -255,11 +266,17 @@ function explain(error: unknown): string {
   const at = pathOf(error);
   if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
     return `${at} can't be read or written: ${text}. Mend its permissions or free space, then try again`;
-  if (stage === undefined && /readonly database/i.test(text))
+  if (
+    stage === undefined &&
+    (/readonly database/i.test(text) || (/unable to open database file/i.test(text) && mayOnlyBeRead(lake)))
+  )
     return `The lake ${lake} may only be read here, and this command keeps a ledger in it: ask for permission to write; "stedi query" and "stedi rejects" only read`;
   if (/file is not a database|disk image is malformed/i.test(text))
     return `${path.join(lake, 'ledger.sqlite')} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
-  if (stage === undefined && (UNUSABLE.has(code) || /unable to open database file|disk is full|No space left/i.test(text))) {
+  if (
+    stage === undefined &&
+    (UNUSABLE.has(code) || /unable to open database file|disk I\/O error|disk is full|No space left/i.test(text))
+  ) {
     return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
   }
   return `${text}\n(set STEDI_DEBUG=1 to see where this comes from)`;

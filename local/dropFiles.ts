@@ -8,6 +8,7 @@ import { LANDING_TABLES } from '../functions/core/steps.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName } from '../functions/core/catalogFile.ts';
 import { codeOf } from './errorCode.ts';
+import { isBelow } from './isBelow.ts';
 import { isAlive } from './isAlive.ts';
 import { isMissing } from './landing.ts';
 
@@ -40,14 +41,15 @@ export function tableOfPath(relative: string): LandingTable | null {
 }
 
 /**
- * The files of sources (files, or folders with all that is below them), each with its landing table. `tell` is told of what is left out.
+ * The files of sources (files, or folders with all that is below them, but for the lake itself), each with its landing table. `tell` is told of
+ * what is left out.
  * @throws UsageError naming sources that don't exist and files whose table can't be told; nothing is copied then
  */
-export async function findDrops(sources: readonly string[], tell: (text: string) => void): Promise<Drop[]> {
+export async function findDrops(sources: readonly string[], lake: string | null, tell: (text: string) => void): Promise<Drop[]> {
   const drops: Drop[] = [];
   const untold: string[] = [];
   for (const source of sources) {
-    for (const { file, below } of await filesOf(source, tell)) {
+    for (const { file, below } of await filesOf(source, lake, tell)) {
       const table = tableOfPath(below) ?? tableOfPath(path.normalize(source));
       if (table === null) untold.push(file);
       else drops.push({ table, file });
@@ -74,7 +76,11 @@ export function refuseIgnoredName(file: string): void {
   );
 }
 
-async function filesOf(source: string, tell: (text: string) => void): Promise<{ file: string; below: string }[]> {
+async function filesOf(
+  source: string,
+  lake: string | null,
+  tell: (text: string) => void,
+): Promise<{ file: string; below: string }[]> {
   const found = await stat(source).catch((error: unknown) => {
     if (isMissing(error)) throw new UsageError(`${source} does not exist; expected a file or a folder with landing files`);
     throw error;
@@ -84,6 +90,8 @@ async function filesOf(source: string, tell: (text: string) => void): Promise<{ 
     refuseIgnoredName(source);
     return [{ file: source, below: path.basename(source) }];
   }
+  // Somebody works in the folder that the files are in, and has the lake there.
+  const isOfLake = (file: string): boolean => lake !== null && !isBelow(lake, source) && isBelow(lake, file);
   const entries = await readdir(source, { recursive: true, withFileTypes: true });
   const links = entries.filter((entry) => entry.isSymbolicLink()).map((entry) => path.join(entry.parentPath, entry.name));
   const linked = await Promise.all(
@@ -96,7 +104,7 @@ async function filesOf(source: string, tell: (text: string) => void): Promise<{ 
     .map((entry) => path.join(entry.parentPath, entry.name))
     .concat(linked.filter((link) => link !== null))
     .map((file) => ({ file, below: path.relative(source, file) }))
-    .filter(({ below }) => !below.split(path.sep).some(isIgnoredName))
+    .filter(({ file, below }) => !below.split(path.sep).some(isIgnoredName) && !isOfLake(file))
     .sort((one, other) => (one.below < other.below ? -1 : 1));
   if (files.length === 0) tell(`${source} holds no file to take in`);
   return files;

@@ -82,10 +82,10 @@ export class LocalExecutions implements Executions {
     // Jobs run inside the execution's process and end with it.
   }
 
-  /** All executions, the latest first. */
+  /** All executions, the latest first, whatever the clock said. */
   history(): Execution[] {
     return this.#database
-      .prepare('select * from executions order by started_at desc, run_id desc')
+      .prepare('select * from executions order by rowid desc')
       .all()
       .map((row) => executionRow.parse(row));
   }

@@ -29,7 +29,7 @@ export function loadSettings({ settings: file, set, expect }: CommonOptions): Se
   const name = file ?? 'settings.json';
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(location, 'utf8'));
+    value = JSON.parse(readFileSync(location, 'utf8').replace(/^\uFEFF/, ''));
   } catch (error) {
     throw new UsageError(`Settings: ${name} can't be read (${messageOf(error)}); expected a JSON file, see settings.schema.json`);
   }

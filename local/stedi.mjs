@@ -17,8 +17,10 @@ if (process.versions.node.startsWith('24.')) {
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
   });
-  // Ctrl-C reaches both processes; the child decides when to end.
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));
+  // The child decides when to end. Ctrl-C in a terminal has reached it already; a second one would mean to end at once.
+  const isInTerminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
+  process.on('SIGINT', () => isInTerminal || child.kill('SIGINT'));
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
   child.on('error', () => {
     console.error(`${node} can't be started; run "npm ci" in ${path.dirname(path.dirname(fileURLToPath(import.meta.url)))}`);
     process.exit(1);

@@ -46,7 +46,7 @@ const SCHEDULE = HOURS * 4;
 export const MADE = { alarmMetrics: 16, customMetrics: 10, metricsOfSchedule: 3, interfaceEndpoints: 4, zones: 2, states: 12 };
 
 /**
- * What a first run takes of Spark: 64 seconds of two cores for 1 GB of landing files (docs/benchmarks.md), everything included; and that a
+ * What a first run takes of Spark: 64 seconds of two cores for 1 GB of landing files, everything included, where docs/benchmarks.md has 55 to 68; and that a
  * vCPU of Glue, which is a hyper-thread, does half of what a core does.
  */
 const SPARK = { coreSecondsPerGb: 64 * 2, coresPerVcpu: 0.5, vcpusPerDpu: 4 };
@@ -168,7 +168,7 @@ export function costsPage(): string {
     `US dollars, region ${region}, without free tiers and discounts. Written by \`npm run docs\` from \`tools/costs.ts\` and \`tools/prices.json\`; \`npm run costs\` prints the same.`,
     summary(all),
     'Time and money of a run are those of Glue. Its start (30 to 60 seconds for each job) costs time and no money. DPU seconds of the large run are an estimate: a first ' +
-      'run over 1 GB takes 64 seconds on two cores, and a vCPU is half a core. ' +
+      'run over 1 GB takes about a minute on two cores (reckoned with 64 seconds), and a vCPU is half a core. ' +
       'The dashboard shows the DPU seconds that were really used.',
     ...all.map(section),
     '## Prices',

@@ -71,7 +71,7 @@ export const settingsSchema = z.strictObject({
   maxShrinkRatio: ratio
     .default(0.2)
     .describe(
-      'A run fails when a published table would lose more than this part of its rows, withdrawals and newly ambiguous devices excepted.',
+      'A run fails when a published table would lose more than this part of its rows, withdrawals and newly ambiguous devices excepted; not asked of a run after policies, models or contracts have changed.',
     ),
   settleSeconds: z
     .int()

@@ -44,6 +44,8 @@ export async function query({ options, output }: CommandContext, sql: string, ou
       }
     } catch (error) {
       if (error instanceof UsageError) throw error;
+      if (file !== undefined && /^IO Error/.test(messageOf(error)))
+        throw new LakeUnusableError(`${out} can't be written: ${messageOf(error)}. Free space, or name a file elsewhere`);
       throw new UsageError(`${messageOf(error)}${await adviceOn(messageOf(error), session)}`);
     }
     return 0;
@@ -88,7 +90,14 @@ async function show(run: DuckDBConnection, sql: string, output: Output): Promise
   const rows = result
     .getRowsJson()
     .map((row) => Object.fromEntries(names.map((name, at) => [name, isWhole[at] ? asNumber(row[at]) : (row[at] ?? null)])));
-  output.result(rows, () => rowsText(names, rows));
+  output.result(rows, () => planOf(names, rows) ?? rowsText(names, rows));
+}
+
+/** What EXPLAIN answers is drawn over several lines already. */
+function planOf(names: readonly string[], rows: readonly Record<string, Json>[]): string | null {
+  return names.includes('explain_value')
+    ? rows.map(({ explain_value: plan }) => (typeof plan === 'string' ? plan : '')).join('\n')
+    : null;
 }
 
 /** Whether a statement only asks. DuckDB lets a path that may be read be written too, by COPY, and by an EXPLAIN ANALYZE of COPY. */

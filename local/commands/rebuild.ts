@@ -69,9 +69,10 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
       const forgets = gone.length > 0 && comparisons.some((each) => isStaging(each.table) && each.gone > 0);
       const isPoorer = built.isPoorer || (forgets && !forget);
       const replaced = replace && !isPoorer;
+      const fate = !isPublished ? LOST : !forgets ? NOT_MISSED : replaced ? FORGOTTEN : KEPT;
       if (replaced) replaceTables(options.lake);
       output.result({ replaced, differs, held, unread, gone, returning, tables: comparisons }, () =>
-        comparisonText(comparisons, differs, replaced, returning, { ...built, isPoorer }),
+        comparisonText(comparisons, differs, replaced, returning, { ...built, isPoorer }, fate),
       );
       return (differs && !replaced) || held.length > 0 || unread.length > 0 ? 1 : 0;
     } finally {
@@ -176,8 +177,10 @@ async function selectOf(run: DuckDBConnection, table: string, columns: readonly 
 /** A file that was accepted with a setting for one call is judged by the settings of this call. */
 const RAISED = 'A limit that was raised when a file was taken in must be raised here too, for example --set maxRejectRatio=1';
 
-const KEPT = 'Their records are in the tables alone; to lose them on purpose: "stedi rebuild --replace --forget"';
-const FORGOTTEN = 'Their records were in the tables alone, and are lost';
+const KEPT = 'Records of theirs are in the tables alone; to lose them on purpose: "stedi rebuild --replace --forget"';
+const FORGOTTEN = 'Records of theirs were in the tables alone, and are lost';
+const NOT_MISSED = 'No record is missing for it';
+const LOST = 'What no other file holds of them is lost with the tables';
 
 function outcomeOfSame(missing: number): string {
   return missing === 0 ? 'The tables are what landing gives' : 'The tables are what the other files give';
@@ -189,6 +192,7 @@ function comparisonText(
   replaced: boolean,
   returning: number,
   { held, unread, gone, isPoorer }: Built,
+  fate: string,
 ): string {
   const outcome = replaced ? 'Replaced' : 'Nothing was replaced';
   const advice = isPoorer
@@ -205,9 +209,7 @@ function comparisonText(
     ...(held.length > 0 ? [`Held while rebuilding:\n  ${held.join('\n  ')}\n${RAISED}`] : []),
     ...(unread.length > 0 ? [`Not read:\n  ${unread.join('\n  ')}`] : []),
     ...(gone.length > 0
-      ? [
-          `Loaded once, and gone from landing since (deleted or overwritten):\n  ${gone.join('\n  ')}\n${replaced ? FORGOTTEN : KEPT}`,
-        ]
+      ? [`Loaded once, and not in landing as they were (deleted, overwritten, or written anew):\n  ${gone.join('\n  ')}\n${fate}`]
       : []),
     ...(returning > 0
       ? [

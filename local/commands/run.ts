@@ -30,7 +30,7 @@ export async function run(
   sources: readonly string[],
   own: ReadonlySet<string> = new Set(),
 ): Promise<number> {
-  const drops = await findDrops(sources, (text) => output.say(text));
+  const drops = await findDrops(sources, options.lake, (text) => output.say(text));
   const { result, report, error } = await runLake({ options, output }, drops, own);
   output.result(result, () => summary(result, report, error, options.lake));
   return exitCodeOf(result);

@@ -39,7 +39,7 @@ const CALM = 3;
 /** Puts the files of the sources into a stage's landing, sees to it that a run takes in what is pending, and follows to the end. */
 export async function run({ options, output }: CommandContext, sources: readonly string[]): Promise<number> {
   const started = performance.now();
-  const drops = await findDrops(sources, (text) => output.say(text));
+  const drops = await findDrops(sources, null, (text) => output.say(text));
   return withStage(options, async (stage) => {
     const before = new Set((await latestExecutions(stage)).filter(hasEnded).map(({ runId }) => runId));
     const heldBefore = await stage.ledger.held();

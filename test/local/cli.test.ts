@@ -8,9 +8,11 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { DuckDBInstance } from '@duckdb/node-api';
@@ -168,6 +170,10 @@ describe('one lake, command by command, with --json', () => {
     expect(valueOf(written, z.unknown())).toEqual({ file, rows: 1 });
     const read = await (await (await DuckDBInstance.create()).connect()).runAndReadAll(`from '${file}'`);
     expect(read.getRowObjectsJson()).toEqual([{ email: 'ann@x.org' }]);
+  });
+
+  test('query explain shows the plan as it is drawn', async () => {
+    expect((await stedi('query', 'explain select 1', '--lake', lake)).stdout).toMatch(/^┌─+┐\n│ +PROJECTION/);
   });
 
   test.each([
@@ -616,6 +622,15 @@ describe('a folder to take in', () => {
     expect(readdirSync(path.join(lake, 'landing', 'customer_landing'))).toEqual(['1.json']);
   });
 
+  test('may hold the lake itself, which is left out', async () => {
+    const source = newSource();
+    writeFileSync(path.join(source, '1.json'), lines(customer({ email: 'ann@x.org' })));
+    const lake = path.join(path.dirname(source), 'lake');
+    const run = () => stedi('run', path.dirname(source), '--lake', lake);
+    expect((await run()).code).toBe(0);
+    expect(await run()).toMatchObject({ code: 0, stdout: expect.stringContaining('Nothing new') as unknown });
+  });
+
   test('an empty one is named', async () => {
     const source = newSource();
     expect((await stedi('run', source, '--lake', newFolder())).stdout).toContain(`${source} holds no file to take in`);
@@ -712,6 +727,35 @@ test('rebuild tells who would be back with a withdrawal that is gone from landin
   const forgotten = await rebuild('--replace', '--forget');
   expect(forgotten.stdout).toMatch(/are lost\n[^]*1 of the people who withdrew their consent are back[^]*Replaced/);
   expect(forgotten.stdout).not.toMatch(/on purpose/);
+});
+
+test('rebuild does not call records lost that landing still has, in a file that was written anew', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  await stedi('run', '--lake', lake);
+  utimesSync(path.join(lake, 'landing', 'customer_landing', 'people.json'), 1, 1);
+  const { code, stdout } = await stedi('rebuild', '--lake', lake);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/not in landing as they were[^]*people\.json\nNo record is missing/);
+  rmSync(path.join(lake, 'lakehouse.duckdb'));
+  expect((await stedi('rebuild', '--lake', lake)).stdout).toMatch(/people\.json\nWhat no other file holds of them is lost/);
+});
+
+test('settings may begin with a byte order mark, as some editors write it', async () => {
+  const settings = path.join(newFolder(), 'settings.json');
+  writeFileSync(settings, '\ufeff{ "mlJoin": "time" }');
+  const ran = await stedi('run', sourceFolder(), '--lake', newFolder(), '--settings', settings, '--json');
+  expect(valueOf(ran, runResultSchema)).toMatchObject({ mlJoin: 'time' });
+});
+
+test('the latest run is the one that was started last, although the clock was set back', async () => {
+  const lake = newFolder();
+  await stedi('run', sourceFolder(), '--lake', lake);
+  const database = new DatabaseSync(lakePaths(lake).ledger);
+  database.exec("update executions set started_at = '2099-01-01T00:00:00.000Z'");
+  database.close();
+  const { runs } = valueOf(await stedi('run', '--lake', lake, '--set', 'mlJoin=time', '--json'), runResultSchema);
+  expect((await stedi('show', 'last', '--lake', lake)).stdout).toContain(`Run ${runs[0]}`);
 });
 
 test('rebuild: a column that the tables of the lake do not have yet', async () => {
