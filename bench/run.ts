@@ -5,7 +5,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { landingContractOf } from '../functions/core/contracts.ts';
-import { figure, table } from '../functions/core/renderReport.ts';
+import { figure, table } from '../functions/core/textTable.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
 import { generate } from '../local/generate.ts';
 

@@ -1,3 +1,4 @@
+import type { FILE_FORMATS, FILE_STATES } from './core/storedFile.ts';
 import type { LandingTable, PublishedTable } from './core/steps.ts';
 
 /** What the rules need from the world. Each home implements these small objects; test/contract/ runs one suite over both. */
@@ -18,7 +19,7 @@ export interface ListedFile extends FileVersion {
   landedAt?: string | undefined;
 }
 
-export type FileState = 'pending' | 'claimed' | 'loaded' | 'held';
+export type FileState = (typeof FILE_STATES)[number];
 
 export interface FileCounts {
   landed: number;
@@ -48,7 +49,7 @@ export interface LedgerFile extends FileVersion {
   waitsSince: string;
 }
 
-export type FileFormat = 'json' | 'gzip' | 'empty' | 'unknown';
+export type FileFormat = (typeof FILE_FORMATS)[number];
 export type NewFile = Pick<LedgerFile, 'table' | 'key' | 'version' | 'size' | 'format' | 'unknownFields'>;
 
 /** What a settled run makes of one of its file versions. */
@@ -159,11 +160,13 @@ export interface RunFiles {
   read(runId: string, name: string): Promise<string | null>;
 }
 
+export type ExecutionStatus = 'RUNNING' | 'SUCCEEDED' | 'FAILED' | 'ABORTED';
+
 /** Executions of the state machine. */
 export interface Executions {
   /** Starts an execution by name. Starting a name that exists changes nothing. */
   start(runId: string): Promise<void>;
-  status(runId: string): Promise<'NOT_STARTED' | 'RUNNING' | 'SUCCEEDED' | 'FAILED' | 'ABORTED'>;
+  status(runId: string): Promise<ExecutionStatus | 'NOT_STARTED'>;
   /** Stops what an ended execution may have left running; resolves when nothing of it runs any more. */
   stopJobs(runId: string): Promise<void>;
 }

@@ -11,7 +11,7 @@ import {
   StageError,
   UsageError,
 } from '../functions/core/errors.ts';
-import { printable } from '../functions/core/renderReport.ts';
+import { printable } from '../functions/core/textTable.ts';
 import type { RebuildFlags } from './commands/rebuild.ts';
 import { codeOf } from './errorCode.ts';
 import { isBelow } from './isBelow.ts';

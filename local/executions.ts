@@ -1,7 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { messageOf } from '../functions/core/errors.ts';
-import type { Executions } from '../functions/ports.ts';
+import type { Execution } from './views/runs.ts';
+import type { Executions, ExecutionStatus } from '../functions/ports.ts';
 
 const executionRow = z
   .object({
@@ -12,7 +13,6 @@ const executionRow = z
     ended_at: z.string().nullable(),
   })
   .transform(({ run_id: runId, started_at: startedAt, ended_at: endedAt, ...same }) => ({ ...same, runId, startedAt, endedAt }));
-export type Execution = z.infer<typeof executionRow>;
 
 /** What a closed execution came to. */
 export interface Ended {
@@ -69,7 +69,7 @@ export class LocalExecutions implements Executions {
     for (let runId = this.#started.shift(); runId !== undefined; runId = this.#started.shift()) await this.#run(runId);
   }
 
-  async status(runId: string): Promise<'NOT_STARTED' | Execution['status']> {
+  async status(runId: string): Promise<ExecutionStatus | 'NOT_STARTED'> {
     const row = this.#database.prepare('select * from executions where run_id = ?').get(runId);
     if (row === undefined) return 'NOT_STARTED';
     const { status } = executionRow.parse(row);

@@ -1,8 +1,8 @@
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
-import { LockLostError } from '../functions/core/errors.ts';
+import { claimLost, lockLost } from '../functions/core/errors.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
-import { ledgerFileOf } from '../functions/core/storedFile.ts';
+import { FILE_FORMATS, FILE_STATES, ledgerFileOf } from '../functions/core/storedFile.ts';
 import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../functions/ports.ts';
 
 const SCHEMA = `
@@ -37,11 +37,11 @@ const fileRow = z
     key: z.string(),
     version: z.string(),
     size: z.number(),
-    state: z.enum(['pending', 'claimed', 'loaded', 'held']),
+    state: z.enum(FILE_STATES),
     run_id: z.string().nullable(),
     attempts: z.number(),
     why: z.string().nullable(),
-    format: z.enum(['json', 'gzip', 'empty', 'unknown']),
+    format: z.enum(FILE_FORMATS),
     unknown_fields: z.string().transform((text) => z.array(z.string()).parse(JSON.parse(text))),
     landed: z.number().nullable(),
     staged: z.number().nullable(),
@@ -137,8 +137,7 @@ export class SqliteLedger implements Ledger {
       if (this.#db.prepare('select 1 from run_lock where run_id = ? and fence = ?').get(runId, fence) === undefined)
         throw lockLost(runId);
       for (const { key, version } of files) {
-        if (claim.run(runId, key, version).changes !== 1)
-          throw new LockLostError(`${key}: expected it to be pending, but another run has claimed it; start a new run`);
+        if (claim.run(runId, key, version).changes !== 1) throw claimLost(key);
       }
     });
   }
@@ -239,8 +238,4 @@ export class SqliteLedger implements Ledger {
       throw error;
     }
   }
-}
-
-function lockLost(runId: string): LockLostError {
-  return new LockLostError(`${runId} does not hold the run lock (any more), so it must not write; start a new run`);
 }

@@ -1,5 +1,5 @@
 import type { Log } from '../functions/ports.ts';
-import { figure, filesText, printable } from '../functions/core/renderReport.ts';
+import { figure, filesText, printable } from '../functions/core/textTable.ts';
 import { settingsSchema } from '../functions/core/settings.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
 

@@ -4,14 +4,12 @@ import {
   ExecutionDoesNotExist,
   StartExecutionCommand,
 } from '@aws-sdk/client-sfn';
-import type { ExecutionStatus, SFNClient } from '@aws-sdk/client-sfn';
-import type { Executions } from '../ports.ts';
+import type { ExecutionStatus as Status, SFNClient } from '@aws-sdk/client-sfn';
+import type { Executions, ExecutionStatus } from '../ports.ts';
 import type { JobRuns } from './jobRuns.ts';
 
-type Status = Awaited<ReturnType<Executions['status']>>;
-
 /** PENDING_REDRIVE has failed, and nobody works on it until a person says so. */
-export const STATUS: Readonly<Record<ExecutionStatus, Exclude<Status, 'NOT_STARTED'>>> = {
+export const STATUS: Readonly<Record<Status, ExecutionStatus>> = {
   RUNNING: 'RUNNING',
   SUCCEEDED: 'SUCCEEDED',
   FAILED: 'FAILED',
@@ -44,7 +42,7 @@ export class StateMachineExecutions implements Pick<Executions, 'start' | 'statu
     }
   }
 
-  async status(runId: string): Promise<Status> {
+  async status(runId: string): Promise<ExecutionStatus | 'NOT_STARTED'> {
     const executionArn = executionArnOf(this.#stateMachineArn, runId);
     try {
       const { status } = await this.#client.send(new DescribeExecutionCommand({ executionArn }));

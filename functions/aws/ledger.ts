@@ -13,7 +13,7 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
-import { LockLostError } from '../core/errors.ts';
+import { claimLost, lockLost } from '../core/errors.ts';
 import { inOrder } from '../core/fileOrder.ts';
 import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../ports.ts';
 import {
@@ -445,7 +445,7 @@ export class DynamoLedger implements Ledger {
     if (first === undefined) return;
     if (first === 0) throw lockLost(runId);
     const file = (permit.files[first - 1] ?? '').slice(FILE_PREFIX.length);
-    throw new LockLostError(`${file}: expected it to be pending, but another run has claimed it; start a new run`);
+    throw claimLost(file);
   }
 
   /** All permits of a run, in their order. */
@@ -599,8 +599,4 @@ function assignments(changes: Readonly<Record<string, AttributeValue | null>>) {
 
 async function* freshOnes(fresh: ReadonlyMap<string, Waiting>): AsyncGenerator<Waiting> {
   yield* [...fresh.values()].sort((one, other) => inByteOrder(one.position, other.position));
-}
-
-function lockLost(runId: string): LockLostError {
-  return new LockLostError(`${runId} does not hold the run lock (any more), so it must not write; start a new run`);
 }

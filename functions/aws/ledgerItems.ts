@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { z } from 'zod';
 import { LANDING_TABLES } from '../core/steps.ts';
-import { ledgerFileOf } from '../core/storedFile.ts';
+import { FILE_FORMATS, FILE_STATES, ledgerFileOf } from '../core/storedFile.ts';
 import type { FileVersion, LedgerFile, Memory, NewFile } from '../ports.ts';
 
 /** The items of the ledger table: how file versions, permits and the run lock are written down. ledger.ts says what happens to them. */
@@ -66,11 +66,11 @@ const fileItem = z
     key: S,
     version: S,
     size: N,
-    state: S.pipe(z.enum(['pending', 'claimed', 'loaded', 'held'])),
+    state: S.pipe(z.enum(FILE_STATES)),
     run_id: S.nullable().default(null),
     attempts: N,
     why: S.nullable().default(null),
-    format: S.pipe(z.enum(['json', 'gzip', 'empty', 'unknown'])),
+    format: S.pipe(z.enum(FILE_FORMATS)),
     unknown_fields: list,
     landed: N.nullable().default(null),
     staged: N.nullable().default(null),

@@ -15,11 +15,21 @@ export class UsageError extends NamedError {}
 /** Another process works on this lake. */
 export class LakeBusyError extends NamedError {}
 
-/** The gate failed: nothing was published. `failed` holds the names of the expectations that were not met. */
+/** The gate failed: nothing was published. The message names the expectations that were not met. */
 export class GateFailedError extends NamedError {}
 
 /** The run does not hold the run lock (any more), so it must not write. */
 export class LockLostError extends NamedError {}
+
+/** What a ledger answers a run that writes without the lock. */
+export function lockLost(runId: string): LockLostError {
+  return new LockLostError(`${runId} does not hold the run lock (any more), so it must not write; start a new run`);
+}
+
+/** What a ledger answers a run that claims what is another's. */
+export function claimLost(key: string): LockLostError {
+  return new LockLostError(`${key}: expected it to be pending, but another run has claimed it; start a new run`);
+}
 
 /** A landing file is not the version that the manifest names. */
 export class LandingChangedError extends NamedError {}

@@ -1,4 +1,4 @@
-import type { Executions, FileVersion, Lock, Memory, Ports } from '../ports.ts';
+import type { ExecutionStatus, FileVersion, Lock, Memory, Ports } from '../ports.ts';
 import { logBacklog } from './backlog.ts';
 import { catalogFiles } from './catalogFile.ts';
 import { messageOf } from './errors.ts';
@@ -24,12 +24,12 @@ const DAY_MS = 24 * 60 * 60_000;
 /** Why reconcile runs: an execution ended, or it is time to look. */
 export type Occasion = 'execution ended' | 'schedule';
 
-type Status = Awaited<ReturnType<Executions['status']>>;
+type Status = ExecutionStatus | 'NOT_STARTED';
 
 /** An execution that has ended, as its event tells. */
 export interface EndedExecution {
   runId: string;
-  status: Extract<Status, 'SUCCEEDED' | 'FAILED' | 'ABORTED'>;
+  status: Exclude<ExecutionStatus, 'RUNNING'>;
 }
 
 export interface Reconciled {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { RunFiles } from '../ports.ts';
+import { policiesSchema } from './settings.ts';
 import { LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES } from './steps.ts';
 
 /**
@@ -8,11 +9,6 @@ import { LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES } from './steps.ts';
  */
 
 const count = z.int().min(0);
-
-const policiesSchema = z.strictObject({
-  mlJoin: z.enum(['person-and-time', 'time']),
-  consentFrom: z.enum(['any-time', 'consent-date']),
-});
 
 /** `manifest.json`: the claim. */
 export const manifestSchema = z.strictObject({

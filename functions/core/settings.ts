@@ -53,17 +53,22 @@ const awsSettingsSchema = z.strictObject({
   athenaScanGb: z.int().min(1).default(100).describe('A query in Athena is cancelled when it would read more.'),
 });
 
+const mlJoin = z.enum(['person-and-time', 'time']);
+const consentFrom = z.enum(['any-time', 'consent-date']);
+
+/** The part of the settings that decides what the tables hold. */
+export const policiesSchema = z.strictObject({ mlJoin, consentFrom });
+export type Policies = z.infer<typeof policiesSchema>;
+
 /** `settings.json`: policies and limits, the same for both homes. */
 export const settingsSchema = z.strictObject({
   $schema: z.string().optional(),
-  mlJoin: z
-    .enum(['person-and-time', 'time'])
+  mlJoin: mlJoin
     .default('person-and-time')
     .describe(
       'Which pairs machine_learning_curated holds: one person at one time, or everybody at one time (the published reference).',
     ),
-  consentFrom: z
-    .enum(['any-time', 'consent-date'])
+  consentFrom: consentFrom
     .default('any-time')
     .describe('Whether a consent covers all readings of the person, or those made at or after it.'),
   maxRejectRatio: ratio.default(0.05).describe('A run fails when more than this part of a landing table’s records are rejected.'),
@@ -94,9 +99,6 @@ export const settingsSchema = z.strictObject({
 });
 
 export type Settings = z.infer<typeof settingsSchema>;
-
-/** The part of the settings that decides what the tables hold. */
-export type Policies = Pick<Settings, 'mlJoin' | 'consentFrom'>;
 
 /** The counts of the published reference, for `--expect published`. Source: the STEDI course project, its rubric's row counts. */
 export const PUBLISHED_REFERENCE: Settings['expectedCounts'] = {

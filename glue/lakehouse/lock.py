@@ -1,7 +1,7 @@
 """The run lock, as far as a job needs it: does the run still hold it, and: from now on it is publishing.
 
-On one machine it is `<lake>/lock.json`, `{"runId", "fence", "publishing"}`; on AWS an item of the ledger table:
-`{pk: "lock", run_id: S, fence: N, publishing: BOOL}`.
+On AWS it is an item of the ledger table: `{pk: "lock", run_id: S, fence: N, publishing: BOOL}`. For jobs over a folder it
+is `<lake>/lock.json`: `{"runId", "fence", "publishing"}`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lakehouse.errors import LockLostError
 
 
 @dataclass(frozen=True)
-class Held:
+class Holder:
     """Who holds the lock."""
 
     run_id: str
@@ -26,7 +26,7 @@ class Held:
 class RunLock(Protocol):
     """What the rules need of the lock."""
 
-    def read(self) -> Held | None:
+    def read(self) -> Holder | None:
         """Who holds it; None when it is free."""
 
     def mark_publishing(self, run_id: str, fence: int) -> None:
@@ -36,34 +36,34 @@ class RunLock(Protocol):
         """
 
 
-def check(lock: RunLock, run_id: str, fence: int) -> Held:
+def check(lock: RunLock, run_id: str, fence: int) -> Holder:
     """Makes sure that the run holds the lock.
 
     Raises LockLostError when it does not.
     """
-    held = lock.read()
-    if held is None or (held.run_id, held.fence) != (run_id, fence):
-        raise _lost(held, run_id, fence)
-    return held
+    holder = lock.read()
+    if holder is None or (holder.run_id, holder.fence) != (run_id, fence):
+        raise _lost(holder, run_id, fence)
+    return holder
 
 
-def _lost(held: Held | None, run_id: str, fence: int) -> LockLostError:
-    where = "free" if held is None else f"with {held.run_id} (fence {held.fence})"
+def _lost(holder: Holder | None, run_id: str, fence: int) -> LockLostError:
+    where = "free" if holder is None else f"with {holder.run_id} (fence {holder.fence})"
     return LockLostError(f"{run_id} (fence {fence}) does not hold the run lock: it is {where}; start a new run")
 
 
 class FileLock:
-    """The lock as a file of the lake; one machine."""
+    """The lock as a file of a lake in a folder."""
 
     def __init__(self, lake: str) -> None:
         self._place = storage.join(lake, "lock.json")
 
-    def read(self) -> Held | None:
+    def read(self) -> Holder | None:
         text = storage.read_text(self._place)
         if text is None:
             return None
         value = json.loads(text)
-        return Held(value["runId"], value["fence"], value["publishing"])
+        return Holder(value["runId"], value["fence"], value["publishing"])
 
     def mark_publishing(self, run_id: str, fence: int) -> None:
         check(self, run_id, fence)
@@ -76,11 +76,11 @@ class TableLock:
     def __init__(self, table: str) -> None:
         self._table = table
 
-    def read(self) -> Held | None:
+    def read(self) -> Holder | None:
         found = self._client().get_item(TableName=self._table, Key={"pk": {"S": "lock"}}, ConsistentRead=True).get("Item")
         if found is None or "run_id" not in found:
             return None
-        return Held(found["run_id"]["S"], int(found["fence"]["N"]), found.get("publishing", {}).get("BOOL", False))
+        return Holder(found["run_id"]["S"], int(found["fence"]["N"]), found.get("publishing", {}).get("BOOL", False))
 
     def mark_publishing(self, run_id: str, fence: int) -> None:
         client = self._client()

@@ -14,7 +14,8 @@ from lakehouse import storage
 CATALOG = "lake"
 NAMESPACE = "stedi"
 
-# A lake has few manifests: reading them in turn ends before a pool of threads would, which Iceberg asks every 10 ms whether it is done.
+# Outside Glue. From a disk, reading manifests in turn ends before a pool of threads would, which Iceberg asks every 10 ms whether it is
+# done; from S3 the pool is worth it.
 JAVA_OPTIONS = "-Duser.timezone=UTC -Diceberg.scan.plan-in-worker-pool=false"
 
 # What a job may still set when its session is there.

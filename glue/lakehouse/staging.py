@@ -95,8 +95,8 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
     contract = landing_contract(table)
     files = [file for file in claimed if file.table == table]
     rows_before = context.branches.published_rows(contract.feeds)
-    held = _already_loaded(context, table, files)
-    fresh = [file for file in files if (file.key, file.version) not in held]
+    known = _already_loaded(context, table, files)
+    fresh = [file for file in files if (file.key, file.version) not in known]
     loads = []
     slow: list[str] = []
     if fresh:
@@ -111,7 +111,7 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
         "seconds": round(time.monotonic() - started, 3),
         "rows": context.spark.table(contract.feeds).count(),
         "rowsBefore": rows_before,
-        "files": [load.as_metrics() for load in [*held.values(), *loads]],
+        "files": [load.as_metrics() for load in [*known.values(), *loads]],
         **({"slow": slow} if slow else {}),
     }
 

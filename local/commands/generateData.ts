@@ -1,4 +1,4 @@
-import { figure, table } from '../../functions/core/renderReport.ts';
+import { figure, table } from '../../functions/core/textTable.ts';
 import { generate } from '../generate.ts';
 import type { CommandContext } from '../lake.ts';
 

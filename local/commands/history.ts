@@ -1,4 +1,4 @@
-import type { Execution } from '../executions.ts';
+import type { Execution } from '../views/runs.ts';
 import type { LocalHome } from '../home.ts';
 import { withLedger } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';

@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { DuckDBTypeId, StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, Json } from '@duckdb/node-api';
 import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
-import { figure } from '../../functions/core/renderReport.ts';
+import { figure } from '../../functions/core/textTable.ts';
 import { publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
 import { asPattern, literal, openSession } from '../duckdb/session.ts';

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { GateFailedError, LakeUnusableError, UsageError } from '../../functions/core/errors.ts';
 import { contractOf } from '../../functions/core/contracts.ts';
 import { versionName } from '../../functions/core/fileOrder.ts';
-import { figure, table } from '../../functions/core/renderReport.ts';
+import { figure, table } from '../../functions/core/textTable.ts';
 import { MODEL_TABLES, STAGING_TABLES } from '../../functions/core/steps.ts';
 import { countOf, literal, openSession, rowsOf } from '../duckdb/session.ts';
 import { lakePaths, LocalHome } from '../home.ts';

@@ -9,11 +9,16 @@ import type { PublishedRun } from '../../functions/ports.ts';
 import { sqlFiles } from '../sources.ts';
 import { countOf, literal, numbersOf, rowsOf, whole } from './session.ts';
 
-/** Sets up what models, audits and counts read besides the published tables; for a session without a run. */
-export async function createViews(connection: DuckDBConnection, { mlJoin, consentFrom }: Policies): Promise<void> {
+/** The policies as SQL reads them: a table of one row. */
+export async function createPolicy(connection: DuckDBConnection, { mlJoin, consentFrom }: Policies): Promise<void> {
   await connection.run(
     `create or replace temp table policy as select ${literal(mlJoin)} as ml_join, ${literal(consentFrom)} as consent_from`,
   );
+}
+
+/** Sets up what models, audits and counts read besides the published tables; for a session without a run. */
+export async function createViews(connection: DuckDBConnection, policies: Policies): Promise<void> {
+  await createPolicy(connection, policies);
   await connection.run(`create or replace temp view current_customer as ${sqlFiles('models').get('current_customer') ?? ''}`);
 }
 

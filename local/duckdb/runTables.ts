@@ -7,7 +7,7 @@ import type { Audits, Manifest, StepMetrics } from '../../functions/core/runFile
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable, ModelTable } from '../../functions/core/steps.ts';
 import { sqlFiles } from '../sources.ts';
-import { countLake, publishedRun, runAudits } from './counts.ts';
+import { countLake, createPolicy, publishedRun, runAudits } from './counts.ts';
 import { countOf, literal } from './session.ts';
 import type { Session } from './session.ts';
 import { read, stage } from './stage.ts';
@@ -40,12 +40,11 @@ export class RunTables {
   static async begin(session: Session, manifest: Manifest, folders: RunFolders): Promise<RunTables> {
     await rm(folders.scratchFolder, { recursive: true, force: true });
     await mkdir(folders.scratchFolder, { recursive: true });
-    const { mlJoin, consentFrom } = manifest.policies;
     await session.run.run(`
       begin;
       create schema if not exists operations;
-      create table if not exists operations.published (run_id VARCHAR, definition VARCHAR);
-      create or replace temp table policy as select ${literal(mlJoin)} as ml_join, ${literal(consentFrom)} as consent_from`);
+      create table if not exists operations.published (run_id VARCHAR, definition VARCHAR)`);
+    await createPolicy(session.run, manifest.policies);
     await ensureTables(session.run);
     const tables = new RunTables(session, manifest, folders);
     tables.#readAhead();

@@ -37,25 +37,25 @@ interface Incoming extends ManifestFile {
 /** Landing files of one table as they were read, and the counts of those that the lake holds already. */
 export interface Read {
   incoming: Incoming[];
-  held: Map<string, Load>;
+  known: Map<string, Load>;
 }
 
 /** Reads the claimed files of a landing table; file versions that the lake already holds are not read again. Touches no table. */
 export async function read(context: StageContext, table: LandingTable, files: readonly ManifestFile[]): Promise<Read> {
-  const held = await alreadyLoaded(context.session.aside, table, files);
+  const known = await alreadyLoaded(context.session.aside, table, files);
   const incoming = await scanFiles(
     context,
     landingContractOf(table),
-    files.filter((file) => !held.has(versionName(file))),
+    files.filter((file) => !known.has(versionName(file))),
   );
-  return { incoming, held };
+  return { incoming, known };
 }
 
 /** Stages what was read: keeps each valid record once, and records loads and rejects, all in the run's transaction. */
 export async function stage(
   context: StageContext,
   table: LandingTable,
-  { incoming, held }: Read,
+  { incoming, known }: Read,
 ): Promise<NonNullable<StepMetrics['staging']>> {
   const started = performance.now();
   const { run } = context.session;
@@ -83,7 +83,7 @@ export async function stage(
     seconds: Math.round(performance.now() - started) / 1000,
     rows: await countOf(run, contract.feeds),
     rowsBefore,
-    files: [...held.values(), ...loads],
+    files: [...known.values(), ...loads],
   };
 }
 

@@ -1,9 +1,4 @@
-import {
-  DescribeExecutionCommand,
-  paginateGetExecutionHistory,
-  paginateListExecutions,
-  StartExecutionCommand,
-} from '@aws-sdk/client-sfn';
+import { DescribeExecutionCommand, paginateGetExecutionHistory, paginateListExecutions } from '@aws-sdk/client-sfn';
 import type { HistoryEvent } from '@aws-sdk/client-sfn';
 import { executionArnOf, STATUS } from '../../functions/aws/executions.ts';
 import { shortCause } from '../../functions/core/shortCause.ts';
@@ -36,11 +31,6 @@ export async function withError({ sfn, stateMachineArn }: Stage, execution: Exec
   const executionArn = executionArnOf(stateMachineArn, execution.runId);
   const { error, cause } = await sfn.send(new DescribeExecutionCommand({ executionArn }));
   return { ...execution, error: error === undefined ? null : `${error}: ${shortCause(error, cause ?? '')}` };
-}
-
-/** Starts an execution by hand: its Plan takes the run lock, or ends with nothing to do. */
-export async function startByHand({ sfn, stateMachineArn }: Stage, runId: string): Promise<void> {
-  await sfn.send(new StartExecutionCommand({ stateMachineArn, name: runId, input: '{}' }));
 }
 
 /** A state that an execution has left. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
+import { StateMachineExecutions } from '../../functions/aws/executions.ts';
 import { expectedCounts } from '../../functions/core/expectations.ts';
 import { StageError } from '../../functions/core/errors.ts';
 import { reportSchema, readRunFile } from '../../functions/core/runFiles.ts';
@@ -24,7 +25,7 @@ import {
 import type { RunResult } from '../views/runResult.ts';
 import type { Execution } from '../views/runs.ts';
 import { dropIntoLanding } from './dropFiles.ts';
-import { latestExecutions, startByHand, statesLeft, withError } from './executions.ts';
+import { latestExecutions, statesLeft, withError } from './executions.ts';
 import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
 
@@ -49,23 +50,25 @@ export async function run({ options, output }: CommandContext, sources: readonly
       stage,
       dropped.flatMap(({ file }) => (file === null ? [] : [file])),
     );
-    const start = (): Promise<void> => startByHand(stage, runIdOf(new Date(), randomBytes(3).toString('hex')));
+    // By hand: its Plan takes the run lock, or ends with nothing to do.
+    const executions = new StateMachineExecutions(stage.sfn, stage.stateMachineArn);
+    const start = (): Promise<void> => executions.start(runIdOf(new Date(), randomBytes(3).toString('hex')));
     const hasAdded = dropped.some(({ added }) => added);
     if (!(await isAskedFor(stage, hasAdded))) await start();
-    let executions = await follow(stage, before, output);
-    if (executions.length === 0) {
+    let followed = await follow(stage, before, output);
+    if (followed.length === 0) {
       // The lock was still held for an execution that had ended before.
       await start();
-      executions = await follow(stage, before, output);
+      followed = await follow(stage, before, output);
     }
     const reports = await Promise.all(
-      executions.map(({ runId }) => readRunFile(stage.runFiles, runId, 'report.json', reportSchema)),
+      followed.map(({ runId }) => readRunFile(stage.runFiles, runId, 'report.json', reportSchema)),
     );
     const runs = reports.flatMap((report) => report?.runId ?? []);
     const files = await filesToLookAt(stage, heldBefore, reports);
-    const { result, last } = await resultOf(stage, executions, reports, { runs, ...files }, options.expect === 'published');
+    const { result, last } = await resultOf(stage, followed, reports, { runs, ...files }, options.expect === 'published');
     result.seconds = Math.round(performance.now() - started) / 1000;
-    output.result(result, () => summary(stage, result, last, executions.at(-1)?.error ?? null));
+    output.result(result, () => summary(stage, result, last, followed.at(-1)?.error ?? null));
     // What is held stays on the ledger of a stage for good, also where a mended file has come since: only what this call held is news.
     return exitCodeOf({ ...result, heldBefore: 0 });
   });

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { AUDIT_NAMES } from '../../functions/core/auditNames.ts';
 import { landingContractOf } from '../../functions/core/contracts.ts';
 import { versionName } from '../../functions/core/fileOrder.ts';
-import { figure, filesText, table } from '../../functions/core/renderReport.ts';
+import { figure, filesText, table } from '../../functions/core/textTable.ts';
 import type { Audits } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { FileState, Ledger } from '../../functions/ports.ts';

@@ -1,9 +1,8 @@
 import { UsageError } from '../../functions/core/errors.ts';
-import { figure, table } from '../../functions/core/renderReport.ts';
+import { figure, table } from '../../functions/core/textTable.ts';
+import { FILE_STATES } from '../../functions/core/storedFile.ts';
 import type { LedgerFile } from '../../functions/ports.ts';
 import { isUseless } from './runResult.ts';
-
-const STATES = ['pending', 'claimed', 'loaded', 'held'];
 
 /** The file versions of a ledger that are in this state, or all. */
 export async function filesIn(files: AsyncIterable<LedgerFile>, state: string | undefined): Promise<LedgerFile[]> {
@@ -14,8 +13,8 @@ export async function filesIn(files: AsyncIterable<LedgerFile>, state: string | 
 
 /** @throws UsageError for a state that there is not */
 export function checkState(state: string | undefined): void {
-  if (state !== undefined && !STATES.includes(state))
-    throw new UsageError(`--state ${state}: expected one of ${STATES.join(', ')}`);
+  if (state !== undefined && !FILE_STATES.some((each) => each === state))
+    throw new UsageError(`--state ${state}: expected one of ${FILE_STATES.join(', ')}`);
 }
 
 function noteOf(counts: LedgerFile['counts'], unknownFields: readonly string[]): string {

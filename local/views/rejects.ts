@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { UsageError } from '../../functions/core/errors.ts';
-import { figure, table } from '../../functions/core/renderReport.ts';
+import { figure, table } from '../../functions/core/textTable.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 
 /** One line of `runs/<runId>/rejects/`. */

@@ -1,4 +1,4 @@
-import { table } from '../../functions/core/renderReport.ts';
+import { table } from '../../functions/core/textTable.ts';
 
 /** Rows of a query as a table; columns of numbers are right-aligned. */
 export function rowsText(names: readonly string[], rows: readonly Record<string, unknown>[]): string {

@@ -1,5 +1,6 @@
 import { versionName } from '../../functions/core/fileOrder.ts';
-import { figure, filesText, identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
+import { identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
+import { figure, filesText } from '../../functions/core/textTable.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import { addedUp, readStepMetrics } from '../../functions/core/runFiles.ts';
 import type { Expectation, LoadCounts, Report } from '../../functions/core/runFiles.ts';

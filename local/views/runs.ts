@@ -1,12 +1,12 @@
 import { UsageError } from '../../functions/core/errors.ts';
-import { figure, table } from '../../functions/core/renderReport.ts';
+import { figure, table } from '../../functions/core/textTable.ts';
 import { manifestSchema, readRunFile, readStepMetrics, reportSchema } from '../../functions/core/runFiles.ts';
-import type { RunFiles } from '../../functions/ports.ts';
+import type { ExecutionStatus, RunFiles } from '../../functions/ports.ts';
 
 /** One execution, as its home remembers it. */
 export interface Execution {
   runId: string;
-  status: 'RUNNING' | 'SUCCEEDED' | 'FAILED' | 'ABORTED';
+  status: ExecutionStatus;
   error: string | null;
   startedAt: string;
   endedAt: string | null;

@@ -1,4 +1,5 @@
-import { figure, identitySentence, renderReport, rowCountTable, table } from '../../functions/core/renderReport.ts';
+import { identitySentence, renderReport, rowCountTable } from '../../functions/core/renderReport.ts';
+import { figure, table } from '../../functions/core/textTable.ts';
 import type { Report } from '../../functions/core/runFiles.ts';
 
 const SUCCEEDED: Report = {

@@ -179,7 +179,7 @@ def test_publish_that_breaks_off_is_repeated_to_the_same_end(built: Lake, monkey
         with pytest.raises(KeyboardInterrupt):
             built.step(steps.PUBLISH, run_id)
         monkeypatch.undo()
-        assert lock.FileLock(str(built.folder)).read() == lock.Held(run_id, 2, True)
+        assert lock.FileLock(str(built.folder)).read() == lock.Holder(run_id, 2, True)
         assert built.counts()["machine_learning_curated"] == 3
     own = Branches(built.spark, built.namespace, run_id)
     assert [table for table in PUBLISHED_TABLES if own.published_by(table) != run_id] == ["rejected", "machine_learning_curated"]
@@ -387,7 +387,7 @@ def test_a_publish_that_broke_off_is_carried_to_its_end_although_a_table_was_com
 ) -> None:
     check, asked = lock.check, 0
 
-    def killed(*arguments: Any) -> lock.Held:  # noqa: ANN401
+    def killed(*arguments: Any) -> lock.Holder:  # noqa: ANN401
         nonlocal asked
         asked += 1
         if asked == 8:
@@ -714,7 +714,7 @@ def test_lock_in_a_ledger_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
     own = lock.TableLock("ledger")
     monkeypatch.setattr(lock.TableLock, "_client", lambda _: Client())
-    assert lock.check(own, "run-1", 3) == lock.Held("run-1", 3, False)
+    assert lock.check(own, "run-1", 3) == lock.Holder("run-1", 3, False)
     with pytest.raises(LockLostError):
         own.mark_publishing("run-1", 2)
     own.mark_publishing("run-1", 3)

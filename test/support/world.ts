@@ -11,7 +11,16 @@ import {
 } from '../../functions/core/runFiles.ts';
 import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { PublishedTable } from '../../functions/core/steps.ts';
-import type { Alerts, Executions, FileVersion, LedgerFile, Ports, PublishedRun, RunFiles } from '../../functions/ports.ts';
+import type {
+  Alerts,
+  Executions,
+  ExecutionStatus,
+  FileVersion,
+  LedgerFile,
+  Ports,
+  PublishedRun,
+  RunFiles,
+} from '../../functions/ports.ts';
 import { FolderLanding } from '../../local/landing.ts';
 import { SqliteLandingTables } from '../../local/landingTables.ts';
 import { SqliteLedger } from '../../local/ledger.ts';
@@ -20,7 +29,7 @@ import { collected } from './collected.ts';
 import type { Evidence } from './evidence.ts';
 import { temporaryFolders } from './folders.ts';
 
-type Status = Awaited<ReturnType<Executions['status']>>;
+type Status = ExecutionStatus | 'NOT_STARTED';
 
 /** Executions that nobody executes: a test says how each one comes out. */
 export class ToldExecutions implements Executions {

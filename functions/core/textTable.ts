@@ -1,0 +1,29 @@
+import { markdownTable } from 'markdown-table';
+
+/** Thousands separated, as every report and table shows them. */
+export function figure(value: number): string {
+  return value.toLocaleString('en-US');
+}
+
+export function filesText(count: number): string {
+  return `${figure(count)} ${count === 1 ? 'file' : 'files'}`;
+}
+
+/** An aligned table, the same in a terminal, in a mail and in Markdown. Columns after the first are right-aligned. */
+export function table(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  align: readonly ('l' | 'r')[] = header.map((_, i) => (i === 0 ? 'l' : 'r')),
+): string {
+  return markdownTable([[...header], ...rows.map((row) => row.map(inCell))], { align: [...align] });
+}
+
+/** A file name or a cause may hold anything; a cell is one line and ends at a bar. */
+function inCell(text: string): string {
+  return printable(text.replaceAll('|', '\\|').replace(/\s*[\t\r\n]+\s*/g, ' '));
+}
+
+/** Without control characters but for tab and line feed: a terminal would do what they say. */
+export function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\t\n]/gu, '\ufffd');
+}
