@@ -131,8 +131,14 @@ export class BucketLanding extends LandedFiles implements Landing {
     const input = inputKey(`runs/${runId}/input/${version}`, key);
     const CopySource = `${this.bucket}/${encodeURIComponent(key)}?versionId=${encodeURIComponent(version)}`;
     try {
-      // Tags stay behind: to copy them would need permissions of its own.
-      const copy = { Bucket: this.#lakeBucket, Key: input, CopySource, TaggingDirective: 'REPLACE' } as const;
+      // The file's own tags stay behind; by this one the lake bucket's lifecycle knows what nobody reads after the run (resources/storage.yml).
+      const copy = {
+        Bucket: this.#lakeBucket,
+        Key: input,
+        CopySource,
+        TaggingDirective: 'REPLACE',
+        Tagging: 'kept=for-a-run',
+      } as const;
       await this.client.send(new CopyObjectCommand(copy));
       return { ready: true, input };
     } catch (error) {

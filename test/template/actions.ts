@@ -8,7 +8,7 @@ const OTHERWISE: Record<string, string[]> = {
   // Without s3:ListBucket S3 refuses what is not there (403) instead of saying so (404).
   's3 GetObject': ['s3:GetObject', 's3:ListBucket'],
   's3 HeadObject': ['s3:GetObject', 's3:ListBucket'],
-  's3 CopyObject': ['s3:GetObjectVersion', 's3:PutObject'], // always of one version; tags are not copied
+  's3 CopyObject': ['s3:GetObjectVersion', 's3:PutObject', 's3:PutObjectTagging'], // always of one version, with a tag of its own
   's3 ListObjectVersions': ['s3:ListBucketVersions'],
   'sns Publish': ['sns:Publish', 'kms:Decrypt', 'kms:GenerateDataKey'], // the topic is encrypted with a key of ours
   'dynamodb TransactWriteItems': [], // its actions count, one by one

@@ -205,7 +205,7 @@ describe('alarms', () => {
     expect(template.ofType('AWS::SNS::Subscription')).toEqual([]);
     const subscriptions = new Template('vpc').ofType('AWS::SNS::Subscription').map(([, properties]) => properties);
     expect(subscriptions).toEqual(
-      ['alarms', 'alerts'].map((topic) => ({
+      ['alerts', 'alarms'].map((topic) => ({
         TopicArn: `arn:aws:sns:us-east-1:123456789012:stedi-dev-${topic}`,
         Protocol: 'email',
         Endpoint: 'alerts@example.org',

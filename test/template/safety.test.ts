@@ -87,15 +87,18 @@ describe('buckets', () => {
     expect(template.properties('LakeBucket')).not.toHaveProperty('VersioningConfiguration');
   });
 
-  test('landing files stay unless the settings say otherwise; nothing of the lake expires but query results', () => {
+  test('landing files stay unless the settings say otherwise; nothing of the lake expires but query results and copies for a run', () => {
     const expires = (of: Template, id: string) =>
       list(object(of.properties(id)['LifecycleConfiguration'])['Rules']).flatMap((rule) => {
-        const { Id, Prefix = '', ExpirationInDays } = object(rule);
-        return ExpirationInDays === undefined ? [] : [[Id, Prefix, ExpirationInDays]];
+        const { Id, Prefix = '', TagFilters, ExpirationInDays } = object(rule);
+        return ExpirationInDays === undefined ? [] : [[Id, TagFilters ?? Prefix, ExpirationInDays]];
       });
     expect(expires(template, 'LandingBucket')).toEqual([]);
     expect(expires(templates.vpc, 'LandingBucket')).toEqual([['old-files', '', '400']]);
-    expect(expires(template, 'LakeBucket')).toEqual([['query-results', 'athena/', 7]]);
+    expect(expires(template, 'LakeBucket')).toEqual([
+      ['query-results', 'athena/', 7],
+      ['run-input', [{ Key: 'kept', Value: 'for-a-run' }], 7],
+    ]);
   });
 });
 
