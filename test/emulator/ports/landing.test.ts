@@ -1,3 +1,4 @@
+import { GetObjectTaggingCommand } from '@aws-sdk/client-s3';
 import { collected } from '../../support/collected.ts';
 import { emulatorOfTests, newLanding } from './benches.ts';
 
@@ -27,4 +28,15 @@ test('a plan may prepare all its files at once', async () => {
   const prepared = await Promise.all(files.map((file) => bench.landing.prepare('run-1', file)));
   expect(prepared.filter((outcome) => outcome.ready && outcome.input === null)).toHaveLength(200);
   expect(prepared.filter((outcome) => outcome.ready && outcome.input !== null)).toHaveLength(100);
+});
+
+test('a copy for a run has the tag by which the bucket lets it expire', async () => {
+  const bench = await newLanding(emulator());
+  await bench.put('customer_landing/a.json', 'content');
+  const [file] = (await collected(bench.landing.list())).flat();
+  if (file === undefined) throw new Error('the file is listed');
+  const prepared = await bench.landing.prepare('run-1', file, true);
+  const Key = prepared.ready && prepared.input !== null ? prepared.input : 'no copy';
+  const { TagSet } = await bench.s3.send(new GetObjectTaggingCommand({ Bucket: bench.lakeBucket, Key }));
+  expect(TagSet).toEqual([{ Key: 'kept', Value: 'for-a-run' }]);
 });
