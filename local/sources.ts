@@ -10,7 +10,7 @@ export function projectFile(name: string): string {
 }
 
 /** The SQL files of one folder of `glue/`, by name. */
-export function sqlFiles(folder: 'models' | 'audits' | 'counts'): Map<string, string> {
+export function sqlFiles(folder: 'models' | 'audits' | 'counts' | 'excepted'): Map<string, string> {
   const names = readdirSync(new URL(`glue/${folder}/`, PROJECT))
     .filter((name) => name.endsWith('.sql'))
     .sort();

@@ -10,7 +10,7 @@ export interface Asset {
 }
 
 /** What the bundle of the Glue jobs holds, below `glue/`: the same list as in `glue/lakehouse/bundle.py`. */
-const BUNDLED = ['lakehouse/*.py', 'tables/*.json', 'models/*.sql', 'audits/*.sql', 'counts/*.sql'];
+const BUNDLED = ['lakehouse/*.py', 'tables/*.json', 'models/*.sql', 'audits/*.sql', 'counts/*.sql', 'excepted/*.sql'];
 const EARLIEST = new Date(1980, 0, 1); // the first day that a zip can name; a clock's time would give the bundle a new name each time
 const UNIX = 3;
 const READABLE_FILE = 0o644 << 16;

@@ -48,6 +48,8 @@ const tableContract = z.strictObject({
   stages: z.enum(LANDING_TABLES).optional(),
   partition: z.string().optional(),
   sort: z.array(z.string()).optional(),
+  /** Of a table that a model makes: which of its published rows may go, those whose column stands in a table of `glue/excepted/`. */
+  leavesWith: z.strictObject({ excepted: z.enum(['people', 'devices']), column: z.string() }).optional(),
   columns: z.array(column).min(1),
 });
 

@@ -1,4 +1,4 @@
-"""Writes the zip that carries modules, contracts, models, audits and counts to a job: `python -m lakehouse.bundle FOLDER`, run in `glue/`.
+"""Writes the zip that carries modules, contracts and SQL to a job: `python -m lakehouse.bundle FOLDER`, run in `glue/`.
 
 Its name is the hash of its content, and the same content gives the same bytes: nothing is compressed, for that may differ between versions
 of zlib. Settings are not in it: a job learns the policies of its run from the manifest, and what else it may know from its arguments.
@@ -12,7 +12,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-_FILES = ("lakehouse/*.py", "tables/*.json", "models/*.sql", "audits/*.sql", "counts/*.sql")
+_FILES = ("lakehouse/*.py", "tables/*.json", "models/*.sql", "audits/*.sql", "counts/*.sql", "excepted/*.sql")
 
 
 def bundle(root: Path) -> tuple[str, bytes]:

@@ -47,6 +47,14 @@ class LandingContract:
 
 
 @dataclass(frozen=True)
+class LeavesWith:
+    """Which of a table's published rows may go: those whose column stands in a table of `glue/excepted/`."""
+
+    excepted: str
+    column: str
+
+
+@dataclass(frozen=True)
 class TableContract:
     """What a published table is."""
 
@@ -56,6 +64,8 @@ class TableContract:
     stages: str | None
     partition: str | None
     sort: tuple[str, ...]
+    # Of a table that a model makes.
+    leaves_with: LeavesWith | None
 
 
 @cache
@@ -84,4 +94,5 @@ def table_contract(table: str) -> TableContract:
         stages=value.get("stages"),
         partition=value.get("partition"),
         sort=tuple(value.get("sort", [])),
+        leaves_with=LeavesWith(**value["leavesWith"]) if "leavesWith" in value else None,
     )

@@ -6,7 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES
+from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES, table_contract
+from lakehouse.errors import JobError
 from lakehouse.readings import count_readings
 from lakehouse.sources import sql_files
 
@@ -27,32 +28,6 @@ _WITHDRAWN = """
     policy.consent_from = 'consent-date' and customer_trusted.sharewithresearchasofdate > previous_people.sharewithresearchasofdate
   )
 """
-# Of the published rows those that may go: rows of people who withdrew, and of devices that are now held by more than one person.
-_EXCEPTED_PEOPLE = """
-  select email from previous_people
-  where not exists (select 1 from customer_trusted where customer_trusted.email = previous_people.email)
-"""
-_EXCEPTED_DEVICES = """
-  select serialnumber from previous_people
-  where serialnumber is not null and (
-    not exists (select 1 from customer_trusted where customer_trusted.email = previous_people.email)
-    or exists (
-      select 1
-      from (
-        select serialnumber as held from current_customer
-        where serialnumber is not null group by serialnumber having count(*) > 1
-      ) as ambiguous
-      where ambiguous.held = previous_people.serialnumber
-    )
-  )
-"""
-_OF_EXCEPTED = {
-    "customer_trusted": "email in (select email from excepted_people)",
-    "accelerometer_trusted": "user in (select email from excepted_people)",
-    "customers_curated": "email in (select email from excepted_people)",
-    "step_trainer_trusted": "serialnumber in (select serialnumber from excepted_devices)",
-    "machine_learning_curated": "serialnumber in (select serialnumber from excepted_devices)",
-}
 
 
 def note_leaving(spark: SparkSession, branches: Branches, files: RunFiles, manifest: Manifest) -> None:
@@ -80,13 +55,16 @@ def rows_excepted(spark: SparkSession, branches: Branches, files: RunFiles, tabl
         return 0
     _view_excepted(spark, branches)
     branches.published(table).createOrReplaceTempView("previous_rows")
-    return count(spark, f"select count(*) from previous_rows where {_OF_EXCEPTED[table]}")
+    leaves = table_contract(table).leaves_with
+    if leaves is None:
+        raise JobError(f"glue/tables/{table}.json does not say which of its rows may go (leavesWith)")
+    return count(spark, f'select count(*) from previous_rows where "{leaves.column}" in (select * from excepted_{leaves.excepted})')
 
 
 def _view_excepted(spark: SparkSession, branches: Branches) -> None:
     branches.published("customer_trusted").createOrReplaceTempView("previous_people")
-    spark.sql(_EXCEPTED_PEOPLE).createOrReplaceTempView("excepted_people")
-    spark.sql(_EXCEPTED_DEVICES).createOrReplaceTempView("excepted_devices")
+    for name, sql in sql_files("excepted").items():
+        spark.sql(sql).createOrReplaceTempView(f"excepted_{name}")
 
 
 def count(spark: SparkSession, sql: str) -> int:

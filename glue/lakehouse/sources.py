@@ -1,4 +1,4 @@
-"""The files that jobs are made of besides Python: contracts, models, audits and counts, in a checkout or inside the bundle."""
+"""The files that jobs are made of besides Python: contracts and SQL, in a checkout or inside the bundle."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def read_folder(folder: str, suffix: str) -> dict[str, str]:
 
 
 def sql_files(folder: str) -> dict[str, str]:
-    """The SQL texts of `models`, `audits` or `counts`, by name."""
+    """The SQL texts of `models`, `audits`, `counts` or `excepted`, by name."""
     return read_folder(folder, ".sql")

@@ -90,7 +90,7 @@ export class RunTables {
       await run.run('create or replace temp table previous_people as select email, serialnumber from customer_trusted');
       await run.run(`create or replace temp table current_customer as ${this.#model('current_customer')}`);
       await this.#replace(step);
-      await rememberWithdrawn(run);
+      await rememberExcepted(run);
     }
     const rowsExcepted = await countExcepted(run, step);
     if (step !== 'customer_trusted') await this.#replace(step);
@@ -154,26 +154,15 @@ export class RunTables {
   }
 }
 
-/** People and devices whose rows may go: of those trusted before, who withdrew, and which are now held by more than one person. */
-async function rememberWithdrawn(run: DuckDBConnection): Promise<void> {
-  await run.run(`
-    create or replace temp table excepted_people as
-      select email from previous_people where email not in (select email from customer_trusted);
-    create or replace temp table excepted_devices as
-      select serialnumber from previous_people where serialnumber is not null and (
-        email in (from excepted_people)
-        or serialnumber in (select serialnumber from current_customer where serialnumber is not null group by serialnumber having count(*) > 1))`);
+/** People and devices whose rows may go, as tables. */
+async function rememberExcepted(run: DuckDBConnection): Promise<void> {
+  for (const [name, sql] of sqlFiles('excepted')) await run.run(`create or replace temp table excepted_${name} as ${sql}`);
 }
 
-const OF_EXCEPTED: Record<ModelTable, string> = {
-  customer_trusted: 'false', // replaced before the question is asked: counted as people
-  accelerometer_trusted: '"user" in (from excepted_people)',
-  customers_curated: 'email in (from excepted_people)',
-  step_trainer_trusted: 'serialnumber in (from excepted_devices)',
-  machine_learning_curated: 'serialnumber in (from excepted_devices)',
-};
-
+/** Rows of a table that may go with this run, counted before it is replaced: of people, who are replaced first, as they were. */
 async function countExcepted(run: DuckDBConnection, step: ModelTable): Promise<number> {
-  if (step === 'customer_trusted') return countOf(run, 'excepted_people');
-  return countOf(run, `(select 1 from ${step} where ${OF_EXCEPTED[step]})`);
+  const { leavesWith } = contractOf(step);
+  if (leavesWith === undefined) throw new Error(`glue/tables/${step}.json does not say which of its rows may go (leavesWith)`);
+  const rows = step === 'customer_trusted' ? 'previous_people' : step;
+  return countOf(run, `(select 1 from ${rows} where "${leavesWith.column}" in (from excepted_${leavesWith.excepted}))`);
 }

@@ -593,7 +593,7 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
     assert [text for text in asked if not text.startswith("SHOW ")] == []  # tables that are as they should be
 
     def changed(columns: tuple[Column, ...]) -> None:
-        new = TableContract(name, contract.grain, columns, None, None, ())
+        new = TableContract(name, contract.grain, columns, None, None, (), None)
         monkeypatch.setattr(tables, "table_contract", lambda table: new if table == name else table_contract(table))
         tables.ensure_tables(spark, lake.namespace)
 
