@@ -134,7 +134,8 @@ def _inflate(stream: BinaryIO) -> Iterator[bytes]:
     data = stream.read(_CHUNK)
     while True:
         yield member.decompress(data, 4 * _CHUNK)
-        while member.unconsumed_tail:
+        # At a member's end zlib leaves the tail as it was, so only its end tells that it is used up.
+        while member.unconsumed_tail and not member.eof:
             yield member.decompress(member.unconsumed_tail, 4 * _CHUNK)
         if not member.eof:
             data = stream.read(_CHUNK)

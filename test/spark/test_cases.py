@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,15 @@ def test_what_all_cases_stage(table: str, together: dict[str, list[Row]]) -> Non
     assert max(found.values()) == 1
     loads = [row for row in together["loads"] if row["landing_table"] == FED_BY[table]]
     assert sum(row["staged"] for row in loads) == len(expected)
+
+
+def test_gzip_members_may_end_wherever_a_piece_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their bytes are read and decompressed piece by piece: a member's end may fall on a piece's, and just behind it."""
+    monkeypatch.setattr(landing, "_CHUNK", 64)
+    path = tmp_path / "members.json"
+    for size in (*range(250, 262), *range(506, 518)):
+        first, second = b"a" * size, b"b" * 7
+        path.write_bytes(gzip.compress(first) + gzip.compress(second))
+        file = LandingFile(0, "customer_landing/members.json", "1", path.stat().st_size, str(path), True, False, None)
+        assert landing.is_whole_gzip(str(path))
+        assert list(landing.lines_of(file)) == [(1, first + second)]
