@@ -192,23 +192,6 @@ export class LocalHome {
     return (await readRunFile(this.runFiles, runId, 'manifest.json', manifestSchema))?.policies ?? this.#settings;
   }
 
-  /** Takes the file records, the published run and the executions of another ledger in the place of a ledger's own; no run goes on then. */
-  static adoptLedger(ledger: string, from: string): void {
-    const database = new DatabaseSync(ledger, { timeout: 10_000 });
-    try {
-      database.prepare('attach ? as rebuilt').run(from);
-      database.exec(`
-        begin immediate;
-        delete from files; insert into files select * from rebuilt.files;
-        delete from published; insert into published select * from rebuilt.published;
-        insert or ignore into executions select * from rebuilt.executions;
-        update run_lock set run_id = null, publishing = 0;
-        commit;`);
-    } finally {
-      database.close();
-    }
-  }
-
   close(): void {
     this.#closeSession();
     if (this.#database.isOpen) this.#database.close();

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { lakePaths, LocalHome } from './home.ts';
+import { DatabaseSync } from 'node:sqlite';
+import { lakePaths } from './home.ts';
 
 /** Where a lake is rebuilt, beside its tables. */
 export function rebuildFolder(lake: string): string {
@@ -35,7 +36,24 @@ export function finishReplacing(lake: string): void {
     rmSync(`${to.tables}.wal`, { force: true }); // what the old tables had yet to take in, the new ones must not
     renameSync(from.tables, to.tables);
   }
-  LocalHome.adoptLedger(to.ledger, from.ledger);
+  adoptLedger(to.ledger, from.ledger);
   rmSync(marker(lake)); // done; what is left of the folder is removed here or by the next rebuild
   rmSync(rebuildFolder(lake), { recursive: true });
+}
+
+/** Takes the file records, the published run and the executions of another ledger in the place of a ledger's own; no run goes on then. */
+function adoptLedger(ledger: string, from: string): void {
+  const database = new DatabaseSync(ledger, { timeout: 10_000 });
+  try {
+    database.prepare('attach ? as rebuilt').run(from);
+    database.exec(`
+      begin immediate;
+      delete from files; insert into files select * from rebuilt.files;
+      delete from published; insert into published select * from rebuilt.published;
+      insert or ignore into executions select * from rebuilt.executions order by rowid;
+      update run_lock set run_id = null, publishing = 0;
+      commit;`);
+  } finally {
+    database.close();
+  }
 }
