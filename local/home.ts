@@ -135,8 +135,13 @@ export class LocalHome {
   /** Announces every landed file version that the ledger does not know. */
   async announceLanding(): Promise<void> {
     for await (const page of this.landing.list()) await this.announce(await this.ledger.unknown(page));
-    for (const key of this.landing.misnamed) this.ports.log('catalog_failed', { key, error: 'its name is not UTF-8: rename it' });
+    this.tellMisnamed();
     for (const key of await this.landing.strays()) this.ports.log('key_ignored', { key });
+  }
+
+  /** Tells of landed files that no run can read by their names. */
+  tellMisnamed(): void {
+    for (const [key, error] of this.landing.misnamed) this.ports.log('catalog_failed', { key, error });
   }
 
   /** Landed file versions that the ledger does not know yet: the next run takes them in. */

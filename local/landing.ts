@@ -11,8 +11,8 @@ export class FolderLanding implements Landing {
   readonly root: string;
   /** Keys that this process put there whole: they don't grow. */
   readonly own = new Set<string>();
-  /** Keys as Node spells names that are not UTF-8, of those that were listed: nothing can be read by such a name. */
-  readonly misnamed = new Set<string>();
+  /** Keys of files that nothing can read by their name, with the reason; of those that were met. */
+  readonly misnamed = new Map<string, string>();
   readonly #stableMs: number;
 
   /** `stableMs`: how long a file must not have changed before it is listed; a program may be writing it right now. */
@@ -32,6 +32,10 @@ export class FolderLanding implements Landing {
     try {
       const found = await stat(this.pathOf(key), { bigint: true });
       if (!found.isFile()) return null;
+      if (isNoPattern(this.pathOf(key))) {
+        this.misnamed.set(key, 'its path holds a backslash and one of [ * ?: rename it');
+        return null;
+      }
       const { size, mtimeNs } = found;
       return { table, key, version: `${size}-${mtimeNs}`, size: Number(size) };
     } catch (error) {
@@ -107,7 +111,9 @@ export class FolderLanding implements Landing {
         const files = await Promise.all(
           names.map(async (name) => {
             const file = await this.current(`${table}/${name}`);
-            if (file === null && name.includes('\ufffd')) this.misnamed.add(`${table}/${name}`);
+            // Node spells so what is not UTF-8.
+            if (file === null && name.includes('\ufffd'))
+              this.misnamed.set(`${table}/${name}`, 'its name is not UTF-8: rename it');
             return file;
           }),
         );
@@ -131,6 +137,11 @@ export class FolderLanding implements Landing {
       .sort();
     for (let at = 0; at < names.length; at += 1000) yield names.slice(at, at + 1000);
   }
+}
+
+/** DuckDB takes a path for a pattern, and has no pattern for one with a backslash and one of these. */
+function isNoPattern(file: string): boolean {
+  return file.includes('\\') && /[[*?]/.test(file);
 }
 
 /** Whether there is nothing at a path: also where a link leads nowhere, or to itself. */

@@ -95,11 +95,12 @@ def _reads_natively(place: str) -> bool:
 
 
 def _first_names(start: bytes, size: int, contract: LandingContract) -> tuple[str, ...] | None:
-    if start.startswith(_GZIP):
+    packed = start.startswith(_GZIP)
+    if packed:
         start = _inflated_start(start)
     line, newline, _ = start.removeprefix(_BYTE_ORDER_MARK).partition(b"\n")
-    if not newline and size > len(start):
-        return None  # the line is longer than what was read
+    if not newline and (packed or size > len(start)):
+        return None  # the line is longer than what was read, or may be
     outcomes = judge_line(line, contract)
     return names_of(line) if outcomes and outcomes[0].reason is None else None
 

@@ -125,6 +125,7 @@ export class Arrivals {
     this.#keys.clear();
     const files = await Promise.all(keys.map((key) => home.landing.current(key)));
     await home.announce(files.filter((file) => file !== null));
+    home.tellMisnamed();
   }
 
   /** Answers whether anything has arrived meanwhile. */

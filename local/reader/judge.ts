@@ -44,6 +44,8 @@ function nullFor(column: LandingColumn): string | { reason: string } {
   return column.required ? { reason: 'missing_field' } : 'null';
 }
 
+/** Digits and a sign: longer ones take long to be read, and are too large. */
+const LONGEST_BIGINT = String(-(2n ** 63n)).length;
 const INTEGER = /^-?(?:0|[1-9][0-9]*)$/;
 const INTEGER_OR_POINT_ZERO = /^(-?(?:0|[1-9][0-9]*))(?:\.0)?$/;
 const DIGITS = /^(0|[1-9][0-9]*)(?:\.0)?$/;
@@ -88,7 +90,7 @@ function text(raw: string, map: (stripped: string) => string): string | { reason
 
 function integer(raw: string): bigint | null {
   const digits = raw.startsWith('"') ? INTEGER.exec(textOf(raw))?.[0] : INTEGER_OR_POINT_ZERO.exec(raw)?.[1];
-  if (digits === undefined) return null;
+  if (digits === undefined || digits.length > LONGEST_BIGINT) return null;
   const value = BigInt(digits);
   return value >= MIN_BIGINT && value <= MAX_BIGINT ? value : null;
 }

@@ -283,13 +283,14 @@ describe('file versions', () => {
     expect(JSON.stringify(noted)).not.toMatch(/ann@x.org|Ann Miller/);
   });
 
-  test('what no run will read is named: what stands beside the landing tables, and names that are not UTF-8', async () => {
+  test('what no run will read is named: what stands beside the landing tables, and names that can not be read', async () => {
     const lake = newFolder();
     landAll(lake, {
       'customer_landing/a.json': lines(...PEOPLE.map(customer)),
       'customers/b.json': '{}',
       'c.json': '{}',
       '\u001b[31mred.json': '{}',
+      'customer_landing/a\\[b.json': lines(customer({ email: 'left@x.org' })),
     });
     writeFileSync(
       Buffer.concat([Buffer.from(`${lake}/landing/customer_landing/M`), Buffer.of(0xfc), Buffer.from('.json')]),
@@ -300,6 +301,9 @@ describe('file versions', () => {
     expect(stdout).toContain('left alone: \ufffd[31mred.json');
     for (const stray of ['customers/', 'c.json']) expect(stdout).toContain(`left alone: ${stray} belongs to no landing table`);
     expect(stdout).toMatch(/customer_landing\/M\ufffd\.json: its name is not UTF-8: rename it/);
+    expect(stdout).toContain('customer_landing/a\\[b.json: its path holds a backslash and one of [ * ?: rename it');
+    expect((await dump(lake)).customer_staging).toHaveLength(PEOPLE.length);
+    expect((await stedi('query', 'from customer_landing', '--lake', lake)).code).toBe(0);
   });
 
   test('more files than one run takes: several runs, the same tables', async () => {
