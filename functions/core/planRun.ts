@@ -73,7 +73,7 @@ type ManifestFile = Manifest['files'][number];
  * @throws LandingRefusedError where landing refuses files and none can be read: then it is hardly for the files
  */
 async function prepare(ports: PlanPorts, runId: string, waiting: readonly LedgerFile[]): Promise<ManifestFile[]> {
-  const mayChange = isOverwritten(waiting);
+  const mayChange = mayBeOverwritten(waiting);
   const outcomes = await Promise.all(
     waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file, mayChange) })),
   );
@@ -100,7 +100,7 @@ async function prepare(ports: PlanPorts, runId: string, waiting: readonly Ledger
  * Whether somebody may overwrite files faster than runs read them: a key waits in more than one version, or a run broke off, perhaps for that.
  * It would break off again, and the third time hold everything that it had claimed.
  */
-function isOverwritten(waiting: readonly LedgerFile[]): boolean {
+function mayBeOverwritten(waiting: readonly LedgerFile[]): boolean {
   return new Set(waiting.map(({ key }) => key)).size < waiting.length || waiting.some(({ attempts }) => attempts > 0);
 }
 
