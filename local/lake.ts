@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { LakeUnusableError, messageOf, UsageError } from '../functions/core/errors.ts';
-import { parseSettings, PUBLISHED_REFERENCE } from '../functions/core/settings.ts';
+import { parseSettings, settingsJson, PUBLISHED_REFERENCE } from '../functions/core/settings.ts';
 import type { Settings } from '../functions/core/settings.ts';
 import { clearKilledDrops } from './dropFiles.ts';
 import { lakePaths, LocalHome } from './home.ts';
@@ -29,7 +29,7 @@ export function loadSettings({ settings: file, set, expect }: CommonOptions): Se
   const name = file ?? 'settings.json';
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(location, 'utf8').replace(/^\uFEFF/, ''));
+    value = settingsJson(readFileSync(location, 'utf8'));
   } catch (error) {
     throw new UsageError(`Settings: ${name} can't be read (${messageOf(error)}); expected a JSON file, see settings.schema.json`);
   }

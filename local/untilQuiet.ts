@@ -1,9 +1,9 @@
 import { setTimeout } from 'node:timers/promises';
 import type { LocalHome } from './home.ts';
 
-/** A file is taken once it has not changed for this long; by somebody who waits for the outcome, ... */
+/** How long a file must not have changed before `run` takes it: somebody waits for the outcome. */
 export const STABLE_MS = 500;
-/** ... and by `watch`, where programs are at work that write when they have something. */
+/** The same for `watch`, beside programs that write when they have something. */
 export const WATCHED_STABLE_MS = 2_000;
 const POLL_MS = 50;
 const TELL_AFTER_MS = 2000;

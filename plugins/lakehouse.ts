@@ -3,7 +3,7 @@ import path from 'node:path';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { messageOf, UsageError } from '../functions/core/errors.ts';
-import { parseSettings, STAGE_NAME } from '../functions/core/settings.ts';
+import { parseSettings, settingsJson, STAGE_NAME } from '../functions/core/settings.ts';
 import type { Settings } from '../functions/core/settings.ts';
 import { definitionHash } from '../local/sources.ts';
 import { assetOf } from './assets.ts';
@@ -58,7 +58,7 @@ export default class Lakehouse {
   #readSettings(): Settings {
     try {
       const text = readFileSync(path.join(this.#serverless.serviceDir, 'settings.json'), 'utf8');
-      return parseSettings(JSON.parse(text), 'settings.json');
+      return parseSettings(settingsJson(text), 'settings.json');
     } catch (error) {
       // The framework's own class: others are shown with a stack.
       throw new this.#serverless.classes.Error(

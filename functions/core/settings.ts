@@ -112,6 +112,11 @@ export const PUBLISHED_REFERENCE: Settings['expectedCounts'] = {
   same_time: 43_681,
 };
 
+/** The value of a settings file. Some editors begin one with a byte order mark, which nobody sees. @throws SyntaxError where it is no JSON */
+export function settingsJson(text: string): unknown {
+  return JSON.parse(text.replace(/^\uFEFF/, ''));
+}
+
 /**
  * Reads settings from the value of a JSON file and `--set` overrides (`key=value`).
  * @throws UsageError naming the setting, what was expected and found, with the list of known ones for an unknown key.

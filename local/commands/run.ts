@@ -55,7 +55,7 @@ export async function runLake({ options, output }: CommandContext, drops: readon
       home.ended.map(({ runId }) => readRunFile(home.runFiles, runId, 'report.json', reportSchema)),
     );
     const last = reports.findLast((report) => report !== null) ?? null;
-    const totals = (last?.tables != null ? totalsOf(last) : null) ?? (await publishedTotals(home, settings));
+    const totals = totalsOf(last) ?? (await publishedTotals(home, settings));
     const runs = reports.flatMap((report) => report?.runId ?? []);
     const result: RunResult = {
       status: home.ended.at(-1)?.status === 'FAILED' ? 'FAILED' : (last?.status ?? 'NOTHING_TO_DO'),
@@ -75,7 +75,7 @@ export async function runLake({ options, output }: CommandContext, drops: readon
 async function publishedTotals(home: LocalHome, settings: Settings): Promise<Totals> {
   const published = await home.ledger.published();
   const report = published === null ? null : await readRunFile(home.runFiles, published.runId, 'report.json', reportSchema);
-  const totals = report === null ? null : totalsOf(report);
+  const totals = totalsOf(report);
   if (totals !== null) return totals;
   const shown = await home.ports.lake.publishedRun();
   if (shown === null) return noTotals(settings.mlJoin);

@@ -146,7 +146,7 @@ async function resultOf(
   expectPublished: boolean,
 ): Promise<{ result: RunResult; last: Report | null }> {
   const last = reports.findLast((report) => report !== null) ?? null;
-  const totals = (last === null ? null : totalsOf(last)) ?? (await shownTotals(stage));
+  const totals = totalsOf(last) ?? (await shownTotals(stage));
   const published = expectPublished
     ? expectedCounts(
         { ...totals.tables, same_time: totals.identity.sameTime },
@@ -169,7 +169,7 @@ async function resultOf(
 async function shownTotals({ lake, runFiles }: Stage) {
   const published = await lake.publishedRun();
   const report = published === null ? null : await readRunFile(runFiles, published.runId, 'report.json', reportSchema);
-  return (report === null ? null : totalsOf(report)) ?? noTotals('person-and-time');
+  return totalsOf(report) ?? noTotals('person-and-time');
 }
 
 function summary(stage: Stage, result: RunResult, last: Report | null, error: string | null): string {

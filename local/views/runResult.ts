@@ -41,8 +41,9 @@ export function noTotals(mlJoin: Policies['mlJoin']): Totals {
   };
 }
 
-/** What the lake showed after a run; null when the run published nothing. */
-export function totalsOf({ tables, identity, withheld, policies }: Report): Totals | null {
+/** What the lake showed after a run; null when the run published nothing, or left no report. */
+export function totalsOf(report: Report | null): Totals | null {
+  const { tables = null, identity = null, withheld = null, policies = null } = report ?? {};
   if (tables === null || identity === null || withheld === null || policies === null) return null;
   return { tables, identity, mlJoin: policies.mlJoin, withheld };
 }
@@ -61,7 +62,7 @@ export async function filesToLookAt(
   const known = new Set(before.map(versionName));
   const held = await ledger.held();
   const fresh = held.filter((file) => !known.has(versionName(file)));
-  const published = reports.filter((report) => report?.tables != null).flatMap((report) => report?.runId ?? []);
+  const published = reports.flatMap((report) => (report?.tables == null ? [] : [report.runId]));
   const steps = await Promise.all(published.map((runId) => readStepMetrics(runFiles, runId)));
   const useless = steps.flat().flatMap(({ staging }) => staging?.files.filter(isUseless) ?? []);
   return {

@@ -45,11 +45,9 @@ function sourceFolder(): string {
 
 /** Changes tables behind the product's back. */
 async function alter(lake: string, sql: string): Promise<void> {
-  const instance = await DuckDBInstance.create(path.join(lake, 'lakehouse.duckdb'));
-  const connection = await instance.connect();
-  await connection.run(sql);
-  connection.closeSync();
-  instance.closeSync();
+  const session = await openSession(lakePaths(lake).tables, newFolder());
+  await session.run.run(sql);
+  session.close();
 }
 
 /** Standard output as the one JSON value that it is. */
@@ -895,9 +893,7 @@ describe('check finds what is wrong with the tables', () => {
     landAll(lake, walk(PEOPLE));
     expect(await runHere(lake)).toMatchObject({ status: 'SUCCEEDED' });
     expect(await illnesses(lake)).toEqual([]);
-    const session = await openSession(lakePaths(lake).tables, newFolder());
-    await session.run.run(damage);
-    session.close();
+    await alter(lake, damage);
     expect((await call({ lake }, check)).exitCode).toBe(1);
     expect(await illnesses(lake)).toContainEqual(expect.stringMatching(new RegExp(`^\\| ${name} +\\| NO `)));
   });
