@@ -1,4 +1,3 @@
-import middy from '@middy/core';
 import sqsPartialBatchFailure from '@middy/sqs-partial-batch-failure';
 import { z } from 'zod';
 import { catalogFiles, isIgnoredKey, landingTableOf } from './core/catalogFile.ts';
@@ -6,6 +5,7 @@ import type { CatalogPorts } from './core/catalogFile.ts';
 import { messageOf } from './core/errors.ts';
 import { requestRunForPending } from './core/requestRun.ts';
 import type { RequestPorts } from './core/requestRun.ts';
+import { engine } from './engine.ts';
 import type { FileVersion } from './ports.ts';
 
 /** "Object Created" as EventBridge delivers it (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html). */
@@ -20,7 +20,7 @@ const sqsBatch = z.object({ Records: z.array(z.object({ messageId: z.string(), b
 
 /** Lambda `catalog`: an SQS batch of object-created events. A failing record returns to the queue alone. */
 export function catalog(ports: CatalogPorts & RequestPorts) {
-  return middy()
+  return engine()
     .use(sqsPartialBatchFailure({ logger: (reason) => ports.log('message_returned', { error: messageOf(reason) }) }))
     .handler(async (event: unknown) => {
       const { Records } = sqsBatch.parse(event);

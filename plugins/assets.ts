@@ -9,7 +9,7 @@ export interface Asset {
   content: Uint8Array;
 }
 
-/** What the bundle of the Glue jobs holds, below `glue/`: the same list as in `glue/lakehouse/bundle.py`. */
+/** What the bundle of the Glue jobs holds, below `glue/`. Settings are not in it: a job learns the policies of its run from the manifest. */
 const BUNDLED = ['lakehouse/*.py', 'tables/*.json', 'models/*.sql', 'audits/*.sql', 'counts/*.sql', 'excepted/*.sql'];
 const EARLIEST = new Date(1980, 0, 1); // the first day that a zip can name; a clock's time would give the bundle a new name each time
 const UNIX = 3;
@@ -22,7 +22,7 @@ export function assetOf(project: string, address: string): Asset {
   return named(name, ext, readFileSync(path.join(project, address)));
 }
 
-/** The bundle of the Glue jobs, byte for byte what `python -m lakehouse.bundle` makes. Nothing is compressed, so that all versions agree. */
+/** The bundle of the Glue jobs. Nothing is compressed: what that gives may differ between versions of zlib, and with it the name. */
 export function bundle(glue: string): Uint8Array {
   const names = BUNDLED.flatMap((pattern) => globSync(pattern, { cwd: glue }).sort());
   const files = names.map((name) => [name.split(path.sep).join('/'), readFileSync(path.join(glue, name))] as const);

@@ -7,12 +7,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from lakehouse import storage
 
 CATALOG = "lake"
 NAMESPACE = "stedi"
+
+# The folder `glue/`, or the bundle.
+_SOURCES = Path(__file__).resolve().parents[1]
 
 # Outside Glue. From a disk, reading manifests in turn ends before a pool of threads would, which Iceberg asks every 10 ms whether it is
 # done; from S3 the pool is worth it.
@@ -55,11 +59,6 @@ def static_settings(lake: str) -> dict[str, str]:
     }
 
 
-def glue_conf_argument(lake: str) -> str:
-    """The value of a Glue job's `--conf`: one text, in which each further setting begins with `--conf` again."""
-    return " --conf ".join(f"{name}={value}" for name, value in static_settings(lake).items())
-
-
 def endpoint_settings(endpoint: str) -> dict[str, str]:
     """Settings for a service that stands in for AWS at another endpoint; credentials come from the usual environment variables."""
     catalog, s3a = f"spark.sql.catalog.{CATALOG}", "spark.hadoop.fs.s3a"
@@ -86,9 +85,20 @@ def start(lake: str, extra: dict[str, str] | None = None) -> SparkSession:
         for name, value in {**_local_settings(), **static_settings(lake), **_endpoint(lake), **(extra or {})}.items():
             builder = builder.config(name, value)
     spark = builder.getOrCreate()
+    _give_to_workers(spark)
     for name, value in RUNTIME.items():
         spark.conf.set(name, value)
     return spark
+
+
+def _give_to_workers(spark: SparkSession) -> None:
+    """Ships the bundle to Spark's Python workers, which import modules of it.
+
+    Of `--extra-py-files` AWS promises that they are found by the driver
+    (https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-etl-glue-arguments.html), and no more.
+    """
+    if _SOURCES.is_file() and not Path(SparkFiles.get(_SOURCES.name)).exists():
+        spark.sparkContext.addPyFile(str(_SOURCES))
 
 
 def use_namespace(spark: SparkSession, namespace: str = NAMESPACE) -> None:
@@ -109,9 +119,9 @@ def _endpoint(lake: str) -> dict[str, str]:
 
 def _local_settings() -> dict[str, str]:
     cores = os.environ.get("STEDI_SPARK_CORES", "2")
-    modules = str(Path(__file__).resolve().parents[1])
-    # Python workers are started by the JVM with the environment that the JVM was started with.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [modules, os.environ.get("PYTHONPATH")]))
+    if _SOURCES.is_dir():
+        # Python workers are started by the JVM with the environment that the JVM was started with.
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_SOURCES), os.environ.get("PYTHONPATH")]))
     return {
         "spark.master": f"local[{cores}]",
         # On the class path, as in Glue. Classes of `spark.jars` would be looked for in all of Spark's jars first, each time.

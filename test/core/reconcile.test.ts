@@ -40,12 +40,8 @@ test('one that succeeded is settled as well', async () => {
   expect(await tell(world, 'run-1', 'SUCCEEDED')).toMatchObject({ settled: { outcome: 'published' } });
 });
 
-test.each([
-  ['run-0', 'FAILED'],
-  ['run-1', 'RUNNING'],
-  ['run-1', 'PENDING_REDRIVE'],
-])('the run that holds the lock is left alone where %s is %s', async (name, status) => {
+test('the run that holds the lock is left alone where another has ended', async () => {
   const world = await running();
-  expect(await tell(world, name, status)).toEqual({ settled: null, registered: 0, started: null });
+  expect(await tell(world, 'run-0', 'FAILED')).toEqual({ settled: null, registered: 0, started: null });
   expect(await world.ledger.lock()).toMatchObject({ runId: 'run-1' });
 });

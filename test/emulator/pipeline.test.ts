@@ -83,6 +83,7 @@ test('a dirty file is held and the rest of its run is published', async () => {
   const landed = stage.landed.filter(({ key }) => !key.endsWith('dirty.json'));
   await stage.reconcile();
   const failed = await stage.alert('FAILED');
+  expect(failed.text).toContain('GateFailedError');
   expect(failed.text).toContain('dirty.json');
   await stage.alert('SUCCEEDED');
   await stage.untilIdle();

@@ -49,3 +49,9 @@ def generate(out: Path, customers: int, seed: int, dirty: bool) -> dict[str, Any
 def damage(out: Path, files: int, seed: int) -> None:
     """Landing files to whose bytes anything has happened."""
     _call("damage", str(out), str(files), str(seed))
+
+
+def bundle(folder: Path) -> Path:
+    """The bundle of the jobs as it is deployed, in a folder."""
+    [place] = _call("bundle", str(folder))
+    return Path(place)

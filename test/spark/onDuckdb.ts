@@ -1,8 +1,9 @@
-// What the engine on one machine makes of a landing folder, for comparison with Spark.
+// What the Spark tests ask of the other language: what the engine on one machine makes of a landing folder, for comparison; data; the bundle.
 //   node onDuckdb.ts run LAKE LANDING TABLE,… [key=value …]   one run over what is pending; prints the run's name and the tables as JSON lines
 //   node onDuckdb.ts judge LAKE RUN [key=value …]             parses the files that a run on Spark has left, and lets the gate judge them
 //   node onDuckdb.ts generate OUT CUSTOMERS SEED dirty|clean
 //   node onDuckdb.ts damage OUT FILES SEED                    files to whose bytes anything has happened
+//   node onDuckdb.ts bundle OUT                               the bundle of the jobs; prints its path
 import fc from 'fast-check';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -14,7 +15,9 @@ import { generate } from '../../local/generate.ts';
 import { LocalHome } from '../../local/home.ts';
 import { FolderRunFiles } from '../../local/runFiles.ts';
 import { sqlFiles } from '../../local/sources.ts';
+import { assetOf } from '../../plugins/assets.ts';
 import { damagedFile } from '../support/randomFiles.ts';
+import { PROJECT } from '../support/service.ts';
 import { rowsOfTable } from '../support/tables.ts';
 
 const [command = '', first = '', second = '', ...more] = process.argv.slice(2);
@@ -58,6 +61,13 @@ function landDamaged(out: string, files: number, seed: number): void {
   }
 }
 
+function writeBundle(out: string): void {
+  const { name, content } = assetOf(PROJECT, 'lakehouse');
+  const place = path.join(out, name);
+  writeFileSync(place, content);
+  print(place);
+}
+
 /** BIGINT as text, since JSON's numbers can't hold all of them. */
 function print(value: unknown): void {
   const text = JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner));
@@ -69,4 +79,5 @@ else if (command === 'judge') await judgeRun(first, second, more);
 else if (command === 'generate')
   print(await generate({ out: first, customers: Number(second), seed: Number(more[0]), dirty: more[1] === 'dirty' }));
 else if (command === 'damage') landDamaged(first, Number(second), Number(more[0]));
+else if (command === 'bundle') writeBundle(first);
 else throw new Error(`unknown command ${command}`);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -20,13 +21,13 @@ import job
 import pytest
 from lakehouse import counts, landing, lock, models, session, steps, tables, upkeep
 from lakehouse.branches import Branches, branch_of
-from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
 from lakehouse.days import INPUTS
 from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError, LandingChangedError, LockLostError
 from lakehouse.run_files import RunFiles
 from pyspark.sql import DataFrame, SparkSession
 
+import duckdb
 from conftest import UNCOMPILED
 from lakes import Lake, Snapshot, Tables, new_lake
 from people import AT, DAY, customer, lines, walk
@@ -609,15 +610,15 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def start_job(lake: Lake, step: str, run_id: str) -> subprocess.Popen[str]:
-    """Starts job.py alone in a folder, with the bundle as the only other source of modules and files."""
+    """Starts job.py alone in a folder, as Glue would: all else comes from the bundle, which the driver finds."""
     alone = lake.landing.parent / "job"
     alone.mkdir(exist_ok=True)
     shutil.copy(PROJECT / "glue/job.py", alone)
-    name, content = bundle(PROJECT / "glue")
-    (alone / name).write_bytes(content)
+    bundle = duckdb.bundle(alone)
     arguments = {"step": step, "run_id": run_id, "fence": str(lake.runs), "lake": str(lake.folder), "landing": str(lake.landing)}
     arguments["definition"] = lake.definition
-    command = [sys.executable, "job.py", "--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
+    command = [sys.executable, str(Path(__file__).with_name("driver.py")), str(bundle), "job.py"]
+    command += ["--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
     for argument, value in arguments.items():
         command += [f"--{argument}", value]
     command += ["--database", lake.namespace, "--TempDir", "s3://nowhere/", "--enable-metrics", "--conf", "spark.a=b --conf spark.c=d"]
@@ -625,7 +626,6 @@ def start_job(lake: Lake, step: str, run_id: str) -> subprocess.Popen[str]:
     (alone / "spark-defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in UNCOMPILED.items()))
     environment = {
         **os.environ,
-        "PYTHONPATH": str(alone / name),
         "SPARK_CONF_DIR": str(alone),
         "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
     }
@@ -646,6 +646,8 @@ def shared(walked: Lake, warehouse: Path) -> Lake:
 def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> None:
     before = shared.dump()
     land(shared, walk("cem@x.org", at=AT + DAY))
+    # What Spark's Python workers read and judge: the driver's modules must have come to them.
+    shared.land("accelerometer_landing/broken.json", gzip.compress(b'{"user": '))
     run_id = shared.plan()
     shared.step("customer_trusted", run_id)
     killed = start_job(shared, "accelerometer_trusted", run_id)
@@ -662,6 +664,7 @@ def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> N
     output, _ = again.communicate(timeout=240)
     assert again.returncode == 0, output
     assert [json.loads(line)["event"] for line in output.splitlines()[-2:]] == ["table_staged", "table_built"]
+    assert [load["rejected"] for load in shared.read(run_id, "metrics/accelerometer_trusted.json")["staging"]["files"]] == [1, 0]
     shared.refresh()
     shared.run_steps(run_id, *steps.STEPS[2:])
     assert {table: shared.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)

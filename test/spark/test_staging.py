@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
-import shutil
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +12,6 @@ from typing import Any
 import pytest
 from lakehouse import contracts, file_counts, landing, models, parsing, rejects, session, shapes, sources, staging
 from lakehouse.branches import Branches
-from lakehouse.bundle import bundle
 from lakehouse.contracts import MODEL_TABLES, landing_contract
 from lakehouse.errors import JobError
 from lakehouse.rejects import Rejects
@@ -331,25 +325,6 @@ def test_fields_in_another_order_and_unknown_ones_are_clean_all_the_same() -> No
     assert shape is not None
     assert shape.unknown_fields == ("firmware",)
     assert dict(shape.spelling)["user"] == "USER"
-
-
-def test_the_bundle(tmp_path: Path) -> None:
-    """It holds every file that a job may read, under a name that follows from its content alone."""
-    name, content = bundle(PROJECT / "glue")
-    command = [sys.executable, "-m", "lakehouse.bundle", str(tmp_path / "out")]
-    ended = subprocess.run(command, cwd=PROJECT / "glue", capture_output=True, text=True, check=True)
-    assert ended.stdout.strip() == str(tmp_path / "out" / name)
-    assert (tmp_path / "out" / name).read_bytes() == content
-    files = {
-        path.relative_to(PROJECT / "glue").as_posix() for path in (PROJECT / "glue").glob("*/*") if path.suffix in {".py", ".json", ".sql"}
-    }
-    with zipfile.ZipFile(tmp_path / "out" / name) as archive:
-        assert set(archive.namelist()) == {file for file in files if not file.startswith("ddl/")}
-    copy = shutil.copytree(PROJECT / "glue", tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__"))
-    os.utime(copy / "models/customer_trusted.sql", (1, 1))
-    assert bundle(copy) == (name, content)
-    (copy / "models/customer_trusted.sql").write_text("select 1")
-    assert bundle(copy)[0] != name
 
 
 def test_what_the_driver_is_sent_does_not_grow_with_the_data(make_lake: Callable[..., Lake]) -> None:

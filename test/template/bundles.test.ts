@@ -65,6 +65,11 @@ describe.each(functions)('the bundle of $id', ({ zip, handler, environment }) =>
     expect(Object.keys(unzipSync(readFileSync(zip)))).toHaveLength(1);
   });
 
+  test('keeps the names of our errors, which people are told', () => {
+    const [source = new Uint8Array()] = Object.values(unzipSync(readFileSync(zip)));
+    expect(Buffer.from(source).toString()).toContain('"NamedError"');
+  });
+
   test('loads with the environment that the template gives it, and needs all of it', () => {
     const given = Object.entries(environment).map(([name, value]) => [name, text(value)] as const);
     const { nothing, ...told } = loaded(zip, handler, Object.fromEntries(given));

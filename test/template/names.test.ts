@@ -83,7 +83,6 @@ describe('jobs', () => {
       '--datalake-formats': 'iceberg',
       '--enable-auto-scaling': 'true',
       '--enable-metrics': 'true',
-      '--enable-continuous-cloudwatch-log': 'true',
     });
     expect(Object.values(object(properties['DefaultArguments'])).filter((value) => typeof value !== 'string')).toEqual([]);
   });

@@ -21,6 +21,8 @@ import boto3
 from warm import connect, socket_of
 
 HERE = Path(__file__).resolve().parent
+# As Glue starts Python: a bundle is on the path of the driver.
+DRIVER = [sys.executable, str(HERE.parents[1] / "spark/driver.py")]
 FOLDER = Path(os.environ["STEDI_GLUE_FOLDER"])
 
 
@@ -54,10 +56,10 @@ def planned_fault(step: str) -> str | None:
 
 def fresh(script: str, arguments: list[str], bundle: Path, fault: str | None) -> int:
     """The job in a process of its own. One that is deaf goes on when the job run is stopped, as a lost worker would."""
-    command = [sys.executable, script] if fault is None else [sys.executable, str(HERE / "faults.py"), fault, script]
+    command = [*DRIVER, str(bundle), *([] if fault is None else [str(HERE / "faults.py"), fault]), script]
     deaf = fault is not None and json.loads(fault).get("deaf", False)
     # Most of the time of one small job goes into compiling.
-    environment = {**os.environ, "PYTHONPATH": str(bundle), "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
+    environment = {**os.environ, "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
     if not deaf:
         os.environ.update(environment)
         os.execv(command[0], [*command, *arguments])
@@ -74,8 +76,7 @@ def warm(script: str, arguments: list[str], bundle: Path) -> int:
     if connection is None:
         with (FOLDER / "spark.log").open("ab") as output:
             subprocess.Popen(
-                [sys.executable, str(HERE / "warm.py"), str(place), str(os.getppid()), value_of(arguments, "--lake")],
-                env={**os.environ, "PYTHONPATH": str(bundle)},
+                [*DRIVER, str(bundle), str(HERE / "warm.py"), str(place), str(os.getppid()), value_of(arguments, "--lake")],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
