@@ -31,7 +31,7 @@ export interface FileCounts {
 /** The ledger's record of one file version. */
 export interface LedgerFile extends FileVersion {
   state: FileState;
-  /** The run that claimed it last. */
+  /** The run that claimed it last, or that held it because it could not be read. */
   runId: string | null;
   /** Runs in a row that ended before they could judge it. */
   attempts: number;
@@ -106,8 +106,8 @@ export interface Ledger {
   lock(): Promise<Lock | null>;
   /** Takes the lock for a run, or confirms that the run holds it. Null when another run does. */
   takeLock(runId: string): Promise<Lock | null>;
-  /** Frees the lock for this run only; false when it did not hold it. */
-  freeLock(runId: string): Promise<boolean>;
+  /** Frees the lock where the run still holds it under this fencing number: it may have taken it anew meanwhile. */
+  freeLock(runId: string, fence: number): Promise<void>;
   /** Marks that Publish begins. @throws LockLostError */
   markPublishing(runId: string, fence: number): Promise<void>;
   /** Claims pending file versions for the run that holds the lock. @throws LockLostError */
@@ -115,8 +115,8 @@ export interface Ledger {
   claimed(runId: string): Promise<LedgerFile[]>;
   /** Moves the run's claims on; claims of other runs are left alone. */
   settle(runId: string, verdicts: readonly FileVerdict[]): Promise<void>;
-  /** Holds pending file versions that can't be read. */
-  hold(files: readonly FileVersion[], why: string): Promise<void>;
+  /** Holds pending file versions that the run which has the lock can't read, each with the reason. @throws LockLostError */
+  hold(runId: string, fence: number, unready: readonly { file: FileVersion; why: string }[]): Promise<void>;
   /** Held file versions of these keys, or of this run, go back to pending; returns them. */
   retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]>;
   /** What the lake shows, as far as the ledger knows; the lake itself has the last word. */

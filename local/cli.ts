@@ -3,14 +3,7 @@ import path from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
 import { z } from 'zod';
-import {
-  GateFailedError,
-  LakeBusyError,
-  LakeUnusableError,
-  messageOf,
-  StageError,
-  UsageError,
-} from '../functions/core/errors.ts';
+import { messageOf, NamedError, UsageError } from '../functions/core/errors.ts';
 import { printable } from '../functions/core/textTable.ts';
 import type { RebuildFlags } from './commands/rebuild.ts';
 import { codeOf } from './errorCode.ts';
@@ -255,12 +248,7 @@ function mayOnlyBeRead(folder: string): boolean {
 function explain(error: unknown): string {
   if (error instanceof CommanderError && error.code === 'commander.help') return 'expected a command; "stedi --help" shows them';
   const text = messageOf(error);
-  if (
-    [UsageError, LakeBusyError, LakeUnusableError, GateFailedError, StageError, CommanderError].some(
-      (known) => error instanceof known,
-    )
-  )
-    return text;
+  if (error instanceof NamedError || error instanceof CommanderError) return text;
   const code = codeOf(error);
   const { lake, stage } = program.opts<CommonOptions>();
   const at = pathOf(error);

@@ -1,7 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { messageOf } from '../functions/core/errors.ts';
-import type { Execution } from './views/runs.ts';
 import type { Executions, ExecutionStatus } from '../functions/ports.ts';
 
 const executionRow = z
@@ -13,6 +12,15 @@ const executionRow = z
     ended_at: z.string().nullable(),
   })
   .transform(({ run_id: runId, started_at: startedAt, ended_at: endedAt, ...same }) => ({ ...same, runId, startedAt, endedAt }));
+
+/** One execution, as its home remembers it. */
+export interface Execution {
+  runId: string;
+  status: ExecutionStatus;
+  error: string | null;
+  startedAt: string;
+  endedAt: string | null;
+}
 
 /** What a closed execution came to. */
 export interface Ended {
@@ -32,7 +40,9 @@ export class LocalExecutions implements Executions {
   readonly #started: string[] = [];
   #draining: Promise<void> | null = null;
   /** Runs the state machine; set once, by the home that owns both. */
-  execute: (runId: string) => Promise<void> = async () => undefined;
+  execute: (runId: string) => Promise<void> = async (runId) => {
+    throw new Error(`nothing runs ${runId}: there is no state machine`);
+  };
   /** Called when an execution has ended, as EventBridge would tell reconcile. */
   onEnd: (ended: Ended) => Promise<void> = async () => undefined;
 

@@ -7,7 +7,7 @@ import { mixDefects } from './generate/defects.ts';
 import type { MixedIn } from './generate/defects.ts';
 import { Material } from './generate/defects/material.ts';
 import { LandingFiles, prepareLanding, writeLandingFile, Written } from './generate/files.ts';
-import { REFERENCE } from './generate/quotas.ts';
+import { REFERENCE, STEPS } from './generate/quotas.ts';
 import { Random } from './generate/random.ts';
 import { CrowdRecords } from './generate/records.ts';
 
@@ -104,7 +104,7 @@ async function writeClean(out: string, customers: number, seed: number, written:
   const files = {
     customers: filesOf('customer_landing', customers),
     motions: filesOf('accelerometer_landing', (customers * REFERENCE.motions) / REFERENCE.people),
-    steps: filesOf('step_trainer_landing', customers * 30),
+    steps: filesOf('step_trainer_landing', customers * STEPS),
   };
   const all = Object.values(files);
   try {

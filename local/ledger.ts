@@ -24,7 +24,7 @@ create table if not exists memory (
 ) strict;
 `;
 
-/** Table and column, of those that the first release did not have. */
+/** Table and column, of those that ledgers which were made by earlier versions lack. */
 const ADDED = [
   ['files', 'retried_at'],
   ['memory', 'checking'],
@@ -120,8 +120,8 @@ export class SqliteLedger implements Ledger {
     return lock?.runId === runId ? lock : null;
   }
 
-  async freeLock(runId: string): Promise<boolean> {
-    return this.#db.prepare('update run_lock set run_id = null, publishing = 0 where run_id = ?').run(runId).changes === 1;
+  async freeLock(runId: string, fence: number): Promise<void> {
+    this.#db.prepare('update run_lock set run_id = null, publishing = 0 where run_id = ? and fence = ?').run(runId, fence);
   }
 
   async markPublishing(runId: string, fence: number): Promise<void> {
@@ -134,8 +134,7 @@ export class SqliteLedger implements Ledger {
       "update files set state = 'claimed', run_id = ? where key = ? and version = ? and state = 'pending'",
     );
     this.#transaction(() => {
-      if (this.#db.prepare('select 1 from run_lock where run_id = ? and fence = ?').get(runId, fence) === undefined)
-        throw lockLost(runId);
+      this.#requireLock(runId, fence);
       for (const { key, version } of files) {
         if (claim.run(runId, key, version).changes !== 1) throw claimLost(key);
       }
@@ -160,9 +159,14 @@ export class SqliteLedger implements Ledger {
     });
   }
 
-  async hold(files: readonly FileVersion[], why: string): Promise<void> {
-    const hold = this.#db.prepare("update files set state = 'held', why = ? where key = ? and version = ? and state = 'pending'");
-    this.#transaction(() => files.forEach(({ key, version }) => hold.run(why, key, version)));
+  async hold(runId: string, fence: number, unready: readonly { file: FileVersion; why: string }[]): Promise<void> {
+    const hold = this.#db.prepare(
+      "update files set state = 'held', run_id = ?, why = ? where key = ? and version = ? and state = 'pending'",
+    );
+    this.#transaction(() => {
+      this.#requireLock(runId, fence);
+      for (const { file, why } of unready) hold.run(runId, why, file.key, file.version);
+    });
   }
 
   async retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]> {
@@ -210,7 +214,7 @@ export class SqliteLedger implements Ledger {
     remember.run(definition, runs, listedTo, checking, checked);
   }
 
-  /** Columns that came after the first release; a ledger that was made before gets them here, at the end, where SCHEMA has them too. */
+  /** A ledger that lacks columns gets them here, at the end, where SCHEMA has them too. */
   #extend(): void {
     const known = this.#db.prepare('select 1 from pragma_table_info(?) where name = ?');
     const missing = () => ADDED.filter(([table, column]) => known.get(table, column) === undefined);
@@ -218,6 +222,11 @@ export class SqliteLedger implements Ledger {
     this.#transaction(() => {
       for (const [table, column] of missing()) this.#db.exec(`alter table ${table} add column ${column} text`);
     });
+  }
+
+  #requireLock(runId: string, fence: number): void {
+    if (this.#db.prepare('select 1 from run_lock where run_id = ? and fence = ?').get(runId, fence) === undefined)
+      throw lockLost(runId);
   }
 
   #files(where: string, ...values: (string | number)[]): LedgerFile[] {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { messageOf, UsageError } from '../functions/core/errors.ts';
-import { parseSettings, settingsJson, STAGE_NAME } from '../functions/core/settings.ts';
+import { parseSettings, settingAt, settingsJson, STAGE_NAME } from '../functions/core/settings.ts';
 import type { Settings } from '../functions/core/settings.ts';
 import { definitionHash } from '../local/sources.ts';
 import { assetOf } from './assets.ts';
@@ -76,12 +76,7 @@ export default class Lakehouse {
   }
 
   #setting(name: string): unknown {
-    const value = name
-      .split('.')
-      .reduce<unknown>(
-        (inner, key) => (typeof inner === 'object' && inner !== null ? Reflect.get(inner, key) : undefined),
-        this.#settings,
-      );
+    const value = settingAt(this.#settings, name.split('.'));
     if (value === undefined) throw new Error(`there is no setting ${name}`);
     return value;
   }

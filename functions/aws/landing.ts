@@ -37,7 +37,7 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
       const { Body } = await this.client.send(new GetObjectCommand(range));
       return (await Body?.transformToByteArray())?.subarray(0, bytes) ?? new Uint8Array();
     } catch (error) {
-      if (isRefused(error, 416)) return new Uint8Array(); // there is no first byte: the file is empty
+      if (hasStatus(error, 416)) return new Uint8Array(); // there is no first byte: the file is empty
       throw error;
     }
   }
@@ -100,7 +100,7 @@ export class BucketLanding extends LandedFiles implements Landing {
         return mayChange && file.size <= LARGEST_COPY ? await this.#copy(runId, file) : { ready: true, input: null };
       } catch (error) {
         // As of an object with a key of its own (SSE-C), or one that a policy denies; what is archived has a name and the same status.
-        if (!isRefused(error, 400, 403)) throw error;
+        if (!hasStatus(error, 400, 403)) throw error;
         return {
           ready: false,
           refused: true,
@@ -116,7 +116,7 @@ export class BucketLanding extends LandedFiles implements Landing {
       const head = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }));
       return { version: head.VersionId, archived: archiveOf(head) };
     } catch (error) {
-      if (isRefused(error, 404)) return null;
+      if (hasStatus(error, 404)) return null;
       throw error;
     }
   }
@@ -142,7 +142,7 @@ export class BucketLanding extends LandedFiles implements Landing {
       await this.client.send(new CopyObjectCommand(copy));
       return { ready: true, input };
     } catch (error) {
-      if (!isRefused(error, 404)) throw error;
+      if (!hasStatus(error, 404)) throw error;
       return {
         ready: false,
         why: 'this version of the file was deleted for good before it was read; put the file back, as a new file version',
@@ -162,7 +162,7 @@ function inputKey(folder: string, key: string): string {
   return Buffer.byteLength(input) <= LONGEST_KEY ? input : `${folder}/${createHash('sha256').update(key).digest('hex')}`;
 }
 
-function isRefused(error: unknown, ...statuses: number[]): error is S3ServiceException {
+function hasStatus(error: unknown, ...statuses: number[]): error is S3ServiceException {
   return error instanceof S3ServiceException && statuses.includes(error.$metadata.httpStatusCode ?? 0);
 }
 

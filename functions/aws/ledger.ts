@@ -161,18 +161,19 @@ export class DynamoLedger implements Ledger {
     return lock?.runId === runId ? lock : null;
   }
 
-  async freeLock(runId: string): Promise<boolean> {
-    return this.#change(LOCK, {
+  async freeLock(runId: string, fence: number): Promise<void> {
+    await this.#change(LOCK, {
       expression: 'REMOVE run_id, publishing, settled',
-      condition: 'run_id = :run',
-      values: { ':run': { S: runId } },
+      condition: 'run_id = :run AND fence = :fence',
+      values: { ':run': { S: runId }, ':fence': { N: String(fence) } },
     });
   }
 
   async markPublishing(runId: string, fence: number): Promise<void> {
+    // A run that was settled may not begin any more: its claims are given back.
     const marked = await this.#change(LOCK, {
       expression: 'SET publishing = :yes',
-      condition: 'run_id = :run AND fence = :fence',
+      condition: 'run_id = :run AND fence = :fence AND (attribute_not_exists(settled) OR publishing = :yes)',
       values: { ':yes': { BOOL: true }, ':run': { S: runId }, ':fence': { N: String(fence) } },
     });
     if (!marked) throw lockLost(runId);
@@ -217,21 +218,35 @@ export class DynamoLedger implements Ledger {
     if (permits.every(({ files }) => files.every((pk) => settled.has(pk)))) await this.#deleteAll(permits.map(({ pk }) => pk));
   }
 
-  async hold(files: readonly FileVersion[], why: string): Promise<void> {
-    await inParallel(files, async (file) => {
-      const pk = pkOf(file);
-      await this.#change(pk, {
-        expression: 'SET #state = :held, why = :why, queue = :queue',
-        condition: '#state = :pending',
-        names: { '#state': 'state' },
-        values: {
+  async hold(runId: string, fence: number, unready: readonly { file: FileVersion; why: string }[]): Promise<void> {
+    for (const batch of chunked(unready, TRANSACTION - 1)) {
+      for (let left = batch; left.length > 0;) {
+        const failed = await this.#transact([this.#isOpen(runId, fence), ...left.map((each) => this.#holding(runId, each))]);
+        if (failed.includes(0)) throw lockLost(runId);
+        // Those whose condition did not hold are not pending any more.
+        left = failed.length === 0 ? [] : left.filter((_, at) => !failed.includes(at + 1));
+      }
+    }
+  }
+
+  #holding(runId: string, { file, why }: { file: FileVersion; why: string }): TransactWriteItem {
+    const pk = pkOf(file);
+    return {
+      Update: {
+        TableName: this.#table,
+        Key: { pk: { S: pk } },
+        UpdateExpression: 'SET #state = :held, run_id = :run, why = :why, queue = :queue',
+        ConditionExpression: '#state = :pending',
+        ExpressionAttributeNames: { '#state': 'state' },
+        ExpressionAttributeValues: {
           ':held': { S: 'held' },
           ':pending': { S: 'pending' },
+          ':run': { S: runId },
           ':why': { S: why },
           ':queue': { S: queueOf('held', pk) },
         },
-      });
-    });
+      },
+    };
   }
 
   async retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]> {
@@ -396,14 +411,7 @@ export class DynamoLedger implements Ledger {
       const from = (await this.#permits(runId)).length;
       const group = left.splice(0, fitting(left)).map((files, at) => ({ pk: permitPk(runId, from + at), files, closed: false }));
       const failed = await this.#transact([
-        {
-          ConditionCheck: {
-            TableName: this.#table,
-            Key: { pk: { S: LOCK } },
-            ConditionExpression: 'run_id = :run AND fence = :fence AND attribute_not_exists(settled)',
-            ExpressionAttributeValues: { ':run': { S: runId }, ':fence': { N: String(fence) } },
-          },
-        },
+        this.#isOpen(runId, fence),
         ...group.map(({ pk, files }) => ({
           Put: {
             TableName: this.#table,
@@ -418,6 +426,18 @@ export class DynamoLedger implements Ledger {
       else written.push(...group);
     }
     return written;
+  }
+
+  /** The run holds the lock, and was not settled. */
+  #isOpen(runId: string, fence: number): TransactWriteItem {
+    return {
+      ConditionCheck: {
+        TableName: this.#table,
+        Key: { pk: { S: LOCK } },
+        ConditionExpression: 'run_id = :run AND fence = :fence AND attribute_not_exists(settled)',
+        ExpressionAttributeValues: { ':run': { S: runId }, ':fence': { N: String(fence) } },
+      },
+    };
   }
 
   /** Moves the files of one permit, all or none. Those that this run has already may be among them. */

@@ -13,7 +13,7 @@ import stepTrainerLanding from '../../glue/tables/step_trainer_landing.json' wit
 import stepTrainerStaging from '../../glue/tables/step_trainer_staging.json' with { type: 'json' };
 import stepTrainerTrusted from '../../glue/tables/step_trainer_trusted.json' with { type: 'json' };
 import { LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES, STAGING_TABLES } from './steps.ts';
-import type { LandingTable, PublishedTable } from './steps.ts';
+import type { LandingTable, ModelTable, PublishedTable } from './steps.ts';
 
 const column = z.strictObject({
   name: z.string().regex(/^[a-z][a-z_]*$/),
@@ -48,31 +48,27 @@ const tableContract = z.strictObject({
   stages: z.enum(LANDING_TABLES).optional(),
   partition: z.string().optional(),
   sort: z.array(z.string()).optional(),
-  /** Of a table that a model makes: which of its published rows may go, those whose column stands in a table of `glue/excepted/`. */
-  leavesWith: z.strictObject({ excepted: z.enum(['people', 'devices']), column: z.string() }).optional(),
   columns: z.array(column).min(1),
+});
+
+const modelContract = tableContract.extend({
+  table: z.enum(MODEL_TABLES),
+  /** Which of its published rows may go: those whose column stands in a table of `glue/excepted/`. */
+  leavesWith: z.strictObject({ excepted: z.enum(['people', 'devices']), column: z.string() }),
 });
 
 export type Column = z.infer<typeof column>;
 export type LandingColumn = z.infer<typeof landingColumn>;
 export type LandingContract = z.infer<typeof landingContract>;
 export type TableContract = z.infer<typeof tableContract>;
+export type ModelContract = z.infer<typeof modelContract>;
 
 const landing = z.array(landingContract).parse([customerLanding, accelerometerLanding, stepTrainerLanding]);
-const published = z
-  .array(tableContract)
-  .parse([
-    customerStaging,
-    accelerometerStaging,
-    stepTrainerStaging,
-    loads,
-    rejected,
-    customerTrusted,
-    accelerometerTrusted,
-    customersCurated,
-    stepTrainerTrusted,
-    machineLearningCurated,
-  ]);
+const stored = z.array(tableContract).parse([customerStaging, accelerometerStaging, stepTrainerStaging, loads, rejected]);
+const models = z
+  .array(modelContract)
+  .parse([customerTrusted, accelerometerTrusted, customersCurated, stepTrainerTrusted, machineLearningCurated]);
+const published: readonly TableContract[] = [...stored, ...models];
 
 /** Every table of the lake in the order in which a reader meets them: landing, staging, operations, models. */
 export const CONTRACTS: readonly (LandingContract | TableContract)[] = [...landing, ...published];
@@ -85,6 +81,11 @@ export function landingContractOf(table: LandingTable): LandingContract {
 /** The contract of a table that runs publish. */
 export function contractOf(table: PublishedTable): TableContract {
   return found(published, table);
+}
+
+/** The contract of a table that a model makes. */
+export function modelContractOf(table: ModelTable): ModelContract {
+  return found(models, table);
 }
 
 /** The landing table that a model's job stages before it builds its table. */

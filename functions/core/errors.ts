@@ -2,7 +2,7 @@
  * The errors a person may meet. Each message names the thing, says what was expected and found, and what to do next.
  * `name` is set explicitly: Step Functions and aws-local-stepfunctions match Catch and Retry by it.
  */
-abstract class NamedError extends Error {
+export abstract class NamedError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = new.target.name;

@@ -5,6 +5,8 @@ import { heldSchema, readRunFile, reportSchema, writeRunFile } from './runFiles.
 import type { Held } from './runFiles.ts';
 
 const FILE = 'held.json';
+/** Those of them that an alert of their own has told. */
+const ANNOUNCED = 'held-announced.json';
 const schema = z.array(heldSchema);
 
 /** What a run has held without its gate: file versions that Plan could not read, and those that no run could judge. */
@@ -19,17 +21,24 @@ export async function noteHeld(files: RunFiles, runId: string, held: readonly He
   await writeRunFile(files, runId, FILE, schema, [...noted, ...held.filter((file) => !isAmong(noted, file))]);
 }
 
-/** Sends an alert of what a run holds and its report does not tell, if there is any. */
-export async function announceHeld(ports: Pick<Ports, 'runFiles' | 'alerts' | 'log'>, runId: string): Promise<void> {
-  const report = await readRunFile(ports.runFiles, runId, 'report.json', reportSchema);
-  const untold = (await readHeld(ports.runFiles, runId)).filter((file) => !isAmong(report?.held ?? [], file));
+/** Sends an alert of what a run holds and nobody was told of, if there is any. */
+export async function announceHeld(
+  { runFiles, alerts, log }: Pick<Ports, 'runFiles' | 'alerts' | 'log'>,
+  runId: string,
+): Promise<void> {
+  const isReported = (await runFiles.read(runId, 'report.md')) !== null;
+  const report = isReported ? await readRunFile(runFiles, runId, 'report.json', reportSchema) : null;
+  const announced = (await readRunFile(runFiles, runId, ANNOUNCED, schema)) ?? [];
+  const told = [...announced, ...(report?.held ?? [])];
+  const untold = (await readHeld(runFiles, runId)).filter((file) => !isAmong(told, file));
   if (untold.length === 0) return;
-  await ports.alerts.send({
+  await alerts.send({
     subject: `STEDI lakehouse: HELD ${runId}`,
     text: renderHeld(runId, untold),
     attributes: { status: 'HELD', runId },
   });
-  ports.log('held_announced', { runId, files: untold.length });
+  await writeRunFile(runFiles, runId, ANNOUNCED, schema, [...announced, ...untold]);
+  log('held_announced', { runId, files: untold.length });
 }
 
 function isAmong(held: readonly Held[], { file, version }: Held): boolean {

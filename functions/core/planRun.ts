@@ -1,4 +1,4 @@
-import type { LedgerFile, Ports, PublishedLake } from '../ports.ts';
+import type { LedgerFile, Lock, Ports, PublishedLake } from '../ports.ts';
 import { LandingRefusedError } from './errors.ts';
 import { inOrder } from './fileOrder.ts';
 import { noteHeld } from './heldFiles.ts';
@@ -35,7 +35,7 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
   const claimed = await ports.ledger.claimed(runId);
   const pending = claimed.length > 0 ? [] : await ports.ledger.pending(settings.maxFilesPerRun);
   // Of equal records that of the first file is staged, so the order must not hang on when files arrived.
-  const files = await prepare(ports, runId, inOrder([...claimed, ...pending]));
+  const files = await prepare(ports, lock, inOrder([...claimed, ...pending]));
   const published = await ports.lake.publishedRun();
   // The ledger may be new or restored: from here on it knows what the lake shows.
   if (published !== null) await ports.ledger.setPublished(published);
@@ -72,10 +72,10 @@ type ManifestFile = Manifest['files'][number];
  * pending with its run.
  * @throws LandingRefusedError where landing refuses files and none can be read: then it is hardly for the files
  */
-async function prepare(ports: PlanPorts, runId: string, waiting: readonly LedgerFile[]): Promise<ManifestFile[]> {
+async function prepare(ports: PlanPorts, lock: Lock, waiting: readonly LedgerFile[]): Promise<ManifestFile[]> {
   const mayChange = mayBeOverwritten(waiting);
   const outcomes = await Promise.all(
-    waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(runId, file, mayChange) })),
+    waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(lock.runId, file, mayChange) })),
   );
   const ready: ManifestFile[] = [];
   const unready: { file: LedgerFile; why: string; refused: boolean }[] = [];
@@ -87,7 +87,7 @@ async function prepare(ports: PlanPorts, runId: string, waiting: readonly Ledger
   const doubtful = ready.length > 0 ? [] : unready.filter(({ refused }) => refused);
   await hold(
     ports,
-    runId,
+    lock,
     unready.filter((each) => each.file.state === 'pending' && !doubtful.includes(each)),
   );
   const [first] = doubtful;
@@ -104,11 +104,13 @@ function mayBeOverwritten(waiting: readonly LedgerFile[]): boolean {
   return new Set(waiting.map(({ key }) => key)).size < waiting.length || waiting.some(({ attempts }) => attempts > 0);
 }
 
-async function hold(ports: PlanPorts, runId: string, unready: readonly { file: LedgerFile; why: string }[]): Promise<void> {
+async function hold(
+  ports: PlanPorts,
+  { runId, fence }: Lock,
+  unready: readonly { file: LedgerFile; why: string }[],
+): Promise<void> {
   const held = unready.map(({ file: { key, version }, why }) => ({ file: key, version, why }));
   await noteHeld(ports.runFiles, runId, held);
-  for (const { file, why } of unready) {
-    await ports.ledger.hold([file], why);
-    ports.log('file_held', { key: file.key, version: file.version, why });
-  }
+  await ports.ledger.hold(runId, fence, unready);
+  for (const { file, why } of unready) ports.log('file_held', { key: file.key, version: file.version, why });
 }

@@ -53,6 +53,7 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion, told: Ende
   const status = lock === null ? null : isTold ? told.status : await ports.executions.status(lock.runId);
   const ended = lock !== null && status !== 'RUNNING' && status !== 'NOT_STARTED';
   const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock, status, occasion) } : null;
+  if (told !== null && !isTold) await tellLate(ports, told);
 
   if (occasion === 'schedule') await logBacklog(ports, status === 'RUNNING' ? (lock?.runId ?? null) : null);
   const isBroken = settled?.outcome === 'interrupted' || (settled?.outcome === 'nothing to do' && status !== 'SUCCEEDED');
@@ -76,17 +77,30 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occa
     // It began after the lock was read and was stopped just now, maybe half way: from there the only way is forward.
     resumed = await resumePublish(ports, lock, status);
   }
-  const outcome = await settleRun(ports, runId);
+  let outcome = await settleRun(ports, runId);
+  if (!publishing && !resumed && (await isPublishing(ports, runId))) {
+    // A job that was not there yet when jobs were stopped has begun meanwhile. Of a settled run none begins any more.
+    resumed = await resumePublish(ports, lock, status);
+    outcome = await settleRun(ports, runId);
+  }
   try {
     await reportEnded(ports, { runId, status, outcome, resumed });
     await announceHeld(ports, runId);
   } catch (error) {
-    // The event comes again, and lies in a queue with an alarm at last. By the schedule runs go on, or one alert that can't be sent would end them all.
+    // An event comes again, and lies in a queue with an alarm at last. By the schedule runs go on, or one alert that can't be sent would end them all;
+    // the event tells then.
     if (occasion === 'execution ended') throw error;
     ports.log('alert_failed', { runId, error: messageOf(error) });
   }
-  await ports.ledger.freeLock(runId);
+  await ports.ledger.freeLock(runId, lock.fence);
   return outcome;
+}
+
+/** Tells of a run that the schedule has settled before its event came, where it could not tell. */
+async function tellLate(ports: Ports, { runId, status }: EndedExecution): Promise<void> {
+  if ((await ports.runFiles.read(runId, 'report.md')) === null)
+    await reportEnded(ports, { runId, status, outcome: await settleRun(ports, runId), resumed: false });
+  await announceHeld(ports, runId);
 }
 
 async function isPublishing(ports: Ports, runId: string): Promise<boolean> {
@@ -117,7 +131,7 @@ async function failedAfterPublish({ runFiles }: Ports, runId: string): Promise<b
 
 /**
  * A run that was killed could not report, and one whose publish was carried to its end here has reported a failure that is over.
- * One that never planned anything has nothing to report.
+ * One that planned nothing has nothing to report, unless it failed: what failed may have been Plan, and the report of it.
  */
 async function reportEnded(
   ports: Ports,
@@ -125,7 +139,7 @@ async function reportEnded(
 ): Promise<void> {
   const overtaken = resumed && outcome === 'published';
   if (!overtaken && (await ports.runFiles.read(runId, 'report.md')) !== null) return;
-  if ((await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema)) === null) return;
+  if (status !== 'FAILED' && (await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema)) === null) return;
   await reportRun(
     ports,
     runId,

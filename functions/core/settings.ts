@@ -134,7 +134,7 @@ export function parseSettings(value: unknown, source: string, overrides: readonl
   const problems = parsed.error.issues.map((issue) =>
     issue.code === 'unrecognized_keys'
       ? `unknown setting ${[...issue.path, issue.keys.join(', ')].join('.')}; known are ${knownAt(issue.path).join(', ')}`
-      : `${issue.path.join('.')}: ${issue.message}, found ${JSON.stringify(at(merged, issue.path))}`,
+      : `${issue.path.join('.')}: ${issue.message}, found ${JSON.stringify(settingAt(merged, issue.path))}`,
   );
   throw new UsageError(`Settings (${overrides.length > 0 ? `${source} with --set` : source}): ${problems.join('; ')}`);
 }
@@ -153,7 +153,8 @@ function valueOf(text: string): unknown {
   }
 }
 
-function at(value: unknown, path: readonly PropertyKey[]): unknown {
+/** The value behind a path of names; undefined where there is none. */
+export function settingAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
     (inner, key) => (typeof inner === 'object' && inner !== null ? Reflect.get(inner, key) : undefined),
     value,

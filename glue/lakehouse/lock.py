@@ -32,7 +32,7 @@ class RunLock(Protocol):
     def mark_publishing(self, run_id: str, fence: int) -> None:
         """Marks that publish begins, in one conditional write.
 
-        Raises LockLostError when another run, or none, holds the lock.
+        Raises LockLostError when another run, or none, holds the lock, and where the run was settled, for its execution has ended.
         """
 
 
@@ -48,6 +48,8 @@ def check(lock: RunLock, run_id: str, fence: int) -> Holder:
 
 
 def _lost(holder: Holder | None, run_id: str, fence: int) -> LockLostError:
+    if holder is not None and (holder.run_id, holder.fence) == (run_id, fence):
+        return LockLostError(f"{run_id} (fence {fence}) may not publish any more, for its execution has ended; start a new run")
     where = "free" if holder is None else f"with {holder.run_id} (fence {holder.fence})"
     return LockLostError(f"{run_id} (fence {fence}) does not hold the run lock: it is {where}; start a new run")
 
@@ -89,7 +91,7 @@ class TableLock:
                 TableName=self._table,
                 Key={"pk": {"S": "lock"}},
                 UpdateExpression="SET publishing = :true",
-                ConditionExpression="run_id = :run AND fence = :fence",
+                ConditionExpression="run_id = :run AND fence = :fence AND (attribute_not_exists(settled) OR publishing = :true)",
                 ExpressionAttributeValues={":true": {"BOOL": True}, ":run": {"S": run_id}, ":fence": {"N": str(fence)}},
             )
         except client.exceptions.ConditionalCheckFailedException:

@@ -2,13 +2,13 @@ import type { LedgerFile } from '../../functions/ports.ts';
 import type { LocalHome } from '../home.ts';
 import { withLedger } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import { checkState, filesIn, filesText } from '../views/files.ts';
+import { checkState, filesIn, filesTable } from '../views/files.ts';
 
 /** Every file version with its state, run, records and rejects: those of the ledger, and those that have landed since. */
 export async function files({ options, output }: CommandContext, state: string | undefined): Promise<number> {
   checkState(state);
   const list = await withLedger(options, (home) => filesIn(everyFile(home), state));
-  output.result(list, () => filesText(list, state));
+  output.result(list, () => filesTable(list, state));
   return 0;
 }
 

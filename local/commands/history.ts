@@ -1,9 +1,9 @@
-import type { Execution } from '../views/runs.ts';
+import type { Execution } from '../executions.ts';
 import type { LocalHome } from '../home.ts';
 import { withLedger } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { ProcessLock } from '../processLock.ts';
-import { chosenRun, overviewOf, runDetails, runsText } from '../views/runs.ts';
+import { chosenExecution, overviewOf, runDetails, runsText } from '../views/runs.ts';
 
 /** All runs, the latest first. */
 export async function runs({ options, output }: CommandContext): Promise<number> {
@@ -25,13 +25,7 @@ export async function show({ options, output }: CommandContext, wanted: string):
 }
 
 async function overviewOfRun(home: LocalHome, wanted: string) {
-  const history = historyOf(home);
-  const runId = chosenRun(
-    history.map((execution) => execution.runId),
-    wanted,
-  );
-  const execution = history.find((candidate) => candidate.runId === runId);
-  return overviewOf(home.runFiles, execution ?? { runId, status: 'ABORTED', startedAt: '', endedAt: null, error: null });
+  return overviewOf(home.runFiles, chosenExecution(historyOf(home), wanted));
 }
 
 /**

@@ -30,7 +30,20 @@ interface Built {
   /** File versions that the lake has loaded and landing does not hold any more: deleted, or overwritten since. */
   gone: string[];
   /** Whether the lake has loaded any that were held or not read: then to replace its tables would lose records. */
+  losesLoaded: boolean;
+}
+
+/** What the rebuilt tables are to the lake's. */
+interface Outcome extends Built {
+  comparisons: readonly Comparison[];
+  differs: boolean;
+  /** People who have withdrawn, and have not in what was rebuilt. */
+  returning: number;
+  /** Whether to replace would lose what the caller has not given up. */
   isPoorer: boolean;
+  replaced: boolean;
+  /** What becomes of the records of files that are gone. */
+  fate: string;
 }
 
 export interface RebuildFlags {
@@ -63,23 +76,36 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
       const built = await buildBeside(beside, home.paths.landing, loaded, { options, output });
       home.close();
       const { comparisons, returning } = await compare(isPublished ? home.paths.tables : null, lakePaths(beside).tables);
-      const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
-      const { held, unread, gone } = built;
-      // Of tables that are lost nothing can be kept.
-      const forgets = gone.length > 0 && comparisons.some((each) => isStaging(each.table) && each.gone > 0);
-      const isPoorer = built.isPoorer || (forgets && !forget);
-      const replaced = replace && !isPoorer;
-      const fate = !isPublished ? LOST : !forgets ? NOT_MISSED : replaced ? FORGOTTEN : KEPT;
+      const outcome = outcomeOf(built, comparisons, returning, { replace, forget }, isPublished);
+      const { differs, replaced, held, unread, gone } = outcome;
       if (replaced) replaceTables(options.lake);
-      output.result({ replaced, differs, held, unread, gone, returning, tables: comparisons }, () =>
-        comparisonText(comparisons, differs, replaced, returning, { ...built, isPoorer }, fate),
-      );
+      output.result({ replaced, differs, held, unread, gone, returning, tables: comparisons }, () => outcomeText(outcome));
       return (differs && !replaced) || held.length > 0 || unread.length > 0 ? 1 : 0;
     } finally {
       // A replacement that has begun and broke off is finished by the next command.
       if (!isReplacing(options.lake)) rmSync(beside, { recursive: true, force: true });
     }
   });
+}
+
+function outcomeOf(
+  built: Built,
+  comparisons: readonly Comparison[],
+  returning: number,
+  { replace, forget }: RebuildFlags,
+  isPublished: boolean,
+): Outcome {
+  const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
+  const losesRecords = built.gone.length > 0 && comparisons.some((each) => isStaging(each.table) && each.gone > 0);
+  const isPoorer = built.losesLoaded || (losesRecords && !forget);
+  const replaced = replace && !isPoorer;
+  return { ...built, comparisons, returning, differs, isPoorer, replaced, fate: fateOf(isPublished, losesRecords, replaced) };
+}
+
+function fateOf(isPublished: boolean, losesRecords: boolean, replaced: boolean): string {
+  if (!isPublished) return LOST; // of tables that are lost nothing can be kept
+  if (!losesRecords) return NOT_MISSED;
+  return replaced ? FORGOTTEN : KEPT;
 }
 
 /** Runs the whole pipeline over a lake's landing folder into a lake of its own. */
@@ -112,7 +138,7 @@ async function buildBeside(
       held: texts(reasons.held),
       unread: texts(reasons.unread),
       gone: gone.map(([, key]) => key),
-      isPoorer: [...reasons.held.keys(), ...reasons.unread.keys()].some((key) => keys.has(key)),
+      losesLoaded: [...reasons.held.keys(), ...reasons.unread.keys()].some((key) => keys.has(key)),
     };
   } finally {
     home.close();
@@ -186,15 +212,8 @@ function outcomeOfSame(missing: number): string {
   return missing === 0 ? 'The tables are what landing gives' : 'The tables are what the other files give';
 }
 
-function comparisonText(
-  comparisons: readonly Comparison[],
-  differs: boolean,
-  replaced: boolean,
-  returning: number,
-  { held, unread, gone, isPoorer }: Built,
-  fate: string,
-): string {
-  const outcome = replaced ? 'Replaced' : 'Nothing was replaced';
+function outcomeText({ comparisons, differs, replaced, returning, held, unread, gone, isPoorer, fate }: Outcome): string {
+  const done = replaced ? 'Replaced' : 'Nothing was replaced';
   const advice = isPoorer
     ? ': the lake has loaded a file that the rebuilt tables lack'
     : differs && !replaced
@@ -216,6 +235,6 @@ function comparisonText(
           `${figure(returning)} of the people who withdrew their consent ${replaced ? 'are back: their withdrawals are lost' : 'would be back, for landing lacks their withdrawals'}`,
         ]
       : []),
-    `${outcome}${advice}`,
+    `${done}${advice}`,
   ].join('\n\n');
 }

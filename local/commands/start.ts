@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { figure } from '../../functions/core/textTable.ts';
 import { generate } from '../generate.ts';
 import { lakePaths } from '../home.ts';
 import { FolderLanding } from '../landing.ts';
@@ -14,7 +15,7 @@ export async function start(context: CommandContext): Promise<number> {
     const { files, records } = await generate({ out: landing });
     const total = Object.values(records).reduce((sum, count) => sum + count, 0);
     for (const key of await keysOf(folder)) own.add(key);
-    context.output.say(`Sample data: ${files} files, ${total.toLocaleString('en-US')} records in ${landing}\n`);
+    context.output.say(`Sample data: ${files} files, ${figure(total)} records in ${landing}\n`);
   }
   const code = await run(context, [], own);
   if (!context.output.json) context.output.say(nextSteps(context.options.lake));

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -19,6 +20,8 @@ import { untilQuiet, WATCHED_STABLE_MS } from '../untilQuiet.ts';
 /** Events of one batch: what arrives within this time. */
 const BATCH_MS = 100;
 const RETRY_MS = 1000;
+/** When files wait that no run has taken in, because one broke off: how long until the next try, as by the schedule on AWS. */
+const BROKEN_OFF_MS = 15 * 60_000;
 
 /** Stays and processes what arrives in the landing folders, until it is stopped. */
 export async function watch({ options, output }: CommandContext): Promise<number> {
@@ -33,9 +36,10 @@ export async function watch({ options, output }: CommandContext): Promise<number
     onAlert: async ({ text }: { text: string }) => output.say(`\n${text}`),
     onBusy: ({ message }: LakeBusyError) => output.say(`Waiting: ${message}`),
   };
-  const stopped = stopSignal(output);
+  const stop = stopSignal(output);
   const arrivals = new Arrivals();
   const ended: Ended[] = [];
+  let isLeft = false;
   const watcher = watchFolder(landing, {
     ignored: (file) => file !== landing && isIgnoredName(path.basename(file)),
     ignoreInitial: true,
@@ -46,17 +50,17 @@ export async function watch({ options, output }: CommandContext): Promise<number
     watcher.on('add', arrived).on('change', arrived);
     watcher.on('error', (error) => output.say(`Can't be watched: ${messageOf(error)}; "stedi run" takes in what is there`));
     await new Promise<void>((resolve) => watcher.once('ready', resolve));
-    for (let isFirst = true; !stopped.aborted; isFirst = false) {
+    for (let isFirst = true; !stop.aborted; isFirst = false) {
       // Opened anew each time, for another command may have replaced the tables and the ledger meanwhile.
       const take = () =>
         withLake(options, homeOptions, 'watch', async (home) => {
           await home.requireTables();
           if (isFirst) output.say(`Watching ${landing}; Ctrl-C ends`);
-          await work(home, arrivals, isFirst, output);
+          isLeft = await work(home, arrivals, isFirst, output);
           ended.push(...home.ended);
         });
-      await whenFree(take, stopped, output);
-      await Promise.race([arrivals.next(), stopped.done]);
+      await whenFree(take, stop, output);
+      await somethingToDo(arrivals, isLeft, stop);
     }
   } finally {
     await watcher.close(); // or it would keep the process alive
@@ -65,14 +69,26 @@ export async function watch({ options, output }: CommandContext): Promise<number
   return 0;
 }
 
-/** Announces what has arrived, and executes runs until nothing more arrives. */
-export async function work(home: LocalHome, arrivals: Arrivals, isFirst: boolean, output: Pick<Output, 'say'>): Promise<void> {
+/** Until files arrive, watch is to stop, or it is time to try again what was left. */
+async function somethingToDo(arrivals: Arrivals, isLeft: boolean, stop: AbortSignal): Promise<void> {
+  const over = new AbortController();
+  const signal = AbortSignal.any([stop, over.signal]);
+  const tryAgain = isLeft ? [setTimeout(BROKEN_OFF_MS, undefined, { signal }).catch(() => undefined)] : [];
+  await Promise.race([arrivals.next(), aborted(stop), ...tryAgain]);
+  over.abort();
+}
+
+/**
+ * Announces what has arrived, tries again what an earlier run has left, and executes runs until nothing more arrives. Answers whether anything
+ * is left: the run that should have taken it in broke off.
+ */
+export async function work(home: LocalHome, arrivals: Arrivals, isFirst: boolean, output: Pick<Output, 'say'>): Promise<boolean> {
   if (isFirst) {
     await untilQuiet(home, (text) => output.say(text));
     await home.announceLanding();
   }
   // No other process works on the lake, so a run that holds the run lock here was killed.
-  if (isFirst || (await home.ledger.lock()) !== null) await home.reconcile();
+  if (isFirst || !arrivals.waiting || (await home.ledger.lock()) !== null) await home.reconcile();
   do {
     await arrivals.announce(home);
     // Files that arrive during a run are registered at once, so that its end starts one follow-up for all of them.
@@ -80,18 +96,19 @@ export async function work(home: LocalHome, arrivals: Arrivals, isFirst: boolean
     // A run that was interrupted is not followed by itself, but what arrived while it ran is a reason.
     if (more) await requestRunForPending(home.ports);
   } while (arrivals.waiting || home.executions.waiting);
+  return (await home.ledger.pending(1)).length > 0;
 }
 
 /** Takes the lake as soon as no other process holds it; not at all once watch is to stop. */
-async function whenFree(take: () => Promise<void>, stopped: StopSignal, output: Output): Promise<void> {
-  for (let told = false; !stopped.aborted; told = true) {
+async function whenFree(take: () => Promise<void>, stop: AbortSignal, output: Output): Promise<void> {
+  for (let told = false; !stop.aborted; told = true) {
     try {
       await take();
       return;
     } catch (error) {
       if (!(error instanceof LakeBusyError)) throw error;
       if (!told) output.say(`Waiting: ${error.message.replace(TRY_AGAIN, 'this one tries again by itself')}`);
-      await Promise.race([setTimeout(RETRY_MS), stopped.done]);
+      await Promise.race([setTimeout(RETRY_MS), aborted(stop)]);
     }
   }
 }
@@ -145,22 +162,19 @@ export class Arrivals {
   }
 }
 
-interface StopSignal {
-  aborted: boolean;
-  done: Promise<void>;
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, 'abort');
 }
 
 /** The first Ctrl-C (or SIGTERM) lets a run that is going end; the second one does not wait. */
-function stopSignal(output: Output): StopSignal {
-  let resolve: () => void = () => undefined;
-  const signal = { aborted: false, done: new Promise<void>((done) => (resolve = done)) };
+function stopSignal(output: Output): AbortSignal {
+  const stopping = new AbortController();
   const stop = (): void => {
-    if (signal.aborted) process.exit(130);
-    signal.aborted = true;
+    if (stopping.signal.aborted) process.exit(130);
     output.say('\nStopping after the run that is going; press Ctrl-C again to stop at once');
-    resolve();
+    stopping.abort();
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
-  return signal;
+  return stopping.signal;
 }

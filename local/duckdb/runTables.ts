@@ -1,7 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { contractOf, stagedBy } from '../../functions/core/contracts.ts';
+import { contractOf, modelContractOf, stagedBy } from '../../functions/core/contracts.ts';
 import { LockLostError } from '../../functions/core/errors.ts';
 import type { Audits, Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
@@ -161,8 +161,7 @@ async function rememberExcepted(run: DuckDBConnection): Promise<void> {
 
 /** Rows of a table that may go with this run, counted before it is replaced: of people, who are replaced first, as they were. */
 async function countExcepted(run: DuckDBConnection, step: ModelTable): Promise<number> {
-  const { leavesWith } = contractOf(step);
-  if (leavesWith === undefined) throw new Error(`glue/tables/${step}.json does not say which of its rows may go (leavesWith)`);
+  const { leavesWith } = modelContractOf(step);
   const rows = step === 'customer_trusted' ? 'previous_people' : step;
   return countOf(run, `(select 1 from ${rows} where "${leavesWith.column}" in (from excepted_${leavesWith.excepted}))`);
 }

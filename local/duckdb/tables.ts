@@ -1,12 +1,12 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
 import { contractOf } from '../../functions/core/contracts.ts';
-import type { TableContract } from '../../functions/core/contracts.ts';
+import type { Column, TableContract } from '../../functions/core/contracts.ts';
 import { LakeUnusableError } from '../../functions/core/errors.ts';
 import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import { literal, rowsOf } from './session.ts';
 
-const DUCKDB_TYPE: Record<string, string> = { STRING: 'VARCHAR', BIGINT: 'BIGINT', DOUBLE: 'DOUBLE', DATE: 'DATE' };
+const DUCKDB_TYPE: Record<Column['type'], string> = { STRING: 'VARCHAR', BIGINT: 'BIGINT', DOUBLE: 'DOUBLE', DATE: 'DATE' };
 
 /**
  * Creates missing tables from their contracts, and adds columns that a contract has gained.

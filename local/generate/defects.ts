@@ -3,7 +3,7 @@ import type { Defect } from './defects/defect.ts';
 import { LAYOUT_DEFECTS, LONG_LINE } from './defects/layout.ts';
 import type { Material } from './defects/material.ts';
 import { MEANING_DEFECTS } from './defects/meaning.ts';
-import type { Drop } from './defects/sheet.ts';
+import type { DefectFile } from './defects/sheet.ts';
 
 /** With so many customers a line of 20 MB is a small part of the data. */
 const CUSTOMERS_FOR_LONG_LINE = 5_000;
@@ -23,7 +23,7 @@ export interface MixedIn {
 export async function mixDefects(
   customers: number,
   material: Material,
-  write: (drop: Drop) => Promise<void>,
+  write: (drop: DefectFile) => Promise<void>,
 ): Promise<MixedIn[]> {
   const times = Math.max(1, Math.floor(customers / 956));
   const defects: MixedIn[] = [];

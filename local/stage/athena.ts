@@ -30,7 +30,7 @@ export async function ask({ region, workgroup, database }: Stage, sql: string): 
       if (error instanceof Error && error.name === 'InvalidRequestException') throw new UsageError(error.message);
       throw error;
     });
-  const hasHeader = await untilDone(client, QueryExecutionId);
+  const hasHeader = await queryEnded(client, QueryExecutionId);
   const answer: Answer = { names: [], rows: [] };
   let isFirst = hasHeader;
   for await (const { ResultSet } of paginateGetQueryResults({ client }, { QueryExecutionId })) {
@@ -45,7 +45,7 @@ export async function ask({ region, workgroup, database }: Stage, sql: string): 
 }
 
 /** Whether the first row of the result is a header: only SELECT has one. */
-async function untilDone(client: AthenaClient, QueryExecutionId: string | undefined): Promise<boolean> {
+async function queryEnded(client: AthenaClient, QueryExecutionId: string | undefined): Promise<boolean> {
   for (let pause = 100; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
     const { QueryExecution } = await client.send(new GetQueryExecutionCommand({ QueryExecutionId }));
     const { State, StateChangeReason = 'Athena gave no reason' } = QueryExecution?.Status ?? {};

@@ -2,7 +2,7 @@ import { DescribeExecutionCommand, paginateGetExecutionHistory, paginateListExec
 import type { HistoryEvent } from '@aws-sdk/client-sfn';
 import { executionArnOf, STATUS } from '../../functions/aws/executions.ts';
 import { shortCause } from '../../functions/core/shortCause.ts';
-import type { Execution } from '../views/runs.ts';
+import type { Execution } from '../executions.ts';
 import type { Stage } from './stage.ts';
 
 /** How many executions are looked at; Step Functions forgets them after 90 days, `runs/` in the lake bucket does not. */

@@ -1,11 +1,11 @@
 import type { CommandContext } from '../lake.ts';
-import { checkState, filesIn, filesText } from '../views/files.ts';
+import { checkState, filesIn, filesTable } from '../views/files.ts';
 import { withStage } from './stage.ts';
 
 /** The ledger of a stage. */
 export async function files({ options, output }: CommandContext, state: string | undefined): Promise<number> {
   checkState(state);
   const list = await withStage(options, ({ ledger }) => filesIn(ledger.files(), state));
-  output.result(list, () => filesText(list, state));
+  output.result(list, () => filesTable(list, state));
   return 0;
 }

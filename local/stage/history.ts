@@ -1,7 +1,7 @@
 import { inParallel } from '../../functions/aws/parallel.ts';
 import type { CommandContext } from '../lake.ts';
-import { chosenRun, overviewOf, runDetails, runsText } from '../views/runs.ts';
-import type { Execution } from '../views/runs.ts';
+import { chosenExecution, overviewOf, runDetails, runsText } from '../views/runs.ts';
+import type { Execution } from '../executions.ts';
 import { latestExecutions, withError } from './executions.ts';
 import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
@@ -20,7 +20,7 @@ export async function runs({ options, output }: CommandContext): Promise<number>
 export async function show({ options, output }: CommandContext, wanted: string): Promise<number> {
   return withStage(options, async (stage) => {
     const history = await latestExecutions(stage);
-    const execution = wanted === 'last' ? await lastRun(stage, history) : chosen(history, wanted);
+    const execution = wanted === 'last' ? await lastRun(stage, history) : chosenExecution(history, wanted);
     const { runId } = execution;
     const run = await overviewOf(stage.runFiles, await withError(stage, execution));
     const { value, text } = await runDetails(stage.runFiles, run);
@@ -32,19 +32,10 @@ export async function show({ options, output }: CommandContext, wanted: string):
   });
 }
 
-function chosen(history: readonly Execution[], wanted: string): Execution {
-  const runId = chosenRun(
-    history.map((execution) => execution.runId),
-    wanted,
-  );
-  const unknown: Execution = { runId, status: 'ABORTED', startedAt: '', endedAt: null, error: null };
-  return history.find((candidate) => candidate.runId === runId) ?? unknown;
-}
-
 /** The latest execution that is going or left something; one that found nothing to do is not what anybody asks about. */
 async function lastRun({ runFiles }: Stage, history: readonly Execution[]): Promise<Execution> {
   for (const execution of history) {
     if (execution.status === 'RUNNING' || (await overviewOf(runFiles, execution)).files !== null) return execution;
   }
-  return chosen(history, 'last');
+  return chosenExecution(history, 'last');
 }

@@ -23,7 +23,7 @@ import {
   troubles,
 } from '../views/runResult.ts';
 import type { RunResult } from '../views/runResult.ts';
-import type { Execution } from '../views/runs.ts';
+import type { Execution } from '../executions.ts';
 import { dropIntoLanding } from './dropFiles.ts';
 import { latestExecutions, statesLeft, withError } from './executions.ts';
 import { withStage } from './stage.ts';

@@ -23,7 +23,7 @@ function noteOf(counts: LedgerFile['counts'], unknownFields: readonly string[]):
 }
 
 /** File versions as a table, and what to do where some are held. */
-export function filesText(list: readonly LedgerFile[], state: string | undefined): string {
+export function filesTable(list: readonly LedgerFile[], state: string | undefined): string {
   if (list.length === 0) return `No file${state === undefined ? '' : ` is ${state}`}`;
   return [
     table(

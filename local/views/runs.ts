@@ -1,16 +1,8 @@
 import { UsageError } from '../../functions/core/errors.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import { manifestSchema, readRunFile, readStepMetrics, reportSchema } from '../../functions/core/runFiles.ts';
-import type { ExecutionStatus, RunFiles } from '../../functions/ports.ts';
-
-/** One execution, as its home remembers it. */
-export interface Execution {
-  runId: string;
-  status: ExecutionStatus;
-  error: string | null;
-  startedAt: string;
-  endedAt: string | null;
-}
+import type { RunFiles } from '../../functions/ports.ts';
+import type { Execution } from '../executions.ts';
 
 export interface RunOverview extends Execution {
   seconds: number | null;
@@ -55,14 +47,22 @@ export function runsText(shown: readonly RunOverview[]): string {
 
 /** The run that somebody means: `last`, its name, or how its name begins. @throws UsageError when that is none, or several */
 export function chosenRun(runIds: readonly string[], wanted: string): string {
-  const matches = wanted === 'last' ? runIds.slice(0, 1) : runIds.filter((id) => id === wanted || id.startsWith(wanted));
-  const [runId, ...more] = matches;
-  if (runId === undefined || more.length > 0) {
+  return chosenExecution(
+    runIds.map((runId) => ({ runId })),
+    wanted,
+  ).runId;
+}
+
+/** The same, of executions, the latest first. */
+export function chosenExecution<T extends { runId: string }>(history: readonly T[], wanted: string): T {
+  const matches = wanted === 'last' ? history.slice(0, 1) : history.filter(({ runId }) => runId.startsWith(wanted));
+  const [execution, ...more] = matches;
+  if (execution === undefined || more.length > 0) {
     throw new UsageError(
       `${wanted} names ${more.length > 0 ? `${matches.length} runs` : 'no run'}; "stedi runs" lists them, "stedi show last" shows the latest`,
     );
   }
-  return runId;
+  return execution;
 }
 
 /** Everything that a run left, as a value and as text. */

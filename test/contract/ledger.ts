@@ -1,5 +1,6 @@
 import type { FileVerdict, FileVersion, Ledger, NewFile } from '../../functions/ports.ts';
 import { collected } from '../support/collected.ts';
+import { freed, held } from '../support/locks.ts';
 
 /** What every ledger must do. `open` gives a new, empty one; `many` is how many file versions one run claims. */
 export function ledgerContract(name: string, open: () => Promise<Ledger>, { many: size = 10_000 } = {}): void {
@@ -90,7 +91,7 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
           [file('d'), file('c')].map(({ key }) => ({ ...back, key })),
         );
         expect((await waiting()).slice(2)).toEqual(['a', 'b']);
-        await ledger.hold([file('d')], 'rejects');
+        await held(ledger, [file('d')], 'rejects');
         await moment();
         await ledger.retry({ keys: [file('d').key] });
         expect(await waiting()).toEqual(['c', 'a', 'b', 'd']);
@@ -107,7 +108,7 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         expect(first).toMatchObject({ runId: 'run-1', publishing: false });
         expect(await ledger.takeLock('run-2')).toBeNull();
         expect(await ledger.lock()).toEqual(first);
-        expect(await ledger.freeLock('run-1')).toBe(true);
+        await ledger.freeLock('run-1', first?.fence ?? 0);
         expect(await ledger.lock()).toBeNull();
         expect((await ledger.takeLock('run-2'))?.fence).toBeGreaterThan(first?.fence ?? Infinity);
       });
@@ -124,12 +125,17 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         expect(await ledger.lock()).toEqual(winner);
       });
 
-      test('is freed for its holder only', async () => {
-        await ledger.takeLock('run-1');
-        expect(await ledger.freeLock('run-2')).toBe(false);
-        expect((await ledger.lock())?.runId).toBe('run-1');
-        expect(await ledger.freeLock('run-1')).toBe(true);
-        expect(await ledger.freeLock('run-1')).toBe(false);
+      test('is freed for its holder only, under the fence that it holds it by', async () => {
+        const lock = await ledger.takeLock('run-1');
+        const fence = lock?.fence ?? 0;
+        await ledger.freeLock('run-2', fence);
+        await ledger.freeLock('run-1', fence - 1);
+        expect(await ledger.lock()).toEqual(lock);
+        await ledger.freeLock('run-1', fence);
+        expect(await ledger.lock()).toBeNull();
+        const again = await ledger.takeLock('run-1');
+        await ledger.freeLock('run-1', fence);
+        expect(await ledger.lock()).toEqual(again);
       });
 
       test('tells that publishing has begun, until it is freed', async () => {
@@ -137,7 +143,7 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         await ledger.markPublishing('run-1', lock?.fence ?? 0);
         expect(await ledger.lock()).toMatchObject({ runId: 'run-1', publishing: true });
         expect(await ledger.takeLock('run-1')).toMatchObject({ publishing: true });
-        await ledger.freeLock('run-1');
+        await freed(ledger);
         expect(await ledger.takeLock('run-1')).toMatchObject({ publishing: false });
       });
 
@@ -147,7 +153,7 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         await expect(ledger.markPublishing('run-1', fence + 1)).rejects.toMatchObject({ name: 'LockLostError' });
         await expect(ledger.markPublishing('run-2', fence)).rejects.toMatchObject({ name: 'LockLostError' });
         expect(await ledger.lock()).toMatchObject({ publishing: false });
-        await ledger.freeLock('run-1');
+        await freed(ledger);
         await expect(ledger.markPublishing('run-1', fence)).rejects.toMatchObject({ name: 'LockLostError' });
       });
     });
@@ -175,7 +181,7 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
 
       test('never takes what another run has taken', async () => {
         const first = await claimed(ledger, [file('a')]);
-        await ledger.freeLock(first.runId);
+        await freed(ledger);
         const lock = await ledger.takeLock('run-2');
         await ledger.register([file('b')]);
         await expect(ledger.claim('run-2', lock?.fence ?? 0, [file('a')])).rejects.toMatchObject({ name: 'LockLostError' });
@@ -184,8 +190,8 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
       });
 
       test('that is refused takes nothing at all', async () => {
-        const first = await claimed(ledger, [file('b')], [file('a'), file('c')]);
-        await ledger.freeLock(first.runId);
+        await claimed(ledger, [file('b')], [file('a'), file('c')]);
+        await freed(ledger);
         const lock = await ledger.takeLock('run-2');
         const claim = ledger.claim('run-2', lock?.fence ?? 0, [file('a'), file('b'), file('c')]);
         await expect(claim).rejects.toMatchObject({ name: 'LockLostError' });
@@ -257,15 +263,35 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
     describe('holding', () => {
       test('keeps pending file versions out of runs, with the reason', async () => {
         await ledger.register([file('a'), file('b')]);
-        await ledger.hold([file('a')], 'the file vanished');
+        await held(ledger, [file('a')], 'the file vanished');
         expect((await ledger.pending(10)).map(nameOf)).toEqual(['customer_landing/b v1']);
         expect(await ledger.held()).toMatchObject([{ ...file('a'), why: 'the file vanished' }]);
         expect(await all(ledger)).toMatchObject([{ state: 'held', why: 'the file vanished' }, { state: 'pending' }]);
       });
 
+      test('needs the lock', async () => {
+        await ledger.register([file('a')]);
+        const unready = [{ file: file('a'), why: 'the file vanished' }];
+        const fence = (await ledger.takeLock('run-1'))?.fence ?? 0;
+        await expect(ledger.hold('run-2', fence, unready)).rejects.toMatchObject({ name: 'LockLostError' });
+        await expect(ledger.hold('run-1', fence - 1, unready)).rejects.toMatchObject({ name: 'LockLostError' });
+        expect(await ledger.held()).toEqual([]);
+      });
+
+      test('may be of many file versions, some of which are held already', async () => {
+        const many = Array.from({ length: 250 }, (_, at) => file(String(at).padStart(3, '0')));
+        await ledger.register(many);
+        await held(ledger, many.slice(90, 110), 'first');
+        await held(ledger, many, 'second');
+        expect(await ledger.pending(1)).toEqual([]);
+        expect((await ledger.held()).map(({ why }) => why)).toEqual(
+          many.map((_, at) => (at >= 90 && at < 110 ? 'first' : 'second')),
+        );
+      });
+
       test('does not touch what is claimed or loaded', async () => {
-        const { runId } = await claimed(ledger, [file('a')]);
-        await ledger.hold([file('a')], 'too late');
+        const { runId, fence } = await claimed(ledger, [file('a')]);
+        await ledger.hold(runId, fence, [{ file: file('a'), why: 'too late' }]);
         expect(await ledger.claimed(runId)).toHaveLength(1);
       });
     });
@@ -273,7 +299,7 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
     describe('a retry', () => {
       test('makes held file versions of keys pending again', async () => {
         await ledger.register([file('a', 'v1'), file('a', 'v2'), file('b'), file('c')]);
-        await ledger.hold([file('a', 'v1'), file('a', 'v2'), file('b')], 'broken');
+        await held(ledger, [file('a', 'v1'), file('a', 'v2'), file('b')], 'broken');
         const retried = await ledger.retry({ keys: ['customer_landing/a', 'customer_landing/c', 'customer_landing/none'] });
         expect(retried.map(nameOf).sort()).toEqual(['customer_landing/a v1', 'customer_landing/a v2']);
         expect(retried).toMatchObject([{ table: 'customer_landing' }, { size: 10 }]);
@@ -289,7 +315,7 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         await ledger.register([file('a'), file('b')]);
         const [arrived] = await all(ledger);
         expect(arrived).toMatchObject({ waitsSince: arrived?.arrivedAt });
-        await ledger.hold([file('a')], 'broken');
+        await held(ledger, [file('a')], 'broken');
         while (new Date().toISOString() === arrived?.arrivedAt) await new Promise((resolve) => setTimeout(resolve, 1));
         await ledger.retry({ keys: ['customer_landing/a'] });
         const [retried, other] = await all(ledger);
@@ -307,12 +333,19 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
           verdict(file('a'), { state: 'held', why: 'gate' }),
           verdict(file('b'), { state: 'loaded' }),
         ]);
-        await ledger.freeLock(first.runId);
+        await freed(ledger);
         const second = await claimed(ledger, [file('c')], [], 'run-2');
         await ledger.settle(second.runId, [verdict(file('c'), { state: 'held', why: 'gate' })]);
         expect((await ledger.retry({ runId: first.runId })).map(nameOf)).toEqual(['customer_landing/a v1']);
         expect((await ledger.pending(10)).map(nameOf)).toEqual(['customer_landing/a v1']);
         expect(await ledger.retry({ runId: 'run-none' })).toEqual([]);
+      });
+
+      test('of a run takes in what the run could not read', async () => {
+        await ledger.register([file('a'), file('b')]);
+        await held(ledger, [file('a')], 'archived', 'run-1');
+        await held(ledger, [file('b')], 'archived', 'run-2');
+        expect((await ledger.retry({ runId: 'run-1' })).map(nameOf)).toEqual(['customer_landing/a v1']);
       });
     });
 

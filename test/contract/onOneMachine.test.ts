@@ -40,7 +40,7 @@ test('two processes on one SQLite ledger see each other’s changes, and one of 
   expect(await other.takeLock('run-2')).toBeNull();
 });
 
-test('a SQLite ledger that was made by the first release goes on', async () => {
+test('a SQLite ledger that lacks columns which came later goes on', async () => {
   const file = path.join(newFolder(), 'ledger.sqlite');
   await new SqliteLedger(newDatabase(file), now).register([
     { table: 'customer_landing', key: 'customer_landing/a', version: 'v1', size: 1, format: 'json', unknownFields: [] },
@@ -70,7 +70,11 @@ test('a SQLite ledger forgets file versions that are pending, and no others', as
   await ledger.register(files.map((file) => ({ ...file, format: 'json', unknownFields: [] })));
   const lock = await ledger.takeLock('run-1');
   await ledger.claim('run-1', lock?.fence ?? 0, files.slice(0, 1));
-  await ledger.hold(files.slice(2, 3), 'broken');
+  await ledger.hold(
+    'run-1',
+    lock?.fence ?? 0,
+    files.slice(2, 3).map((file) => ({ file, why: 'broken' })),
+  );
   ledger.forget(files.slice(0, 3));
   expect((await collected(ledger.files())).map(({ key, state }) => [key, state])).toEqual([
     ['customer_landing/claimed', 'claimed'],
@@ -184,6 +188,7 @@ describe('executions in this process', () => {
 
   test('whose end can not be told are no success: what breaks then reaches whoever waits', async () => {
     const executions = new LocalExecutions(newDatabase(), now);
+    executions.execute = async () => undefined;
     executions.onEnd = async () => Promise.reject(new Error('the disk is full'));
     await executions.start('run-1');
     await expect(executions.drain()).rejects.toThrow('the disk is full');

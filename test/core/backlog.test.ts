@@ -5,6 +5,7 @@ import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
 import { requestRun } from '../../functions/core/requestRun.ts';
 import type { Log } from '../../functions/ports.ts';
 import { settingsWith } from '../support/lakes.ts';
+import { held } from '../support/locks.ts';
 import { temporaryWorlds } from '../support/world.ts';
 import type { World } from '../support/world.ts';
 
@@ -45,7 +46,7 @@ test('the oldest pending file counts, however many come before it by name', asyn
 test('a file that was held waits from its retry on, not from its arrival', async () => {
   const world = newWorld();
   const files = await world.register('customer_landing/held');
-  await world.ledger.hold(files, 'too many rejects');
+  await held(world.ledger, files, 'too many rejects');
   world.pass(3 * 24 * 60);
   await world.ledger.retry({ keys: ['customer_landing/held'] });
   expect(await backlog(world, null, 5)).toMatchObject({ pendingFiles: 1, oldestPendingMinutes: 5 });

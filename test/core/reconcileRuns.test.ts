@@ -3,8 +3,10 @@ import { planRun } from '../../functions/core/planRun.ts';
 import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
 import { reportRun } from '../../functions/core/reportRun.ts';
 import { requestRun } from '../../functions/core/requestRun.ts';
+import type { Landing } from '../../functions/ports.ts';
 import { goodEvidence, load } from '../support/evidence.ts';
 import { settingsWith } from '../support/lakes.ts';
+import { held } from '../support/locks.ts';
 import { temporaryWorlds } from '../support/world.ts';
 import type { World } from '../support/world.ts';
 
@@ -101,7 +103,7 @@ describe('a changed definition whose runs fail', () => {
     await passes(world, 4);
     await world.register('customer_landing/a');
     expect(await pass(world)).toBe('run-4');
-    await world.ledger.hold(await world.ledger.pending(1), 'enough');
+    await held(world.ledger, await world.ledger.pending(1), 'enough');
     expect(await pass(world)).toBeNull();
     expect(await passes(world, 4, 'other')).toEqual(['run-5', 'run-6', 'run-7', null]);
   });
@@ -682,5 +684,117 @@ describe('when reconcile itself breaks', () => {
     expect(await world.ledger.lock()).toMatchObject({ runId });
     expect(await reconcileRuns(broken, 'schedule')).toMatchObject({ started: 'run-2' });
     expect(world.logged).toContain('alert_failed');
+  });
+});
+
+describe('where two reconciles overlap', () => {
+  test('the one that is late does not free the lock that a late Plan of the same run has taken anew', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a');
+    const runId = (await requestRun(world.ports)) ?? '';
+    world.executions.end(runId, 'ABORTED');
+    const free = world.ledger.freeLock.bind(world.ledger);
+    world.ledger.freeLock = async (...held) => {
+      world.ledger.freeLock = free;
+      await reconcileRuns(world.ports, 'execution ended', { runId, status: 'ABORTED' });
+      await planRun(world.ports, settingsWith(), runId);
+      await free(...held);
+    };
+    await world.ledger.takeLock(runId);
+    await reconcileRuns(world.ports, 'schedule');
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'claimed' });
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ settled: { runId }, started: 'run-2' });
+    expect(await world.states()).toEqual({ 'customer_landing/a': 'pending' });
+  });
+});
+
+describe('nobody is left without news', () => {
+  const mute = { send: async () => Promise.reject(new Error('no mail today')) };
+
+  test('where the schedule settled a run and could not tell, the event tells', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    world.executions.end(runId, 'ABORTED');
+    await reconcileRuns({ ...world.ports, alerts: mute }, 'schedule');
+    expect(world.alerts).toEqual([]);
+    for (let delivery = 0; delivery < 2; delivery += 1)
+      await reconcileRuns(world.ports, 'execution ended', { runId, status: 'ABORTED' });
+    expect(world.alerts).toMatchObject([{ attributes: { runId, status: 'FAILED' } }]);
+  });
+
+  test('where the schedule could not tell what is held, the event tells it, and once', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/gone');
+    world.remove('customer_landing/gone');
+    const runId = (await requestRun(world.ports)) ?? '';
+    await planRun(world.ports, settingsWith(), runId);
+    world.executions.end(runId, 'SUCCEEDED');
+    await reconcileRuns({ ...world.ports, alerts: mute }, 'schedule');
+    for (let delivery = 0; delivery < 2; delivery += 1)
+      await reconcileRuns(world.ports, 'execution ended', { runId, status: 'SUCCEEDED' });
+    expect(world.alerts).toMatchObject([{ attributes: { runId, status: 'HELD' } }]);
+  });
+
+  test('where Plan failed and the report of it could not be sent, what it held is told all the same', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/gone');
+    world.remove('customer_landing/gone');
+    const runId = (await requestRun(world.ports)) ?? '';
+    const lake = { ...world.ports.lake, publishedRun: async () => Promise.reject(new Error('Glue is away')) };
+    await expect(planRun({ ...world.ports, lake }, settingsWith(), runId)).rejects.toThrow('Glue is away');
+    const failure = { name: 'Error', cause: 'Glue is away' };
+    await expect(reportRun({ ...world.ports, alerts: mute }, runId, failure)).rejects.toThrow('no mail today');
+    world.executions.end(runId, 'FAILED');
+    await reconcileRuns(world.ports, 'execution ended');
+    expect(world.alerts).toMatchObject([{ attributes: { runId, status: 'FAILED' } }]);
+    expect(world.alerts[0]?.text).toContain('customer_landing/gone');
+  });
+
+  test('where neither Plan nor the report of its failure was ever called, the failure is told', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/a');
+    const runId = (await requestRun(world.ports)) ?? '';
+    world.executions.end(runId, 'FAILED');
+    await reconcileRuns(world.ports, 'execution ended', { runId, status: 'FAILED' });
+    expect(world.alerts).toMatchObject([{ attributes: { runId, status: 'FAILED' } }]);
+  });
+});
+
+describe('a Plan that goes on although its execution was aborted', () => {
+  test('holds nothing once the run was settled and its lock is free', async () => {
+    const world = newWorld();
+    await world.register('customer_landing/gone');
+    world.remove('customer_landing/gone');
+    const runId = (await requestRun(world.ports)) ?? '';
+    const landing: Landing = {
+      prepare: async (run, file) => {
+        world.executions.end(runId, 'ABORTED');
+        await reconcileRuns(world.ports, 'execution ended');
+        return world.landing.prepare(run, file);
+      },
+      head: async (key, bytes) => world.landing.head(key, bytes),
+      list: (...asked) => world.landing.list(...asked),
+    };
+    await expect(planRun({ ...world.ports, landing }, settingsWith(), runId)).rejects.toMatchObject({ name: 'LockLostError' });
+    expect(await world.states()).toEqual({ 'customer_landing/gone': 'pending' });
+  });
+});
+
+describe('a publish job that begins while its run is settled', () => {
+  test('is carried to its end before the lock is free', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    await built(world, runId);
+    world.executions.end(runId, 'ABORTED');
+    world.lake.resumes = true;
+    const { fence } = await world.manifest(runId);
+    const settle = world.ledger.settle.bind(world.ledger);
+    world.ledger.settle = async (...asked) => {
+      if (world.lake.resumed.length === 0) await world.ledger.markPublishing(runId, fence);
+      await settle(...asked);
+    };
+    expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ settled: { runId, outcome: 'published' } });
+    expect(world.lake.resumed).toEqual([fence]);
+    expect((await world.ledger.lock())?.runId).not.toBe(runId);
   });
 });

@@ -3,6 +3,7 @@ import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
 import { requestRun } from '../../functions/core/requestRun.ts';
 import { objectCreated, sqsBatch } from '../../local/events.ts';
 import { lambdaContext } from '../../local/lambdaContext.ts';
+import { held } from '../support/locks.ts';
 import { temporaryWorlds } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
@@ -78,7 +79,7 @@ describe('object-created events', () => {
   test('of a loaded file version ask for nothing', async () => {
     const world = newWorld();
     const [file] = await world.register('customer_landing/a.json');
-    await world.ledger.hold(file === undefined ? [] : [file], 'not pending');
+    await held(world.ledger, file === undefined ? [] : [file], 'not pending');
     await catalog(world.ports)(sqsBatch([objectCreated(file ?? { key: '', version: '', size: 0 })]), lambdaContext('catalog'));
     expect(world.executions.started).toEqual([]);
   });

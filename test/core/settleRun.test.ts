@@ -3,6 +3,7 @@ import { settleRun, verdicts } from '../../functions/core/settleRun.ts';
 import type { Validation } from '../../functions/core/runFiles.ts';
 import type { LedgerFile } from '../../functions/ports.ts';
 import { goodEvidence, load, manifestOf } from '../support/evidence.ts';
+import { freed } from '../support/locks.ts';
 import { temporaryWorlds, unwritable } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
@@ -147,7 +148,7 @@ describe('settling a run', () => {
       'run-0',
       files.map(({ key, version }) => ({ key, version, ...twice })),
     );
-    await world.ledger.freeLock('run-0');
+    await freed(world.ledger);
     const lock = await world.ledger.takeLock('run-1');
     await world.ledger.claim('run-1', lock?.fence ?? 0, files);
     await expect(settleRun({ ...world.ports, runFiles: unwritable(world) }, 'run-1')).rejects.toThrow('no space');

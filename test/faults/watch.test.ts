@@ -279,6 +279,21 @@ test('a file that arrives during a run that is interrupted is taken by another o
   await expectNothingWaits(home, 2);
 });
 
+test('what an interrupted run has left is tried again although nothing arrives', async () => {
+  const arrivals = new Arrivals();
+  const home = newLake(undefined, {
+    log: (event, { state } = {}) => {
+      if (event === 'state_entered' && state === 'Validate' && home.ended.length === 0)
+        throw new Error('as if the disk were full');
+    },
+  });
+  arrives(home, arrivals, 'early');
+  expect(await work(home, arrivals, false, quiet)).toBe(true);
+  expect(home.ended.map(({ status }) => status)).toEqual(['FAILED']);
+  expect(await work(home, arrivals, false, quiet)).toBe(false);
+  await expectNothingWaits(home, 1);
+});
+
 test(
   'what a run left that was killed while watch waited is taken over with the next file',
   async () => {

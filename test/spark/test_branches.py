@@ -709,9 +709,11 @@ def test_lock_in_a_ledger_table(monkeypatch: pytest.MonkeyPatch) -> None:
         def get_item(self, **_: object) -> object:
             return {"Item": item}
 
-        def update_item(self, **request: dict[str, dict[str, str]]) -> None:
+        def update_item(self, **request: Any) -> None:  # noqa: ANN401
             values = request["ExpressionAttributeValues"]
-            if (values[":run"], values[":fence"]) != (item["run_id"], item["fence"]):
+            assert request["ConditionExpression"].endswith("(attribute_not_exists(settled) OR publishing = :true)")
+            may_begin = "settled" not in item or item["publishing"] == values[":true"]
+            if (values[":run"], values[":fence"]) != (item["run_id"], item["fence"]) or not may_begin:
                 raise self.exceptions.ConditionalCheckFailedException
             item["publishing"] = values[":true"]
 
@@ -720,6 +722,10 @@ def test_lock_in_a_ledger_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lock.check(own, "run-1", 3) == lock.Holder("run-1", 3, False)
     with pytest.raises(LockLostError):
         own.mark_publishing("run-1", 2)
+    item["settled"] = {"BOOL": True}
+    with pytest.raises(LockLostError, match="may not publish any more, for its execution has ended"):
+        own.mark_publishing("run-1", 3)
+    del item["settled"]
     own.mark_publishing("run-1", 3)
     assert lock.check(own, "run-1", 3).publishing
 

@@ -1,5 +1,5 @@
 import type { Material } from './material.ts';
-import type { Drop } from './sheet.ts';
+import type { DefectFile } from './sheet.ts';
 
 /** One kind of what goes wrong with files, and how to make it. */
 export interface Defect {
@@ -13,7 +13,7 @@ export interface Defect {
 export interface Mixed {
   /** How often the defect is there. */
   count: number;
-  drops: Drop[];
+  drops: DefectFile[];
 }
 
 /** Does something so many times; returns the results. */

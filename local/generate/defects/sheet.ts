@@ -4,7 +4,7 @@ import { customerText, readingText } from '../records.ts';
 import type { Members } from '../records.ts';
 
 /** A whole landing file, and what the rules of docs/records.md must make of it. */
-export interface Drop {
+export interface DefectFile {
   readonly table: LandingTable;
   readonly name: string;
   readonly bytes: Uint8Array;
@@ -62,11 +62,11 @@ export class Sheet {
   }
 
   /** The file. @param label ends its name: `<stem>-<label>` */
-  drop(label: string, packed: (plain: Uint8Array) => Uint8Array = (plain) => plain): Drop {
+  drop(label: string, packed: (plain: Uint8Array) => Uint8Array = (plain) => plain): DefectFile {
     return this.dropNamed(`${stemOf(this.table)}-${label}`, packed);
   }
 
-  dropNamed(name: string, packed: (plain: Uint8Array) => Uint8Array = (plain) => plain): Drop {
+  dropNamed(name: string, packed: (plain: Uint8Array) => Uint8Array = (plain) => plain): DefectFile {
     const { table, landed, rejected, duplicates } = this;
     return { table, name, bytes: packed(Buffer.concat(this.parts)), landed, rejected, duplicates };
   }

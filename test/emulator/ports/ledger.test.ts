@@ -93,7 +93,7 @@ describe('two at the same time', () => {
     const list = files(30);
     const fence = await registeredWithLock(opened, list);
     await opened.ledger.claim('run-1', fence, list);
-    await opened.ledger.freeLock('run-1');
+    await opened.ledger.freeLock('run-1', fence);
     await opened.other.register(files(30, 'more'));
     const next = await opened.other.takeLock('run-2');
     const claim = opened.other.claim('run-2', next?.fence ?? 0, [...files(30, 'more'), ...list.slice(29)]);
@@ -171,12 +171,15 @@ describe('a claim that is cut off', () => {
     expect(await states(opened)).toEqual({ pending: 250 });
   });
 
-  test('claims nothing for a run that was settled, although it holds the lock still', async () => {
+  test('claims and holds nothing, and begins no publish, for a run that was settled, although it holds the lock still', async () => {
     const opened = await open();
     const fence = await registeredWithLock(opened, files(5));
     await opened.other.settle('run-1', []);
     await expect(opened.ledger.claim('run-1', fence, files(5))).rejects.toMatchObject({ name: 'LockLostError' });
-    await opened.other.freeLock('run-1');
+    const unready = files(5).map((file) => ({ file, why: 'gone' }));
+    await expect(opened.ledger.hold('run-1', fence, unready)).rejects.toMatchObject({ name: 'LockLostError' });
+    await expect(opened.ledger.markPublishing('run-1', fence)).rejects.toMatchObject({ name: 'LockLostError' });
+    await opened.other.freeLock('run-1', fence);
     const next = await opened.other.takeLock('run-2');
     await opened.other.claim('run-2', next?.fence ?? 0, files(5));
     expect(await states(opened)).toEqual({ 'claimed by run-2': 5 });

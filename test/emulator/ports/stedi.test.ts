@@ -4,6 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
 import { temporaryFolders } from '../../support/folders.ts';
 import { startStedi, until } from '../../support/lake.ts';
+import { freed, held as holdNow } from '../../support/locks.ts';
 import type { Ended } from '../../support/lake.ts';
 import { emulatorOfTests } from './benches.ts';
 import { PlayedStage } from './playedStage.ts';
@@ -104,7 +105,7 @@ test('a run that meets the lock of an execution that has ended', async () => {
   await ledger.takeLock(ended);
   const going = startStedi(['run', '--stage', 'seven', '--json'], { env: { ...process.env, ...emulator().environment } });
   await wait(5_000); // by now it follows what the lock stands for
-  await ledger.freeLock(ended);
+  await freed(ledger);
   const { code, stdout } = await going.ended;
   expect(code).toBe(0);
   expect(runResult.parse(JSON.parse(stdout)).status).toBe('NOTHING_TO_DO');
@@ -124,7 +125,7 @@ test('a run that fails, and its held files', async () => {
   await stage.close();
   const [file] = await stage.ports.ledger.pending(1);
   if (file === undefined) throw new Error('a file is pending');
-  await stage.ports.ledger.hold([file], 'odd');
+  await holdNow(stage.ports.ledger, [file], 'odd');
   const held = await stedi('files', '--stage', 'two', '--state', 'held');
   expect(held.stdout).toMatch(/accelerometer_landing\/a .*odd/);
   expect(await stedi('retry', 'customer_landing/a', '--stage', 'two')).toMatchObject({ code: 2 });
