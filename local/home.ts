@@ -25,7 +25,6 @@ import { LocalExecutions } from './executions.ts';
 import type { Ended } from './executions.ts';
 import { lambdaContext } from './lambdaContext.ts';
 import { FolderLanding } from './landing.ts';
-import { SqliteLandingTables } from './landingTables.ts';
 import { SqliteLedger } from './ledger.ts';
 import { FolderRunFiles } from './runFiles.ts';
 import { clearDeadScratch, scratchOf } from './scratch.ts';
@@ -68,7 +67,6 @@ export class LocalHome {
   readonly ports: Ports;
   readonly ledger: SqliteLedger;
   readonly landing: FolderLanding;
-  readonly landingTables: SqliteLandingTables;
   readonly runFiles: FolderRunFiles;
   readonly executions: LocalExecutions;
   /** What ended while this home was open, in order. */
@@ -102,13 +100,13 @@ export class LocalHome {
     const now = () => new Date();
     this.ledger = new SqliteLedger(this.#database, now);
     this.landing = new FolderLanding(this.paths.landing, stableMs);
-    this.landingTables = new SqliteLandingTables(this.#database);
     this.runFiles = new FolderRunFiles(this.paths.runs);
     this.executions = new LocalExecutions(this.#database, now);
     this.ports = decorate({
       ledger: this.ledger,
       landing: this.landing,
-      landingTables: this.landingTables,
+      // Made anew from the files and the ledger by whoever asks (duckdb/landingViews.ts).
+      landingTables: { ensure: async () => undefined },
       runFiles: this.runFiles,
       executions: this.executions,
       lake: this.#publishedLake(),

@@ -2,6 +2,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { claimLost, lockLost } from '../functions/core/errors.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
+import type { LandingTable } from '../functions/core/steps.ts';
 import { FILE_FORMATS, FILE_STATES, ledgerFileOf } from '../functions/core/storedFile.ts';
 import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../functions/ports.ts';
 
@@ -247,4 +248,24 @@ export class SqliteLedger implements Ledger {
       throw error;
     }
   }
+}
+
+export type UnknownFields = Record<LandingTable, string[]>;
+
+/** Fields that landed files brought and no contract knows, as a ledger has them that may only be read. None where it can't be read. */
+export function unknownFieldsIn(ledger: string): UnknownFields {
+  const found: UnknownFields = { customer_landing: [], accelerometer_landing: [], step_trainer_landing: [] };
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(ledger, { readOnly: true });
+    const names = database.prepare(`
+      select distinct value as name from files, json_each(files.unknown_fields)
+      where landing_table = ? and unknown_fields <> '[]' order by name`);
+    for (const table of LANDING_TABLES) found[table] = names.all(table).map(({ name }) => String(name));
+  } catch {
+    // A lake may have been copied without its ledger, or lie where nothing may be written: it is asked for the contracts' columns.
+  } finally {
+    database?.close();
+  }
+  return found;
 }

@@ -1,17 +1,4 @@
-import {
-  BatchGetItemCommand,
-  BatchWriteItemCommand,
-  ConditionalCheckFailedException,
-  GetItemCommand,
-  paginateQuery,
-  paginateScan,
-  PutItemCommand,
-  TransactionCanceledException,
-  TransactionConflictException,
-  TransactionInProgressException,
-  TransactWriteItemsCommand,
-  UpdateItemCommand,
-} from '@aws-sdk/client-dynamodb';
+import { paginateQuery, paginateScan } from '@aws-sdk/client-dynamodb';
 import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import { claimLost, lockLost } from '../core/errors.ts';
 import { inOrder } from '../core/fileOrder.ts';
@@ -38,16 +25,9 @@ import {
   WAITING_INDEX,
   waitingItem,
 } from './ledgerItems.ts';
-import type { Item, Permit, Queue } from './ledgerItems.ts';
-import { chunked, inParallel, untilDone } from './parallel.ts';
-
-/** BatchGetItem takes 100 keys, BatchWriteItem 25 items, and a transaction 100 actions. */
-const BATCH_GET = 100;
-const BATCH_WRITE = 25;
-const TRANSACTION = 100;
-
-/** A transaction holds 4 MB. */
-const TRANSACTION_BYTES = 3_000_000;
+import type { Permit, Queue } from './ledgerItems.ts';
+import { BATCH_GET, LedgerTable, TRANSACTION, TRANSACTION_BYTES } from './ledgerTable.ts';
+import { chunked, inParallel } from './parallel.ts';
 
 /** How long the index may lag behind what this process has written; it is milliseconds as a rule. */
 const INDEX_LAG_MS = 60_000;
@@ -77,15 +57,13 @@ interface Waiting {
  * its permits: a Plan that goes on somewhere although its execution was aborted can take nothing that nobody would give back.
  */
 export class DynamoLedger implements Ledger {
-  readonly #client: DynamoDBClient;
-  readonly #table: string;
+  readonly #table: LedgerTable;
   readonly #now: () => Date;
   /** File versions that this process made pending a moment ago, and until when that matters. */
   readonly #fresh = new Map<string, Waiting & { until: number }>();
 
   constructor(client: DynamoDBClient, table: string, now: () => Date) {
-    this.#client = client;
-    this.#table = table;
+    this.#table = new LedgerTable(client, table);
     this.#now = now;
   }
 
@@ -93,7 +71,7 @@ export class DynamoLedger implements Ledger {
     const arrivedAt = this.#now().toISOString();
     const added = await inParallel(files, async (file) => {
       const item = newFileItem(file, arrivedAt);
-      const known = await this.#add(item);
+      const known = await this.#table.add(item);
       if (known === null || known['state']?.S === 'pending') this.#noteFresh(file, (known ?? item)['position']?.S);
       return known === null;
     });
@@ -102,7 +80,7 @@ export class DynamoLedger implements Ledger {
 
   async unknown(files: readonly FileVersion[]): Promise<FileVersion[]> {
     // Reads that may be a moment old cost half. A file that is taken for unknown by mistake is registered again, which changes nothing.
-    const known = await this.#getAll(files.map(pkOf), { consistent: false, keysOnly: true });
+    const known = await this.#table.getAll(files.map(pkOf), { consistent: false, keysOnly: true });
     return files.filter((file) => !known.has(pkOf(file)));
   }
 
@@ -124,9 +102,9 @@ export class DynamoLedger implements Ledger {
   /** Reads the whole table; for people who look, not for runs. */
   async *files(): AsyncIterable<LedgerFile> {
     const pages = paginateScan(
-      { client: this.#client },
+      { client: this.#table.client },
       {
-        TableName: this.#table,
+        TableName: this.#table.name,
         ConsistentRead: true,
         FilterExpression: 'begins_with(pk, :file)',
         ExpressionAttributeValues: { ':file': { S: FILE_PREFIX } },
@@ -144,14 +122,14 @@ export class DynamoLedger implements Ledger {
   }
 
   async lock(): Promise<Lock | null> {
-    const item = await this.#get(LOCK);
+    const item = await this.#table.get(LOCK);
     if (item === undefined) return null;
     const { run_id: runId, fence, publishing } = lockItem.parse(item);
     return runId === undefined ? null : { runId, fence, publishing };
   }
 
   async takeLock(runId: string): Promise<Lock | null> {
-    await this.#change(LOCK, {
+    await this.#table.change(LOCK, {
       expression: 'SET run_id = :run, publishing = :no ADD fence :one REMOVE settled',
       condition: 'attribute_not_exists(run_id)',
       values: { ':run': { S: runId }, ':no': { BOOL: false }, ':one': { N: '1' } },
@@ -162,7 +140,7 @@ export class DynamoLedger implements Ledger {
   }
 
   async freeLock(runId: string, fence: number): Promise<void> {
-    await this.#change(LOCK, {
+    await this.#table.change(LOCK, {
       expression: 'REMOVE run_id, publishing, settled',
       condition: 'run_id = :run AND fence = :fence',
       values: { ':run': { S: runId }, ':fence': { N: String(fence) } },
@@ -171,7 +149,7 @@ export class DynamoLedger implements Ledger {
 
   async markPublishing(runId: string, fence: number): Promise<void> {
     // A run that was settled may not begin any more: its claims are given back.
-    const marked = await this.#change(LOCK, {
+    const marked = await this.#table.change(LOCK, {
       expression: 'SET publishing = :yes',
       condition: 'run_id = :run AND fence = :fence AND (attribute_not_exists(settled) OR publishing = :yes)',
       values: { ':yes': { BOOL: true }, ':run': { S: runId }, ':fence': { N: String(fence) } },
@@ -192,7 +170,7 @@ export class DynamoLedger implements Ledger {
     await inParallel(
       permits.filter(({ closed }) => !closed),
       ({ pk }) =>
-        this.#change(pk, {
+        this.#table.change(pk, {
           expression: 'SET closed = :yes',
           condition: 'attribute_exists(pk)',
           values: { ':yes': { BOOL: true } },
@@ -204,7 +182,7 @@ export class DynamoLedger implements Ledger {
 
   async settle(runId: string, verdicts: readonly FileVerdict[]): Promise<void> {
     // From here on the run claims nothing more, even while it holds the lock.
-    await this.#change(LOCK, {
+    await this.#table.change(LOCK, {
       expression: 'SET settled = :yes',
       condition: 'run_id = :run',
       values: { ':yes': { BOOL: true }, ':run': { S: runId } },
@@ -215,13 +193,17 @@ export class DynamoLedger implements Ledger {
     });
     const settled = new Set(verdicts.map(pkOf));
     const permits = await this.#permits(runId);
-    if (permits.every(({ files }) => files.every((pk) => settled.has(pk)))) await this.#deleteAll(permits.map(({ pk }) => pk));
+    if (permits.every(({ files }) => files.every((pk) => settled.has(pk))))
+      await this.#table.deleteAll(permits.map(({ pk }) => pk));
   }
 
   async hold(runId: string, fence: number, unready: readonly { file: FileVersion; why: string }[]): Promise<void> {
     for (const batch of chunked(unready, TRANSACTION - 1)) {
       for (let left = batch; left.length > 0;) {
-        const failed = await this.#transact([this.#isOpen(runId, fence), ...left.map((each) => this.#holding(runId, each))]);
+        const failed = await this.#table.transact([
+          this.#isOpen(runId, fence),
+          ...left.map((each) => this.#holding(runId, each)),
+        ]);
         if (failed.includes(0)) throw lockLost(runId);
         // Those whose condition did not hold are not pending any more.
         left = failed.length === 0 ? [] : left.filter((_, at) => !failed.includes(at + 1));
@@ -233,7 +215,7 @@ export class DynamoLedger implements Ledger {
     const pk = pkOf(file);
     return {
       Update: {
-        TableName: this.#table,
+        TableName: this.#table.name,
         Key: { pk: { S: pk } },
         UpdateExpression: 'SET #state = :held, run_id = :run, why = :why, queue = :queue',
         ConditionExpression: '#state = :pending',
@@ -256,7 +238,7 @@ export class DynamoLedger implements Ledger {
     const retriedAt = this.#now().toISOString();
     const retried = await inParallel(chosen, async (file) => {
       const [pk, position] = [pkOf(file), positionOf(file, retriedAt)];
-      const moved = await this.#change(pk, {
+      const moved = await this.#table.change(pk, {
         expression:
           'SET #state = :pending, attempts = :none, queue = :queue, #position = :position, retried_at = :now REMOVE why',
         condition: '#state = :held',
@@ -277,49 +259,28 @@ export class DynamoLedger implements Ledger {
   }
 
   async published(): Promise<PublishedRun | null> {
-    const item = await this.#get(PUBLISHED);
+    const item = await this.#table.get(PUBLISHED);
     if (item === undefined) return null;
     const { run_id: runId, definition } = publishedItem.parse(item);
     return { runId, definition };
   }
 
   async setPublished({ runId, definition }: PublishedRun): Promise<void> {
-    const Item = { pk: { S: PUBLISHED }, run_id: { S: runId }, definition: { S: definition } };
-    await this.#client.send(new PutItemCommand({ TableName: this.#table, Item }));
+    await this.#table.put({ pk: { S: PUBLISHED }, run_id: { S: runId }, definition: { S: definition } });
   }
 
   async memory(): Promise<Memory> {
-    return memoryOf((await this.#get(MEMORY)) ?? {});
+    return memoryOf((await this.#table.get(MEMORY)) ?? {});
   }
 
   async remember(memory: Memory): Promise<void> {
-    await this.#client.send(new PutItemCommand({ TableName: this.#table, Item: memoryItem(memory) }));
+    await this.#table.put(memoryItem(memory));
   }
 
   // Files
 
-  /** Null when the item was not there; else the one that is, and stays. */
-  async #add(item: Item): Promise<Item | null> {
-    try {
-      await pastTransactions(() =>
-        this.#client.send(
-          new PutItemCommand({
-            TableName: this.#table,
-            Item: item,
-            ConditionExpression: 'attribute_not_exists(pk)',
-            ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
-          }),
-        ),
-      );
-      return null;
-    } catch (error) {
-      if (error instanceof ConditionalCheckFailedException) return error.Item ?? {};
-      throw error;
-    }
-  }
-
   async #files(pks: readonly string[]): Promise<LedgerFile[]> {
-    const items = await this.#getAll(pks, { consistent: true, keysOnly: false });
+    const items = await this.#table.getAll(pks, { consistent: true, keysOnly: false });
     return pks.flatMap((pk) => {
       const item = items.get(pk);
       return item === undefined ? [] : [fileOf(item)];
@@ -341,7 +302,7 @@ export class DynamoLedger implements Ledger {
       queue: waits === null ? null : { S: queueOf(waits, pk) },
       ...(fields === null ? {} : { unknown_fields: unknownFields(fields) }),
     });
-    return this.#change(pk, {
+    return this.#table.change(pk, {
       expression,
       condition: '#state = :claimed AND run_id = :run',
       names,
@@ -388,9 +349,9 @@ export class DynamoLedger implements Ledger {
 
   async *#shard(name: string, pageSize: number): AsyncGenerator<Waiting> {
     const pages = paginateQuery(
-      { client: this.#client, pageSize },
+      { client: this.#table.client, pageSize },
       {
-        TableName: this.#table,
+        TableName: this.#table.name,
         IndexName: WAITING_INDEX,
         KeyConditionExpression: 'queue = :queue',
         ExpressionAttributeValues: { ':queue': { S: name } },
@@ -410,11 +371,11 @@ export class DynamoLedger implements Ledger {
     while (left.length > 0) {
       const from = (await this.#permits(runId)).length;
       const group = left.splice(0, fitting(left)).map((files, at) => ({ pk: permitPk(runId, from + at), files, closed: false }));
-      const failed = await this.#transact([
+      const failed = await this.#table.transact([
         this.#isOpen(runId, fence),
         ...group.map(({ pk, files }) => ({
           Put: {
-            TableName: this.#table,
+            TableName: this.#table.name,
             Item: { pk: { S: pk }, files: { L: files.map((file) => ({ S: file })) } },
             ConditionExpression: 'attribute_not_exists(pk)',
           },
@@ -432,7 +393,7 @@ export class DynamoLedger implements Ledger {
   #isOpen(runId: string, fence: number): TransactWriteItem {
     return {
       ConditionCheck: {
-        TableName: this.#table,
+        TableName: this.#table.name,
         Key: { pk: { S: LOCK } },
         ConditionExpression: 'run_id = :run AND fence = :fence AND attribute_not_exists(settled)',
         ExpressionAttributeValues: { ':run': { S: runId }, ':fence': { N: String(fence) } },
@@ -442,17 +403,17 @@ export class DynamoLedger implements Ledger {
 
   /** Moves the files of one permit, all or none. Those that this run has already may be among them. */
   async #take(runId: string, permit: Permit): Promise<void> {
-    const failed = await this.#transact([
+    const failed = await this.#table.transact([
       {
         ConditionCheck: {
-          TableName: this.#table,
+          TableName: this.#table.name,
           Key: { pk: { S: permit.pk } },
           ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(closed)',
         },
       },
       ...permit.files.map((pk) => ({
         Update: {
-          TableName: this.#table,
+          TableName: this.#table.name,
           Key: { pk: { S: pk } },
           UpdateExpression: 'SET #state = :claimed, run_id = :run REMOVE queue',
           ConditionExpression: '#state = :pending OR (#state = :claimed AND run_id = :run)',
@@ -473,7 +434,7 @@ export class DynamoLedger implements Ledger {
     const permits: Permit[] = [];
     for (;;) {
       const pks = Array.from({ length: permits.length === 0 ? 8 : BATCH_GET }, (_, at) => permitPk(runId, permits.length + at));
-      const items = await this.#getAll(pks, { consistent: true, keysOnly: false });
+      const items = await this.#table.getAll(pks, { consistent: true, keysOnly: false });
       permits.push(
         ...pks.flatMap((pk) => {
           const item = items.get(pk);
@@ -483,117 +444,7 @@ export class DynamoLedger implements Ledger {
       if (items.size < pks.length) return permits;
     }
   }
-
-  // Requests
-
-  async #get(pk: string): Promise<Item | undefined> {
-    const { Item } = await this.#client.send(
-      new GetItemCommand({ TableName: this.#table, Key: { pk: { S: pk } }, ConsistentRead: true }),
-    );
-    return Item;
-  }
-
-  /** The items that are there, by primary key. What DynamoDB leaves unprocessed is asked for again. */
-  async #getAll(
-    pks: readonly string[],
-    { consistent, keysOnly }: { consistent: boolean; keysOnly: boolean },
-  ): Promise<Map<string, Item>> {
-    const found = new Map<string, Item>();
-    await inParallel(chunked([...new Set(pks)], BATCH_GET), async (batch) => {
-      const keys = batch.map((pk): Item => ({ pk: { S: pk } }));
-      await untilDone('reading the ledger', keys, async (Keys) => {
-        const request = { Keys: [...Keys], ConsistentRead: consistent, ...(keysOnly ? { ProjectionExpression: 'pk' } : {}) };
-        const { Responses, UnprocessedKeys } = await this.#client.send(
-          new BatchGetItemCommand({ RequestItems: { [this.#table]: request } }),
-        );
-        for (const item of Responses?.[this.#table] ?? []) found.set(item['pk']?.S ?? '', item);
-        return UnprocessedKeys?.[this.#table]?.Keys ?? [];
-      });
-    });
-    return found;
-  }
-
-  async #deleteAll(pks: readonly string[]): Promise<void> {
-    await inParallel(chunked(pks, BATCH_WRITE), async (batch) => {
-      const requests = batch.map((pk) => ({ DeleteRequest: { Key: { pk: { S: pk } } } }));
-      await untilDone('deleting from the ledger', requests, async (left) => {
-        const { UnprocessedItems } = await this.#client.send(
-          new BatchWriteItemCommand({ RequestItems: { [this.#table]: left.map(({ DeleteRequest }) => ({ DeleteRequest })) } }),
-        );
-        return (UnprocessedItems?.[this.#table] ?? []).flatMap(({ DeleteRequest }) => {
-          const pk = DeleteRequest?.Key?.['pk']?.S;
-          return pk === undefined ? [] : [{ DeleteRequest: { Key: { pk: { S: pk } } } }];
-        });
-      });
-    });
-  }
-
-  /** One conditional change; false when the condition did not hold. */
-  async #change(
-    pk: string,
-    {
-      expression,
-      condition,
-      names,
-      values,
-    }: { expression: string; condition: string; names?: Record<string, string>; values: Record<string, AttributeValue> },
-  ): Promise<boolean> {
-    try {
-      await pastTransactions(() =>
-        this.#client.send(
-          new UpdateItemCommand({
-            TableName: this.#table,
-            Key: { pk: { S: pk } },
-            UpdateExpression: expression,
-            ConditionExpression: condition,
-            ExpressionAttributeNames: names,
-            ExpressionAttributeValues: values,
-          }),
-        ),
-      );
-      return true;
-    } catch (error) {
-      if (error instanceof ConditionalCheckFailedException) return false;
-      throw error;
-    }
-  }
-
-  /** All or nothing. Returns which actions' conditions did not hold; a conflict with another writer, or throttling, is tried again. */
-  async #transact(actions: readonly TransactWriteItem[]): Promise<number[]> {
-    let failed: number[] = [];
-    await untilDone('a transaction on the ledger', [actions], async (left) => {
-      try {
-        await this.#client.send(new TransactWriteItemsCommand({ TransactItems: [...actions] }));
-        return [];
-      } catch (error) {
-        if (error instanceof TransactionInProgressException) return left;
-        if (!(error instanceof TransactionCanceledException)) throw error;
-        const codes = (error.CancellationReasons ?? []).map(({ Code }) => Code ?? 'None');
-        failed = codes.flatMap((code, at) => (code === 'ConditionalCheckFailed' ? [at] : []));
-        if (failed.length > 0) return [];
-        if (codes.some((code) => PASSING.has(code))) return left;
-        throw error;
-      }
-    });
-    return failed;
-  }
 }
-
-/** Repeats the write of one item, which DynamoDB refuses while a transaction has that item in hand. */
-async function pastTransactions(write: () => Promise<unknown>): Promise<void> {
-  await untilDone('a write to the ledger', [write], async (left) => {
-    try {
-      await write();
-      return [];
-    } catch (error) {
-      if (error instanceof TransactionConflictException) return left;
-      throw error;
-    }
-  });
-}
-
-/** Why a transaction may be cancelled that will go through in a moment. */
-const PASSING: ReadonlySet<string> = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);
 
 /** How many of these permits fit into one transaction, the check of the lock besides; at least one. */
 function fitting(permits: readonly (readonly string[])[]): number {

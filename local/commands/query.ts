@@ -10,6 +10,7 @@ import type { Session } from '../duckdb/session.ts';
 import { lakePaths, tablesGone } from '../home.ts';
 import { FolderLanding } from '../landing.ts';
 import { requireLake, withLedger } from '../lake.ts';
+import { unknownFieldsIn } from '../ledger.ts';
 import type { CommandContext, CommonOptions } from '../lake.ts';
 import type { Output } from '../output.ts';
 import { resultFile, writeResult } from '../resultFile.ts';
@@ -30,7 +31,8 @@ export async function query({ options, output }: CommandContext, sql: string, ou
   if (!existsSync(paths.tables)) await explainMissing(options);
   const session = await openSession(paths.tables, paths.scratch, { readOnly: true });
   try {
-    const landed = await createLandingViews(session.run, new FolderLanding(paths.landing), (text) => console.error(text));
+    const landing = new FolderLanding(paths.landing);
+    const landed = await createLandingViews(session.run, landing, unknownFieldsIn(paths.ledger), (text) => console.error(text));
     const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
     await session.run.run(
       `set allowed_paths = [${allowed.map(literal).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,

@@ -6,10 +6,13 @@ import { messageOf } from '../../functions/core/errors.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
 import type { FolderLanding } from '../landing.ts';
+import type { UnknownFields } from '../ledger.ts';
 import { fileList, literal } from './session.ts';
 
 /** A longer line is left out of the view, as DuckDB's buffers are twice as large. */
 const LONGEST_LINE = 64 * 1024 * 1024;
+/** As in the data catalog on AWS. */
+const MOST_EXTRA_COLUMNS = 200;
 const LAYOUT = String.raw`E' \t\r,[]'`;
 
 /** The records of a line that is not one object: of an array or a part of one, or several side by side; else one that is null. */
@@ -28,16 +31,19 @@ interface Files {
 
 /**
  * Creates a view for each landing table that reads the landed files as text, record by record. No file can make one fail; what is no record
- * shows as a row of nulls or not at all (docs/records.md). Answers the files that the views read; `tell` is told of those that can't be read.
+ * shows as a row of nulls or not at all (docs/records.md). Behind the columns of the contract stand those that files brought besides. Answers the
+ * files that the views read; `tell` is told of those that can't be read.
  */
 export async function createLandingViews(
   connection: DuckDBConnection,
   landing: FolderLanding,
+  unknown: UnknownFields,
   tell: (text: string) => void,
 ): Promise<string[]> {
   await connection.run(RECORDS_OF_LINE);
   const files = await landedFiles(landing, tell);
-  for (const table of LANDING_TABLES) await connection.run(`create temp view ${table} as ${viewOf(table, files[table])}`);
+  for (const table of LANDING_TABLES)
+    await connection.run(`create temp view ${table} as ${viewOf(fieldsOf(table, unknown[table]), files[table])}`);
   return Object.values(files).flatMap(({ plain, gzip }) => [...plain, ...gzip]);
 }
 
@@ -58,8 +64,27 @@ async function landedFiles(landing: FolderLanding, tell: (text: string) => void)
   return files;
 }
 
-function viewOf(table: LandingTable, { plain, gzip }: Files): string {
-  const fields = landingContractOf(table).columns.map(({ name, spellings }) => ({ name: spellings[0] ?? name, spellings }));
+interface Field {
+  /** Of the column. */
+  name: string;
+  /** How records spell it. */
+  spellings: string[];
+}
+
+/** Those of the contract, then unknown ones; names that differ in nothing but case are one column. */
+function fieldsOf(table: LandingTable, unknown: readonly string[]): Field[] {
+  const { columns } = landingContractOf(table);
+  const known = columns.map(({ name, spellings }): Field => ({ name: spellings[0] ?? name, spellings }));
+  const fields = new Map(known.map((field) => [field.name.toLowerCase(), field]));
+  for (const name of unknown) {
+    const field = fields.get(name.toLowerCase());
+    if (field !== undefined) field.spellings = [...field.spellings, name];
+    else if (fields.size < known.length + MOST_EXTRA_COLUMNS) fields.set(name.toLowerCase(), { name, spellings: [name] });
+  }
+  return [...fields.values()];
+}
+
+function viewOf(fields: readonly Field[], { plain, gzip }: Files): string {
   const sources = [...(plain.length > 0 ? [linesOf(plain, 'none')] : []), ...(gzip.length > 0 ? [linesOf(gzip, 'gzip')] : [])];
   if (sources.length === 0) return `select ${fields.map(({ name }) => `null::VARCHAR as "${name}"`).join(', ')} where false`;
   const paths = fields.flatMap(({ spellings }) => spellings.map((spelling) => literal(`$."${spelling}"`)));

@@ -288,15 +288,15 @@ function shuffledSlots(slots: number, random: Random): Uint32Array {
 
 /** Slots by their number of motions. */
 class Shelf {
-  private readonly slots = new Map<number, number[]>();
+  readonly #slots = new Map<number, number[]>();
 
   put(slot: number, motions: number): void {
-    const others = this.slots.get(motions);
-    if (others === undefined) this.slots.set(motions, [slot]);
+    const others = this.#slots.get(motions);
+    if (others === undefined) this.#slots.set(motions, [slot]);
     else others.push(slot);
   }
 
   take(motions: number): number | undefined {
-    return this.slots.get(motions)?.pop();
+    return this.#slots.get(motions)?.pop();
   }
 }

@@ -31,42 +31,42 @@ export async function prepareLanding(out: string): Promise<void> {
 /** What was written, of all tables. It gets its real names all at once: nobody takes a part of it for the whole, also where it was killed. */
 export class Written {
   bytes = 0;
-  private readonly paths: string[] = [];
-  private readonly onProgress: (bytes: number) => void;
+  readonly #paths: string[] = [];
+  readonly #onProgress: (bytes: number) => void;
 
   constructor(onProgress: (bytes: number) => void) {
-    this.onProgress = onProgress;
+    this.#onProgress = onProgress;
   }
 
   add(bytes: number): void {
     this.bytes += bytes;
-    this.onProgress(this.bytes);
+    this.#onProgress(this.bytes);
   }
 
   addFile(path: string): void {
-    this.paths.push(path);
+    this.#paths.push(path);
   }
 
   /** Gives all files their names. @returns how many there are */
   async reveal(): Promise<number> {
-    for (const path of this.paths) await rename(path + UNFINISHED, path);
-    return this.paths.length;
+    for (const path of this.#paths) await rename(path + UNFINISHED, path);
+    return this.#paths.length;
   }
 
   /** Leaves nothing behind when something went wrong. */
   async abandon(): Promise<void> {
-    for (const path of this.paths) await rm(path + UNFINISHED, { force: true });
+    for (const path of this.#paths) await rm(path + UNFINISHED, { force: true });
   }
 }
 
 /** A file under its temporary name. */
 class LandingFile {
-  private readonly handle: FileHandle;
-  private readonly written: Written;
+  readonly #handle: FileHandle;
+  readonly #written: Written;
 
   private constructor(handle: FileHandle, written: Written) {
-    this.handle = handle;
-    this.written = written;
+    this.#handle = handle;
+    this.#written = written;
   }
 
   static async create(path: string, written: Written): Promise<LandingFile> {
@@ -76,14 +76,14 @@ class LandingFile {
 
   async write(bytes: Uint8Array): Promise<void> {
     for (let from = 0; from < bytes.length;) {
-      const { bytesWritten } = await this.handle.write(bytes, from);
+      const { bytesWritten } = await this.#handle.write(bytes, from);
       from += bytesWritten;
     }
-    this.written.add(bytes.length);
+    this.#written.add(bytes.length);
   }
 
   async close(): Promise<void> {
-    await this.handle.close();
+    await this.#handle.close();
   }
 }
 
@@ -93,61 +93,64 @@ class LandingFile {
  */
 export class LandingFiles implements Lines {
   lines = 0;
-  private readonly folder: string;
-  private readonly stem: string;
-  private readonly linesPerFile: number;
-  private readonly written: Written;
-  private text = '';
-  private pieces: { bytes: Uint8Array; endsFile: boolean }[] = [];
-  private filesStarted = 0;
-  private file: LandingFile | undefined;
+  readonly #folder: string;
+  readonly #stem: string;
+  readonly #linesPerFile: number;
+  readonly #written: Written;
+  #text = '';
+  #pieces: { bytes: Uint8Array; endsFile: boolean }[] = [];
+  #filesStarted = 0;
+  #file: LandingFile | undefined;
 
   constructor(out: string, table: LandingTable, linesPerFile: number, written: Written) {
-    this.folder = join(out, table);
-    this.stem = stemOf(table);
-    this.linesPerFile = linesPerFile;
-    this.written = written;
+    this.#folder = join(out, table);
+    this.#stem = stemOf(table);
+    this.#linesPerFile = linesPerFile;
+    this.#written = written;
   }
 
   line(text: string): void {
-    this.text += text;
+    this.#text += text;
     this.lines += 1;
-    const endsFile = this.lines % this.linesPerFile === 0;
-    if (endsFile || this.text.length >= PIECE) this.cut(endsFile);
+    const endsFile = this.lines % this.#linesPerFile === 0;
+    if (endsFile || this.#text.length >= PIECE) this.#cut(endsFile);
   }
 
   async drain(): Promise<void> {
-    const pieces = this.pieces;
-    this.pieces = [];
+    const pieces = this.#pieces;
+    this.#pieces = [];
     for (const { bytes, endsFile } of pieces) {
-      this.file ??= await this.nextFile();
-      await this.file.write(bytes);
+      this.#file ??= await this.#nextFile();
+      await this.#file.write(bytes);
       if (endsFile) await this.close();
     }
   }
 
   /** Writes what is left and ends the last file. */
   async finish(): Promise<void> {
-    if (this.text !== '') this.cut(true);
+    if (this.#text !== '') this.#cut(true);
     await this.drain();
     await this.close();
   }
 
   async close(): Promise<void> {
-    const file = this.file;
-    this.file = undefined;
+    const file = this.#file;
+    this.#file = undefined;
     await file?.close();
   }
 
-  private cut(endsFile: boolean): void {
+  #cut(endsFile: boolean): void {
     // One byte for each character: names, numbers and JSON's own signs are all ASCII.
-    this.pieces.push({ bytes: Buffer.from(this.text, 'latin1'), endsFile });
-    this.text = '';
+    this.#pieces.push({ bytes: Buffer.from(this.#text, 'latin1'), endsFile });
+    this.#text = '';
   }
 
-  private async nextFile(): Promise<LandingFile> {
-    this.filesStarted += 1;
-    return LandingFile.create(join(this.folder, `${this.stem}-${String(this.filesStarted).padStart(4, '0')}.json`), this.written);
+  async #nextFile(): Promise<LandingFile> {
+    this.#filesStarted += 1;
+    return LandingFile.create(
+      join(this.#folder, `${this.#stem}-${String(this.#filesStarted).padStart(4, '0')}.json`),
+      this.#written,
+    );
   }
 }
 

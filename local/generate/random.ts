@@ -8,28 +8,28 @@ export function scramble(bits: number): number {
 
 /** Repeatable random numbers (sfc32): the same keys give the same numbers on every machine. */
 export class Random {
-  private a = 0;
-  private b = 0;
-  private c = 0;
-  private counter = 1;
+  #a = 0;
+  #b = 0;
+  #c = 0;
+  #counter = 1;
 
   /** @param keys non-negative safe integers: the seed, then what the numbers are for. */
   constructor(...keys: number[]) {
     for (const key of keys) {
-      this.a = scramble(this.a ^ key);
-      this.b = scramble(this.b + Math.floor(key / 2 ** 32) + this.a);
-      this.c = scramble(this.c ^ this.b);
+      this.#a = scramble(this.#a ^ key);
+      this.#b = scramble(this.#b + Math.floor(key / 2 ** 32) + this.#a);
+      this.#c = scramble(this.#c ^ this.#b);
     }
     for (let warmUp = 0; warmUp < 12; warmUp += 1) this.next();
   }
 
   /** 32 random bits. */
   next(): number {
-    const result = (this.a + this.b + this.counter) | 0;
-    this.counter = (this.counter + 1) | 0;
-    this.a = this.b ^ (this.b >>> 9);
-    this.b = (this.c + (this.c << 3)) | 0;
-    this.c = (((this.c << 21) | (this.c >>> 11)) + result) | 0;
+    const result = (this.#a + this.#b + this.#counter) | 0;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (this.#c + (this.#c << 3)) | 0;
+    this.#c = (((this.#c << 21) | (this.#c >>> 11)) + result) | 0;
     return result >>> 0;
   }
 

@@ -26,10 +26,10 @@ export interface Lines {
 export class CrowdRecords {
   readonly crowd: Crowd;
   readonly customers: Customer[] = [];
-  private readonly distances: Uint16Array;
+  readonly #distances: Uint16Array;
   // The motions of a slot are the first one and those that follow it in this stride: all different.
-  private readonly firstMotion: Uint8Array;
-  private readonly motionStride: Uint8Array;
+  readonly #firstMotion: Uint8Array;
+  readonly #motionStride: Uint8Array;
 
   /** @param firstIndex place of the crowd's first person in the list of all people */
   constructor(crowd: Crowd, seed: number, firstIndex: number, random: Random) {
@@ -37,37 +37,37 @@ export class CrowdRecords {
     for (let person = 0; person < crowd.people; person += 1) {
       this.customers.push(customerOf(crowd, person, personAt(seed, firstIndex + person), random));
     }
-    this.distances = new Uint16Array(crowd.times.length).map(() => random.between(201, 300));
-    this.firstMotion = new Uint8Array(crowd.times.length).map(() => random.below(MOTIONS.length));
-    this.motionStride = new Uint8Array(crowd.times.length).map(() => at(MOTION_STRIDES, random.below(MOTION_STRIDES.length)));
+    this.#distances = new Uint16Array(crowd.times.length).map(() => random.between(201, 300));
+    this.#firstMotion = new Uint8Array(crowd.times.length).map(() => random.below(MOTIONS.length));
+    this.#motionStride = new Uint8Array(crowd.times.length).map(() => at(MOTION_STRIDES, random.below(MOTION_STRIDES.length)));
   }
 
   /** Writes all records, person by person, the newest reading first as the devices do. */
   write(tables: { customers: Lines; motions: Lines; steps: Lines }): void {
     for (const [person, customer] of this.customers.entries()) {
       tables.customers.line(customerLine(customerMembers(customer)));
-      this.writeReadings(person, customer, tables);
+      this.#writeReadings(person, customer, tables);
     }
   }
 
   /** The fields of a step trainer reading. @param step 0 to STEPS − 1 */
   step(person: number, step: number): Members {
     const slot = person * STEPS + step;
-    return stepMembers(at(this.crowd.times, slot), at(this.customers, person).serialNumber, at(this.distances, slot));
+    return stepMembers(at(this.crowd.times, slot), at(this.customers, person).serialNumber, at(this.#distances, slot));
   }
 
   /** The fields of the first accelerometer reading at the time of a step trainer reading. */
   motion(person: number, step: number): Members {
     const slot = person * STEPS + step;
-    return motionMembers(at(this.customers, person).email, at(this.crowd.times, slot), this.motionAt(slot, 0));
+    return motionMembers(at(this.customers, person).email, at(this.crowd.times, slot), this.#motionAt(slot, 0));
   }
 
-  private motionAt(slot: number, number: number): number {
-    return (at(this.firstMotion, slot) + number * at(this.motionStride, slot)) % MOTIONS.length;
+  #motionAt(slot: number, number: number): number {
+    return (at(this.#firstMotion, slot) + number * at(this.#motionStride, slot)) % MOTIONS.length;
   }
 
   // Nearly all bytes are written here, so lines are put together from ready parts.
-  private writeReadings(person: number, customer: Customer, tables: { motions: Lines; steps: Lines }): void {
+  #writeReadings(person: number, customer: Customer, tables: { motions: Lines; steps: Lines }): void {
     const stepMiddle = `,"serialNumber":"${customer.serialNumber}","distanceFromObject":`;
     const motionStart = `{"user":"${customer.email}","timestamp":`;
     const times: string[] = [];
@@ -76,7 +76,7 @@ export class CrowdRecords {
       const slot = person * STEPS + step;
       const time = String(at(this.crowd.times, slot));
       times.push(time);
-      tables.steps.line(`{"sensorReadingTime":${time}${stepMiddle}${String(at(this.distances, slot))}}\n`);
+      tables.steps.line(`{"sensorReadingTime":${time}${stepMiddle}${String(at(this.#distances, slot))}}\n`);
       rounds = Math.max(rounds, at(this.crowd.motions, slot));
     }
     // The phone sends a time's motions in different uploads: rows of one time don't stand next to each other.
@@ -84,7 +84,7 @@ export class CrowdRecords {
       for (let step = STEPS - 1; step >= 0; step -= 1) {
         const slot = person * STEPS + step;
         if (at(this.crowd.motions, slot) <= round) continue;
-        tables.motions.line(motionStart + at(times, STEPS - 1 - step) + at(MOTION_ENDS, this.motionAt(slot, round)));
+        tables.motions.line(motionStart + at(times, STEPS - 1 - step) + at(MOTION_ENDS, this.#motionAt(slot, round)));
       }
     }
   }

@@ -66,8 +66,16 @@ export async function run({ options, output }: CommandContext, sources: readonly
     );
     const runs = reports.flatMap((report) => report?.runId ?? []);
     const files = await filesToLookAt(stage, heldBefore, reports);
-    const { result, last } = await resultOf(stage, followed, reports, { runs, ...files }, options.expect === 'published');
-    result.seconds = Math.round(performance.now() - started) / 1000;
+    const last = reports.findLast((report) => report !== null) ?? null;
+    const result: RunResult = {
+      status: followed.at(-1)?.status === 'SUCCEEDED' ? (last?.status ?? 'NOTHING_TO_DO') : 'FAILED',
+      runs,
+      ...files,
+      ...(await builtBy(stage, last, options.expect === 'published')),
+      loaded: loadedBy(reports),
+      unread: [],
+      seconds: Math.round(performance.now() - started) / 1000,
+    };
     output.result(result, () => summary(stage, result, last, followed.at(-1)?.error ?? null));
     // What is held stays on the ledger of a stage for good, also where a mended file has come since: only what this call held is news.
     return exitCodeOf({ ...result, heldBefore: 0 });
@@ -138,14 +146,8 @@ async function showStates(stage: Stage, runId: string, shown: Map<string, number
   }
 }
 
-async function resultOf(
-  stage: Stage,
-  executions: readonly Execution[],
-  reports: readonly (Report | null)[],
-  known: Pick<RunResult, 'runs' | 'held' | 'heldBefore' | 'useless'>,
-  expectPublished: boolean,
-): Promise<{ result: RunResult; last: Report | null }> {
-  const last = reports.findLast((report) => report !== null) ?? null;
+/** What the last run built, or what the stage shows where none did, and what was expected of it. */
+async function builtBy(stage: Stage, last: Report | null, expectPublished: boolean) {
   const totals = totalsOf(last) ?? (await shownTotals(stage));
   const published = expectPublished
     ? expectedCounts(
@@ -153,16 +155,7 @@ async function resultOf(
         settingsSchema.parse({ expectedCounts: PUBLISHED_REFERENCE }),
       )
     : [];
-  const result: RunResult = {
-    status: executions.at(-1)?.status === 'SUCCEEDED' ? (last?.status ?? 'NOTHING_TO_DO') : 'FAILED',
-    ...known,
-    ...totals,
-    loaded: loadedBy(reports),
-    unread: [],
-    expectations: [...(last?.expectations ?? []), ...published],
-    seconds: 0,
-  };
-  return { result, last };
+  return { ...totals, expectations: [...(last?.expectations ?? []), ...published] };
 }
 
 /** What the stage shows where no run of this call published: what the published run's report says. */

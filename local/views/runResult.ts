@@ -13,7 +13,7 @@ export interface RunResult {
   runs: string[];
   tables: Record<string, number>;
   identity: { sameTime: number; samePerson: number; otherPerson: number };
-  /** The policy that these tables were built by, or that the next run will build them by where there are none. */
+  /** The policy that these tables were built by. Where there are none: on one machine that of the next run, of a stage the default. */
   mlJoin: Policies['mlJoin'];
   withheld: { accelerometer: Record<string, number>; step_trainer: Record<string, number> };
   /** What became of the records of the files that these runs loaded. */

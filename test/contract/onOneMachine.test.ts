@@ -3,7 +3,6 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { LocalExecutions } from '../../local/executions.ts';
 import { FolderLanding } from '../../local/landing.ts';
-import { SqliteLandingTables } from '../../local/landingTables.ts';
 import { SqliteLedger } from '../../local/ledger.ts';
 import { FolderRunFiles } from '../../local/runFiles.ts';
 import { collected } from '../support/collected.ts';
@@ -11,7 +10,7 @@ import { temporaryFolders } from '../support/folders.ts';
 import { landingContract, unversionedLandingContract } from './landing.ts';
 import type { LandingBench } from './landing.ts';
 import { ledgerContract } from './ledger.ts';
-import { executionsContract, landingTablesContract, runFilesContract } from './others.ts';
+import { executionsContract, runFilesContract } from './others.ts';
 
 const newFolder = temporaryFolders();
 const now = () => new Date();
@@ -131,11 +130,6 @@ test('nothing half written stays in the folder of a run', async () => {
     'metrics',
     path.join('metrics', 'customer_trusted.json'),
   ]);
-});
-
-landingTablesContract('SQLite', async () => {
-  const landingTables = new SqliteLandingTables(newDatabase());
-  return { landingTables, extraColumns: async (table) => landingTables.extraColumns(table) };
 });
 
 executionsContract('this process', async () => {

@@ -567,6 +567,25 @@ describe('query reads the landing files as they are', () => {
     expect(times.filter((at) => at === null).length).toBeGreaterThanOrEqual(nulls);
   });
 
+  test('shows columns that files brought besides, in whatever case; a lake without its ledger shows those of the contract', async () => {
+    const folder = newFolder();
+    const person = JSON.parse(customer({ email: 'ann@x.org' })) as object;
+    landAll(folder, {
+      'customer_landing/one.json': JSON.stringify({ ...person, nickName: 'Annie' }),
+      'customer_landing/two.json': JSON.stringify({ ...person, nickname: 'Nan', shoe_size: 38 }),
+    });
+    expect((await stedi('run', '--lake', folder)).code).toBe(0);
+    const sql = 'select nickname, shoe_size from customer_landing order by 1';
+    expect(valueOf(await stedi('query', sql, '--lake', folder, '--json'), z.unknown())).toEqual([
+      { nickName: 'Annie', shoe_size: null },
+      { nickName: 'Nan', shoe_size: '38' },
+    ]);
+    rmSync(lakePaths(folder).ledger);
+    const found = await stedi('query', 'select count(email) as people from customer_landing', '--lake', folder, '--json');
+    expect(valueOf(found, z.unknown())).toEqual([{ people: 2 }]);
+    expect((await stedi('query', sql, '--lake', folder)).stderr).toMatch(/nickname/);
+  });
+
   test('a table without a file is empty', async () => {
     const found = await stedi(
       'query',

@@ -22,7 +22,6 @@ import type {
   RunFiles,
 } from '../../functions/ports.ts';
 import { FolderLanding } from '../../local/landing.ts';
-import { SqliteLandingTables } from '../../local/landingTables.ts';
 import { SqliteLedger } from '../../local/ledger.ts';
 import { FolderRunFiles } from '../../local/runFiles.ts';
 import { collected } from './collected.ts';
@@ -86,7 +85,7 @@ export class World {
     this.ports = {
       ledger: this.ledger,
       landing: this.landing,
-      landingTables: new SqliteLandingTables(this.#database),
+      landingTables: { ensure: async () => undefined },
       runFiles: this.runFiles,
       executions: this.executions,
       lake: {

@@ -15,76 +15,76 @@ const BETWEEN_READINGS = 20;
  * has the same trusted tables as one without. Clean records are some of those that the clean files hold.
  */
 export class Material {
-  private readonly seed: number;
-  private readonly clean: CrowdRecords;
-  private readonly random: Random;
-  private readonly consenting: number[];
-  private readonly others: number[];
-  private nextPerson: number;
-  private nextTime = DAY_BEFORE;
-  private turn = 0;
+  readonly #seed: number;
+  readonly #clean: CrowdRecords;
+  readonly #random: Random;
+  readonly #consenting: number[];
+  readonly #others: number[];
+  #nextPerson: number;
+  #nextTime = DAY_BEFORE;
+  #turn = 0;
 
   /** @param customers how many people the clean files hold @param clean the first of their crowds */
   constructor(seed: number, customers: number, clean: CrowdRecords) {
-    this.seed = seed;
-    this.clean = clean;
-    this.random = new Random(seed, 0xd127);
-    this.nextPerson = customers;
+    this.#seed = seed;
+    this.#clean = clean;
+    this.#random = new Random(seed, 0xd127);
+    this.#nextPerson = customers;
     const people = Array.from(clean.customers.keys());
-    this.consenting = people.filter((person) => at(clean.crowd.datedSteps, person) !== NO_CONSENT);
-    this.others = people.filter((person) => at(clean.crowd.datedSteps, person) === NO_CONSENT);
+    this.#consenting = people.filter((person) => at(clean.crowd.datedSteps, person) !== NO_CONSENT);
+    this.#others = people.filter((person) => at(clean.crowd.datedSteps, person) === NO_CONSENT);
   }
 
   /** A person whom no clean file knows. */
   stranger(): Person {
-    this.nextPerson += 1;
-    return personAt(this.seed, this.nextPerson - 1);
+    this.#nextPerson += 1;
+    return personAt(this.#seed, this.#nextPerson - 1);
   }
 
   freshCustomer(person = this.stranger()): Members {
-    const registrationDate = this.time();
+    const registrationDate = this.#time();
     return customerMembers({ ...withoutSharing, ...person, registrationDate, lastUpdateDate: registrationDate });
   }
 
-  freshMotion(user = this.someoneElse().email): Members {
-    return motionMembers(user, this.time(), this.random.below(18));
+  freshMotion(user = this.#someoneElse().email): Members {
+    return motionMembers(user, this.#time(), this.#random.below(18));
   }
 
-  freshStep(serialNumber = this.someoneElse().serialNumber): Members {
-    return stepMembers(this.time(), serialNumber, this.random.between(201, 300));
+  freshStep(serialNumber = this.#someoneElse().serialNumber): Members {
+    return stepMembers(this.#time(), serialNumber, this.#random.between(201, 300));
   }
 
   /** The clean record of a person who consents. */
   cleanCustomer(): Members {
-    return customerMembers(at(this.clean.customers, this.taken(this.consenting)));
+    return customerMembers(at(this.#clean.customers, this.#taken(this.#consenting)));
   }
 
   /** The clean record of a person who doesn't. */
   cleanCustomerWithoutConsent(): Members {
-    return customerMembers(this.someoneElse());
+    return customerMembers(this.#someoneElse());
   }
 
   cleanMotion(): Members {
-    return this.clean.motion(this.taken(this.consenting), this.turn % STEPS);
+    return this.#clean.motion(this.#taken(this.#consenting), this.#turn % STEPS);
   }
 
   cleanStep(): Members {
-    return this.clean.step(this.taken(this.consenting), this.turn % STEPS);
+    return this.#clean.step(this.#taken(this.#consenting), this.#turn % STEPS);
   }
 
-  private someoneElse(): Customer {
-    return at(this.clean.customers, this.taken(this.others));
+  #someoneElse(): Customer {
+    return at(this.#clean.customers, this.#taken(this.#others));
   }
 
   /** One after the other, and from the start again. */
-  private taken(people: readonly number[]): number {
-    this.turn += 1;
-    return at(people, this.turn % people.length);
+  #taken(people: readonly number[]): number {
+    this.#turn += 1;
+    return at(people, this.#turn % people.length);
   }
 
-  private time(): number {
-    this.nextTime += BETWEEN_READINGS;
-    return this.nextTime;
+  #time(): number {
+    this.#nextTime += BETWEEN_READINGS;
+    return this.#nextTime;
   }
 }
 

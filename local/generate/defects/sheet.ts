@@ -16,10 +16,10 @@ export interface DefectFile {
 /** A file in the making: whoever adds to it says what it is, so that the file's counts are known without reading it. */
 export class Sheet {
   readonly table: LandingTable;
-  private readonly parts: Uint8Array[] = [];
-  private landed = 0;
-  private rejected = 0;
-  private duplicates = 0;
+  readonly #parts: Uint8Array[] = [];
+  #landed = 0;
+  #rejected = 0;
+  #duplicates = 0;
 
   constructor(table: LandingTable) {
     this.table = table;
@@ -32,7 +32,7 @@ export class Sheet {
 
   /** Valid records that are nowhere else. */
   fresh(text: string | Uint8Array, records = 1): this {
-    this.landed += records;
+    this.#landed += records;
     return this.layout(text);
   }
 
@@ -43,21 +43,21 @@ export class Sheet {
 
   /** A record that equals another one. */
   again(text: string): this {
-    this.landed += 1;
-    this.duplicates += 1;
+    this.#landed += 1;
+    this.#duplicates += 1;
     return this.layout(text);
   }
 
   /** A rejected record. */
   bad(text: string | Uint8Array): this {
-    this.landed += 1;
-    this.rejected += 1;
+    this.#landed += 1;
+    this.#rejected += 1;
     return this.layout(text);
   }
 
   /** What is between records. */
   layout(text: string | Uint8Array): this {
-    this.parts.push(typeof text === 'string' ? Buffer.from(text) : text);
+    this.#parts.push(typeof text === 'string' ? Buffer.from(text) : text);
     return this;
   }
 
@@ -67,7 +67,13 @@ export class Sheet {
   }
 
   dropNamed(name: string, packed: (plain: Uint8Array) => Uint8Array = (plain) => plain): DefectFile {
-    const { table, landed, rejected, duplicates } = this;
-    return { table, name, bytes: packed(Buffer.concat(this.parts)), landed, rejected, duplicates };
+    return {
+      table: this.table,
+      name,
+      bytes: packed(Buffer.concat(this.#parts)),
+      landed: this.#landed,
+      rejected: this.#rejected,
+      duplicates: this.#duplicates,
+    };
   }
 }

@@ -1,0 +1,170 @@
+import {
+  BatchGetItemCommand,
+  BatchWriteItemCommand,
+  ConditionalCheckFailedException,
+  GetItemCommand,
+  PutItemCommand,
+  TransactionCanceledException,
+  TransactionConflictException,
+  TransactionInProgressException,
+  TransactWriteItemsCommand,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb';
+import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
+import type { Item } from './ledgerItems.ts';
+import { chunked, inParallel, untilDone } from './parallel.ts';
+
+/** How many keys BatchGetItem takes. */
+export const BATCH_GET = 100;
+/** How many items BatchWriteItem takes. */
+const BATCH_WRITE = 25;
+
+/** How many actions a transaction takes; it holds 4 MB. */
+export const TRANSACTION = 100;
+export const TRANSACTION_BYTES = 3_000_000;
+
+/** Why a transaction may be cancelled that will go through in a moment. */
+const PASSING: ReadonlySet<string> = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);
+
+/** Reads and conditional writes of items by their primary key, repeated where DynamoDB refuses for the moment or does a part of them. */
+export class LedgerTable {
+  readonly client: DynamoDBClient;
+  readonly name: string;
+
+  constructor(client: DynamoDBClient, name: string) {
+    this.client = client;
+    this.name = name;
+  }
+
+  /** Undefined when it is not there. */
+  async get(pk: string): Promise<Item | undefined> {
+    const { Item } = await this.client.send(
+      new GetItemCommand({ TableName: this.name, Key: { pk: { S: pk } }, ConsistentRead: true }),
+    );
+    return Item;
+  }
+
+  /** The items that are there, by primary key. What DynamoDB leaves unprocessed is asked for again. */
+  async getAll(
+    pks: readonly string[],
+    { consistent, keysOnly }: { consistent: boolean; keysOnly: boolean },
+  ): Promise<Map<string, Item>> {
+    const found = new Map<string, Item>();
+    await inParallel(chunked([...new Set(pks)], BATCH_GET), async (batch) => {
+      const keys = batch.map((pk): Item => ({ pk: { S: pk } }));
+      await untilDone('reading the ledger', keys, async (Keys) => {
+        const request = { Keys: [...Keys], ConsistentRead: consistent, ...(keysOnly ? { ProjectionExpression: 'pk' } : {}) };
+        const { Responses, UnprocessedKeys } = await this.client.send(
+          new BatchGetItemCommand({ RequestItems: { [this.name]: request } }),
+        );
+        for (const item of Responses?.[this.name] ?? []) found.set(item['pk']?.S ?? '', item);
+        return UnprocessedKeys?.[this.name]?.Keys ?? [];
+      });
+    });
+    return found;
+  }
+
+  /** Deletes items, whether they are there or not. */
+  async deleteAll(pks: readonly string[]): Promise<void> {
+    await inParallel(chunked(pks, BATCH_WRITE), async (batch) => {
+      const requests = batch.map((pk) => ({ DeleteRequest: { Key: { pk: { S: pk } } } }));
+      await untilDone('deleting from the ledger', requests, async (left) => {
+        const { UnprocessedItems } = await this.client.send(
+          new BatchWriteItemCommand({ RequestItems: { [this.name]: [...left] } }),
+        );
+        return (UnprocessedItems?.[this.name] ?? []).flatMap(({ DeleteRequest }) => {
+          const pk = DeleteRequest?.Key?.['pk']?.S;
+          return pk === undefined ? [] : [{ DeleteRequest: { Key: { pk: { S: pk } } } }];
+        });
+      });
+    });
+  }
+
+  /** One conditional change; false when the condition did not hold. */
+  async change(
+    pk: string,
+    {
+      expression,
+      condition,
+      names,
+      values,
+    }: { expression: string; condition: string; names?: Record<string, string>; values: Record<string, AttributeValue> },
+  ): Promise<boolean> {
+    try {
+      await pastTransactions(() =>
+        this.client.send(
+          new UpdateItemCommand({
+            TableName: this.name,
+            Key: { pk: { S: pk } },
+            UpdateExpression: expression,
+            ConditionExpression: condition,
+            ExpressionAttributeNames: names,
+            ExpressionAttributeValues: values,
+          }),
+        ),
+      );
+      return true;
+    } catch (error) {
+      if (error instanceof ConditionalCheckFailedException) return false;
+      throw error;
+    }
+  }
+
+  /** All or nothing. Returns which actions' conditions did not hold; a conflict with another writer, or throttling, is tried again. */
+  async transact(actions: readonly TransactWriteItem[]): Promise<number[]> {
+    let failed: number[] = [];
+    await untilDone('a transaction on the ledger', [actions], async (left) => {
+      try {
+        await this.client.send(new TransactWriteItemsCommand({ TransactItems: [...actions] }));
+        return [];
+      } catch (error) {
+        if (error instanceof TransactionInProgressException) return left;
+        if (!(error instanceof TransactionCanceledException)) throw error;
+        const codes = (error.CancellationReasons ?? []).map(({ Code }) => Code ?? 'None');
+        failed = codes.flatMap((code, at) => (code === 'ConditionalCheckFailed' ? [at] : []));
+        if (failed.length > 0) return [];
+        if (codes.some((code) => PASSING.has(code))) return left;
+        throw error;
+      }
+    });
+    return failed;
+  }
+
+  /** Null when the item was not there; else the one that is, and stays. */
+  async add(item: Item): Promise<Item | null> {
+    try {
+      await pastTransactions(() =>
+        this.client.send(
+          new PutItemCommand({
+            TableName: this.name,
+            Item: item,
+            ConditionExpression: 'attribute_not_exists(pk)',
+            ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+          }),
+        ),
+      );
+      return null;
+    } catch (error) {
+      if (error instanceof ConditionalCheckFailedException) return error.Item ?? {};
+      throw error;
+    }
+  }
+
+  /** Writes an item over any that is there. */
+  async put(item: Item): Promise<void> {
+    await this.client.send(new PutItemCommand({ TableName: this.name, Item: item }));
+  }
+}
+
+/** Repeats the write of one item, which DynamoDB refuses while a transaction has that item in hand. */
+async function pastTransactions(write: () => Promise<unknown>): Promise<void> {
+  await untilDone('a write to the ledger', [write], async (left) => {
+    try {
+      await write();
+      return [];
+    } catch (error) {
+      if (error instanceof TransactionConflictException) return left;
+      throw error;
+    }
+  });
+}
