@@ -201,7 +201,7 @@ export class DynamoLedger implements Ledger {
     for (const batch of chunked(unready, TRANSACTION - 1)) {
       for (let left = batch; left.length > 0;) {
         const failed = await this.#table.transact([
-          this.#isOpen(runId, fence),
+          this.#checkOpen(runId, fence),
           ...left.map((each) => this.#holding(runId, each)),
         ]);
         if (failed.includes(0)) throw lockLost(runId);
@@ -372,7 +372,7 @@ export class DynamoLedger implements Ledger {
       const from = (await this.#permits(runId)).length;
       const group = left.splice(0, fitting(left)).map((files, at) => ({ pk: permitPk(runId, from + at), files, closed: false }));
       const failed = await this.#table.transact([
-        this.#isOpen(runId, fence),
+        this.#checkOpen(runId, fence),
         ...group.map(({ pk, files }) => ({
           Put: {
             TableName: this.#table.name,
@@ -389,8 +389,8 @@ export class DynamoLedger implements Ledger {
     return written;
   }
 
-  /** The run holds the lock, and was not settled. */
-  #isOpen(runId: string, fence: number): TransactWriteItem {
+  /** That the run holds the lock, and was not settled. */
+  #checkOpen(runId: string, fence: number): TransactWriteItem {
     return {
       ConditionCheck: {
         TableName: this.#table.name,

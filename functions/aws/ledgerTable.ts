@@ -19,8 +19,9 @@ export const BATCH_GET = 100;
 /** How many items BatchWriteItem takes. */
 const BATCH_WRITE = 25;
 
-/** How many actions a transaction takes; it holds 4 MB. */
+/** How many actions a transaction takes. */
 export const TRANSACTION = 100;
+/** How much a transaction may hold, a quarter below what DynamoDB takes: what stands around keys and values counts too. */
 export const TRANSACTION_BYTES = 3_000_000;
 
 /** Why a transaction may be cancelled that will go through in a moment. */
