@@ -1,3 +1,4 @@
+import type { Log } from './core/events.ts';
 import type { FILE_FORMATS, FILE_STATES } from './core/storedFile.ts';
 import type { LandingTable, PublishedTable } from './core/steps.ts';
 
@@ -185,9 +186,6 @@ export interface PublishedLake {
 export interface Alerts {
   send(alert: { subject: string; text: string; attributes: Record<string, string> }): Promise<void>;
 }
-
-/** One event name for each fact; fields are counts, keys and run ids, never a person's data. */
-export type Log = (event: string, fields?: Record<string, unknown>) => void;
 
 /** What policies, models, counts and contracts add up to: a change is a reason to run. */
 export interface Definition {

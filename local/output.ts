@@ -1,4 +1,4 @@
-import type { Log } from '../functions/ports.ts';
+import type { Log } from '../functions/core/events.ts';
 import { figure, filesText, printable } from '../functions/core/textTable.ts';
 import { settingsSchema } from '../functions/core/settings.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
@@ -29,9 +29,10 @@ export function noticingUnread(show: Log): { log: Log; unread: ReadonlyMap<strin
   const unread = new Map<string, string>();
   return {
     unread,
-    log: (event, fields = {}) => {
-      if (event === 'catalog_failed') unread.set(String(fields['key']), String(fields['error']));
-      else show(event, fields);
+    log: (...fact) => {
+      const [event, fields] = fact;
+      if (event === 'catalog_failed') unread.set(fields.key, fields.error);
+      else show(...fact);
     },
   };
 }
@@ -43,49 +44,47 @@ const DEFAULTS = settingsSchema.parse({});
 export function progress(output: Output): Log {
   let counts: string[] = [];
   const unread = new Set<string>();
-  const line = (state: unknown, what: string, seconds: unknown): void => {
-    output.say(`  ${String(state).padEnd(24)}${what.padEnd(36)}${Number(seconds).toFixed(2).padStart(7)} s`);
+  const line = (state: string, what: string, seconds: number): void => {
+    output.say(`  ${state.padEnd(24)}${what.padEnd(36)}${seconds.toFixed(2).padStart(7)} s`);
     counts = [];
   };
-  return (event, fields = {}) => {
-    const number = (name: string): string => figure(Number(fields[name] ?? 0));
+  return (event, fields) => {
     switch (event) {
       case 'run_requested':
-        output.say(`Run ${String(fields['runId'])}`);
+        output.say(`Run ${fields.runId}`);
         break;
       case 'run_planned':
-        counts.push(filesText(Number(fields['files'] ?? 0)));
-        if (fields['definitionChanged'] === true)
+        counts.push(filesText(fields.files));
+        if (fields.definitionChanged)
           output.say('  All tables are built anew: settings, models or contracts have changed since the last published run');
-        if (fields['definitionChanged'] === true || POLICIES.some((name) => fields[name] !== DEFAULTS[name]))
-          output.say(`  Policies: ${POLICIES.map((name) => `${name} ${String(fields[name])}`).join(', ')}`);
+        if (fields.definitionChanged || POLICIES.some((name) => fields[name] !== DEFAULTS[name]))
+          output.say(`  Policies: ${POLICIES.map((name) => `${name} ${fields[name]}`).join(', ')}`);
         break;
       case 'table_staged':
-        if (fields['staged'] !== 0) counts.push(`${number('staged')} staged`);
+        if (fields.staged !== 0) counts.push(`${figure(fields.staged)} staged`);
         break;
       case 'table_built':
-        counts.push(`${number('rows')} rows`);
+        counts.push(`${figure(fields.rows)} rows`);
         break;
       case 'run_validated':
-        counts.push(`${number('expectations')} expectations`);
+        counts.push(`${figure(fields.expectations)} expectations`);
         break;
       case 'file_held':
-        output.say(`  held: ${String(fields['key'])}: ${String(fields['why'])}`);
+        output.say(`  held: ${fields.key}: ${fields.why}`);
         break;
       case 'key_ignored':
-        output.say(`  left alone: ${String(fields['key'])} belongs to no landing table: ${LANDING_TABLES.join(', ')}`);
+        output.say(`  left alone: ${fields.key} belongs to no landing table: ${LANDING_TABLES.join(', ')}`);
         break;
       case 'catalog_failed':
         // An event and the next listing may both meet the file.
-        if (!unread.has(String(fields['key'])))
-          output.say(`  can't be read: ${String(fields['key'])}: ${String(fields['error'])}; mend it, then "stedi run"`);
-        unread.add(String(fields['key']));
+        if (!unread.has(fields.key)) output.say(`  can't be read: ${fields.key}: ${fields.error}; mend it, then "stedi run"`);
+        unread.add(fields.key);
         break;
       case 'state_succeeded':
-        line(fields['state'], counts.join(', '), fields['seconds']);
+        line(fields.state, counts.join(', '), fields.seconds);
         break;
       case 'state_failed':
-        line(fields['state'], 'FAILED', fields['seconds']);
+        line(fields.state, 'FAILED', fields.seconds);
         break;
       default:
     }

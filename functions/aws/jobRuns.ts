@@ -9,7 +9,7 @@ import {
 import type { GlueClient, JobRun, JobRunState } from '@aws-sdk/client-glue';
 import { JOB_STEPS } from '../core/steps.ts';
 import type { JobStep } from '../core/steps.ts';
-import type { Log } from '../ports.ts';
+import type { Log } from '../core/events.ts';
 import { inParallel } from './parallel.ts';
 
 const ENDED: ReadonlySet<JobRunState | undefined> = new Set(['SUCCEEDED', 'FAILED', 'STOPPED', 'TIMEOUT', 'ERROR', 'EXPIRED']);

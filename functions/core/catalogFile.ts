@@ -75,8 +75,9 @@ export async function catalogFiles(ports: CatalogPorts, files: readonly FileVers
       await register(ports, outcome.value);
     }),
   );
-  for (const [at, outcome] of outcomes.entries()) {
-    if (outcome.status === 'rejected') ports.log('catalog_failed', { key: files[at]?.key, error: messageOf(outcome.reason) });
+  for (const [at, { key }] of files.entries()) {
+    const outcome = outcomes[at];
+    if (outcome?.status === 'rejected') ports.log('catalog_failed', { key, error: messageOf(outcome.reason) });
   }
   return outcomes;
 }

@@ -101,7 +101,7 @@ function overwritten(runId: string, shown: string | null): RunError {
 }
 
 /** What a run came to in a few numbers, for the log: those of a run that was not published count what it tried. */
-function sums({ files, loads, withheld, steps }: Report): Record<string, number> {
+function sums({ files, loads, withheld, steps }: Report) {
   const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
   return {
     files,

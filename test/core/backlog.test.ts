@@ -3,7 +3,7 @@ import { logBacklog } from '../../functions/core/backlog.ts';
 import { planRun } from '../../functions/core/planRun.ts';
 import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
 import { requestRun } from '../../functions/core/requestRun.ts';
-import type { Log } from '../../functions/ports.ts';
+import type { Log } from '../../functions/core/events.ts';
 import { settingsWith } from '../support/lakes.ts';
 import { held } from '../support/locks.ts';
 import { temporaryWorlds } from '../support/world.ts';

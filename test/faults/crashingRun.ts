@@ -46,7 +46,7 @@ const home = new LocalHome({
   folder: lake,
   settings: settingsSchema.parse({ maxRejectRatio: 1 }),
   decorate,
-  log: (event, fields = {}) => reached(`log ${event}`, ...Object.values(fields).map((value) => `log ${event} ${String(value)}`)),
+  log: (event, fields) => reached(`log ${event}`, ...Object.values(fields).map((value) => `log ${event} ${String(value)}`)),
 });
 await home.announceLanding();
 await home.reconcile();

@@ -267,10 +267,10 @@ test('a file that arrives when the last run has just ended is taken', async () =
 test('a file that arrives during a run that is interrupted is taken by another one', async () => {
   const arrivals = new Arrivals();
   const home = newLake(undefined, {
-    log: (event, { state } = {}) => {
+    log: (event, fields) => {
       if (event !== 'state_entered' || home.ended.length > 0) return;
-      if (state === 'CustomerTrusted') arrives(home, arrivals, 'late');
-      if (state === 'Validate') throw new Error('as if the disk were full');
+      if (fields.state === 'CustomerTrusted') arrives(home, arrivals, 'late');
+      if (fields.state === 'Validate') throw new Error('as if the disk were full');
     },
   });
   arrives(home, arrivals, 'early');
@@ -282,8 +282,8 @@ test('a file that arrives during a run that is interrupted is taken by another o
 test('what an interrupted run has left is tried again although nothing arrives', async () => {
   const arrivals = new Arrivals();
   const home = newLake(undefined, {
-    log: (event, { state } = {}) => {
-      if (event === 'state_entered' && state === 'Validate' && home.ended.length === 0)
+    log: (event, fields) => {
+      if (event === 'state_entered' && fields.state === 'Validate' && home.ended.length === 0)
         throw new Error('as if the disk were full');
     },
   });

@@ -200,8 +200,8 @@ describe('file versions', () => {
       const overwritten = lines(...distances.map((distance) => step('ann@x.org').replace(/200/, distance)));
       const home = newLake(undefined, {
         folder: lake,
-        log: (event, { state } = {}) => {
-          if (event === 'state_entered' && state === 'StepTrainerTrusted')
+        log: (event, fields) => {
+          if (event === 'state_entered' && fields.state === 'StepTrainerTrusted')
             land(home, 'step_trainer_landing/walk.json', overwritten);
         },
       });

@@ -98,7 +98,7 @@ export class World {
       },
       alerts: { send: async (alert) => void this.alerts.push(alert) },
       definition: { hash: definition },
-      log: (event) => void this.logged.push(event),
+      log: (...[event]) => void this.logged.push(event),
       now,
       newRunId: () => `run-${(this.#runs += 1)}`,
     };
