@@ -114,7 +114,7 @@ export interface Ledger {
   /** Claims pending file versions for the run that holds the lock. @throws LockLostError */
   claim(runId: string, fence: number, files: readonly FileVersion[]): Promise<void>;
   claimed(runId: string): Promise<LedgerFile[]>;
-  /** Moves the run's claims on; claims of other runs are left alone. */
+  /** Moves the run's claims on; claims of other runs are left alone. Where jobs may outlive it, the run claims nothing and begins no publish any more. */
   settle(runId: string, verdicts: readonly FileVerdict[]): Promise<void>;
   /** Holds pending file versions that the run which has the lock can't read, each with the reason. @throws LockLostError */
   hold(runId: string, fence: number, unready: readonly { file: FileVersion; why: string }[]): Promise<void>;

@@ -26,11 +26,13 @@ export async function announceHeld(
   { runFiles, alerts, log }: Pick<Ports, 'runFiles' | 'alerts' | 'log'>,
   runId: string,
 ): Promise<void> {
+  const held = await readHeld(runFiles, runId);
+  if (held.length === 0) return;
   const isReported = (await runFiles.read(runId, 'report.md')) !== null;
   const report = isReported ? await readRunFile(runFiles, runId, 'report.json', reportSchema) : null;
   const announced = (await readRunFile(runFiles, runId, ANNOUNCED, schema)) ?? [];
   const told = [...announced, ...(report?.held ?? [])];
-  const untold = (await readHeld(runFiles, runId)).filter((file) => !isAmong(told, file));
+  const untold = held.filter((file) => !isAmong(told, file));
   if (untold.length === 0) return;
   await alerts.send({
     subject: `STEDI lakehouse: HELD ${runId}`,

@@ -73,16 +73,13 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occa
   // First: a publish that still works comes to its end, and is not stopped.
   let resumed = publishing && (await resumePublish(ports, lock, status));
   await ports.executions.stopJobs(runId);
+  // Nothing is moved on yet, but from here on the run claims nothing more, and none of its jobs begins to publish.
+  await ports.ledger.settle(runId, []);
   if (!publishing && (await isPublishing(ports, runId))) {
-    // It began after the lock was read and was stopped just now, maybe half way: from there the only way is forward.
+    // It began after the lock was read, maybe half way: from there the only way is forward.
     resumed = await resumePublish(ports, lock, status);
   }
-  let outcome = await settleRun(ports, runId);
-  if (!publishing && !resumed && (await isPublishing(ports, runId))) {
-    // A job that was not there yet when jobs were stopped has begun meanwhile. Of a settled run none begins any more.
-    resumed = await resumePublish(ports, lock, status);
-    outcome = await settleRun(ports, runId);
-  }
+  const outcome = await settleRun(ports, runId);
   try {
     await reportEnded(ports, { runId, status, outcome, resumed });
     await announceHeld(ports, runId);

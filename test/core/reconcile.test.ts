@@ -40,6 +40,15 @@ test('one that succeeded is settled as well', async () => {
   expect(await tell(world, 'run-1', 'SUCCEEDED')).toMatchObject({ settled: { outcome: 'published' } });
 });
 
+test.each(['RUNNING', 'PENDING_REDRIVE'])(
+  'an event that says %s, which no rule lets through, is refused and moves nothing',
+  async (status) => {
+    const world = await running();
+    await expect(tell(world, 'run-1', status)).rejects.toThrow(/status/);
+    expect(await world.ledger.lock()).toMatchObject({ runId: 'run-1' });
+  },
+);
+
 test('the run that holds the lock is left alone where another has ended', async () => {
   const world = await running();
   expect(await tell(world, 'run-0', 'FAILED')).toEqual({ settled: null, registered: 0, started: null });

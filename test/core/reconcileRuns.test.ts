@@ -22,6 +22,15 @@ async function planned(world: World, ...keys: string[]): Promise<string> {
   return runId;
 }
 
+/** Asks for a run of a file that vanishes before the run can read it. */
+async function requestedForGone(world: World): Promise<string> {
+  await world.register('customer_landing/gone');
+  world.remove('customer_landing/gone');
+  const runId = await requestRun(world.ports);
+  if (runId === null) throw new Error('no run was started');
+  return runId;
+}
+
 /** Lets a planned run have built its tables and loaded its files. */
 async function built(world: World, runId: string): Promise<void> {
   const { files } = await world.manifest(runId);
@@ -724,9 +733,7 @@ describe('nobody is left without news', () => {
 
   test('where the schedule could not tell what is held, the event tells it, and once', async () => {
     const world = newWorld();
-    await world.register('customer_landing/gone');
-    world.remove('customer_landing/gone');
-    const runId = (await requestRun(world.ports)) ?? '';
+    const runId = await requestedForGone(world);
     await planRun(world.ports, settingsWith(), runId);
     world.executions.end(runId, 'SUCCEEDED');
     await reconcileRuns({ ...world.ports, alerts: mute }, 'schedule');
@@ -737,9 +744,7 @@ describe('nobody is left without news', () => {
 
   test('where Plan failed and the report of it could not be sent, what it held is told all the same', async () => {
     const world = newWorld();
-    await world.register('customer_landing/gone');
-    world.remove('customer_landing/gone');
-    const runId = (await requestRun(world.ports)) ?? '';
+    const runId = await requestedForGone(world);
     const lake = { ...world.ports.lake, publishedRun: async () => Promise.reject(new Error('Glue is away')) };
     await expect(planRun({ ...world.ports, lake }, settingsWith(), runId)).rejects.toThrow('Glue is away');
     const failure = { name: 'Error', cause: 'Glue is away' };
@@ -763,9 +768,7 @@ describe('nobody is left without news', () => {
 describe('a Plan that goes on although its execution was aborted', () => {
   test('holds nothing once the run was settled and its lock is free', async () => {
     const world = newWorld();
-    await world.register('customer_landing/gone');
-    world.remove('customer_landing/gone');
-    const runId = (await requestRun(world.ports)) ?? '';
+    const runId = await requestedForGone(world);
     const landing: Landing = {
       prepare: async (run, file) => {
         world.executions.end(runId, 'ABORTED');

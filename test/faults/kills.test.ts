@@ -101,6 +101,7 @@ test.each([
   ['log table_staged step_trainer_landing', 'runFiles.write validation.json'],
   ['runFiles.write validation.json', 'log run_published'],
   ['log run_published', 'ledger.settle'],
+  ['log run_published', 'ledger.setPublished'],
   ['log run_published', 'runFiles.write report.json'],
   ['ledger.settle', 'ledger.freeLock'],
 ])(
