@@ -1,10 +1,11 @@
-import { access, constants, open, readdir, stat } from 'node:fs/promises';
+import { access, constants, open, readdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { FileVersion, Landing, Prepared } from '../functions/ports.ts';
 import { isLandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName, landingTableOf, tablesFrom } from '../functions/core/catalogFile.ts';
 import { messageOf } from '../functions/core/errors.ts';
 import { codeOf } from './errorCode.ts';
+import { isBelow } from './isBelow.ts';
 
 /** The landing zone as a folder: `<root>/<table>/…`. */
 export class FolderLanding implements Landing {
@@ -124,19 +125,38 @@ export class FolderLanding implements Landing {
 
   async *#pages(table: string, after: string): AsyncIterable<string[]> {
     const folder = path.join(this.root, table);
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
-      if (isMissing(error)) return [];
-      throw error;
-    });
-    const names = entries
-      .filter((entry) => entry.isFile() || entry.isSymbolicLink())
-      .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).split(path.sep))
+    const names = (await filesBelow(folder))
+      .map((file) => path.relative(folder, file).split(path.sep))
       .filter((parts) => !parts.some(isIgnoredName))
       .map((parts) => parts.join('/'))
       .filter((name) => name > after)
       .sort();
     for (let at = 0; at < names.length; at += 1000) yield names.slice(at, at + 1000);
   }
+}
+
+/** Files below a folder, also behind links to folders, as they are watched. `links`: the folders of the links on the way; none is read again behind its own link. */
+async function filesBelow(folder: string, links: readonly string[] = []): Promise<string[]> {
+  const entries = (await readdir(folder, { recursive: true, withFileTypes: true }).catch(nothingWhereMissing)) ?? [];
+  const found: string[] = [];
+  for (const entry of entries) {
+    const file = path.join(entry.parentPath, entry.name);
+    if (entry.isFile()) found.push(file);
+    if (!entry.isSymbolicLink()) continue;
+    const isFolder = (await stat(file).catch(nothingWhereMissing))?.isDirectory() === true;
+    if (!isFolder) found.push(file);
+    else {
+      const [target, place] = [await realpath(file), await realpath(entry.parentPath)];
+      if (![...links, place].some((passed) => isBelow(target, passed)))
+        found.push(...(await filesBelow(file, [...links, place])));
+    }
+  }
+  return found;
+}
+
+function nothingWhereMissing(error: unknown): null {
+  if (isMissing(error)) return null;
+  throw error;
 }
 
 /** DuckDB takes a path for a pattern, and has no pattern for one with a backslash and one of these. */

@@ -14,10 +14,7 @@ import type { CommandContext, CommonOptions } from '../lake.ts';
 import { unknownFieldsIn } from '../ledger.ts';
 import type { Output } from '../output.ts';
 import { resultFile, writeResult } from '../resultFile.ts';
-import { rowsText } from '../views/rows.ts';
-
-/** Rows that are shown are held in memory, all at once. */
-const MOST_SHOWN = 100_000;
+import { MOST_SHOWN, rowsText } from '../views/rows.ts';
 
 /**
  * Read-only SQL over all tables; the landing tables read the files in landing as they are.

@@ -8,6 +8,7 @@ import {
 import type { ColumnInfo, Datum } from '@aws-sdk/client-athena';
 import { CLIENT } from '../../functions/aws/clients.ts';
 import { UsageError } from '../../functions/core/errors.ts';
+import { figure } from '../../functions/core/textTable.ts';
 import type { Stage } from './stage.ts';
 
 export interface Answer {
@@ -19,8 +20,15 @@ export interface Answer {
 const NUMBERS = new Set(['tinyint', 'smallint', 'integer', 'bigint', 'float', 'real', 'double']);
 const LONGEST_PAUSE_MS = 2_000;
 
-/** Runs a query in the workgroup of those who run the lake. @throws UsageError with what Athena does not like about it */
-export async function ask({ region, workgroup, database }: Stage, sql: string): Promise<Answer> {
+/**
+ * Runs a query in the workgroup of those who run the lake.
+ * @throws UsageError with what Athena does not like about it, and for more rows than `most`
+ */
+export async function ask(
+  { region, workgroup, database }: Pick<Stage, 'region' | 'workgroup' | 'database'>,
+  sql: string,
+  most = Infinity,
+): Promise<Answer> {
   const client = new AthenaClient({ ...CLIENT, region });
   const { QueryExecutionId } = await client
     .send(
@@ -30,7 +38,7 @@ export async function ask({ region, workgroup, database }: Stage, sql: string): 
       if (error instanceof Error && error.name === 'InvalidRequestException') throw new UsageError(error.message);
       throw error;
     });
-  const hasHeader = await queryEnded(client, QueryExecutionId);
+  const { hasHeader, file } = await queryEnded(client, QueryExecutionId);
   const answer: Answer = { names: [], rows: [] };
   let isFirst = hasHeader;
   for await (const { ResultSet } of paginateGetQueryResults({ client }, { QueryExecutionId })) {
@@ -40,16 +48,24 @@ export async function ask({ region, workgroup, database }: Stage, sql: string): 
       if (!isFirst) answer.rows.push(Object.fromEntries(answer.names.map((name, at) => [name, valueOf(columns[at], Data[at])])));
       isFirst = false;
     }
+    if (answer.rows.length > most)
+      throw new UsageError(
+        `the answer has more than ${figure(most)} rows; all of them are in ${file ?? 'the place of the workgroup for answers'}, or add a limit`,
+      );
   }
   return answer;
 }
 
-/** Whether the first row of the result is a header: only SELECT has one. */
-async function queryEnded(client: AthenaClient, QueryExecutionId: string | undefined): Promise<boolean> {
+/** Whether the first row of the result is a header, which only SELECT has; and the CSV file that Athena leaves. */
+async function queryEnded(
+  client: AthenaClient,
+  QueryExecutionId: string | undefined,
+): Promise<{ hasHeader: boolean; file: string | undefined }> {
   for (let pause = 100; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
     const { QueryExecution } = await client.send(new GetQueryExecutionCommand({ QueryExecutionId }));
     const { State, StateChangeReason = 'Athena gave no reason' } = QueryExecution?.Status ?? {};
-    if (State === 'SUCCEEDED') return QueryExecution?.StatementType === 'DML';
+    if (State === 'SUCCEEDED')
+      return { hasHeader: QueryExecution?.StatementType === 'DML', file: QueryExecution?.ResultConfiguration?.OutputLocation };
     if (State === 'FAILED' || State === 'CANCELLED') throw new UsageError(`Athena: ${StateChangeReason}`);
     await setTimeout(pause);
   }

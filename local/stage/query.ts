@@ -1,6 +1,6 @@
 import { UsageError } from '../../functions/core/errors.ts';
 import type { CommandContext } from '../lake.ts';
-import { rowsText } from '../views/rows.ts';
+import { MOST_SHOWN, rowsText } from '../views/rows.ts';
 import { ask } from './athena.ts';
 import { withStage } from './stage.ts';
 
@@ -17,7 +17,7 @@ export async function query({ options, output }: CommandContext, sql: string, ou
     throw new UsageError(
       `query reads and never changes a table: expected it to begin with select, with, values, show, describe or explain`,
     );
-  const { names, rows } = await withStage(options, (stage) => ask(stage, sql));
+  const { names, rows } = await withStage(options, (stage) => ask(stage, sql, MOST_SHOWN));
   output.result(rows, () => rowsText(names, rows));
   return 0;
 }

@@ -1,5 +1,8 @@
 import { table } from '../../functions/core/textTable.ts';
 
+/** Rows that are shown are held in memory, all at once. */
+export const MOST_SHOWN = 100_000;
+
 /** Rows of a query as a table; columns of numbers are right-aligned. */
 export function rowsText(names: readonly string[], rows: readonly Record<string, unknown>[]): string {
   if (rows.length === 0) return 'No rows';

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { LocalExecutions } from '../../local/executions.ts';
@@ -114,6 +114,23 @@ test('a file that changed a moment ago is not listed yet, one from the future is
   expect((await collected(landing.list())).flat().map(({ key }) => key)).toEqual([
     'customer_landing/future',
     'customer_landing/old',
+  ]);
+});
+
+test('files behind a link to a folder are listed, each once, even where links lead in a circle', async () => {
+  const landing = new FolderLanding(path.join(newFolder(), 'landing'));
+  const elsewhere = newFolder();
+  writeFileSync(path.join(elsewhere, 'there.json'), '{}');
+  mkdirSync(landing.pathOf('customer_landing/own'), { recursive: true });
+  writeFileSync(landing.pathOf('customer_landing/own/here.json'), '{}');
+  symlinkSync(elsewhere, landing.pathOf('customer_landing/linked'));
+  symlinkSync('..', landing.pathOf('customer_landing/own/up'));
+  symlinkSync('.', landing.pathOf('customer_landing/own/self'));
+  symlinkSync('gone', landing.pathOf('customer_landing/own/nowhere'));
+  symlinkSync(landing.pathOf('customer_landing/linked'), path.join(elsewhere, 'back'));
+  expect((await collected(landing.list())).flat().map(({ key }) => key)).toEqual([
+    'customer_landing/linked/there.json',
+    'customer_landing/own/here.json',
   ]);
 });
 
