@@ -208,7 +208,7 @@ command('generate', 'sample data of the real shape, the same for the same seed',
   .requiredOption('--out <dir>', 'where to write the landing folders')
   .option('--customers <n>', 'how many customers', numberOf, 956)
   .option('--seed <s>', 'another seed gives other data with the same counts', numberOf, 1)
-  .option('--dirty', 'mix in every kind of defect, and say how many of each', false)
+  .option('--dirty', 'mix in every kind of defect (a 20 MB line from 5,000 customers on), and say how many of each', false)
   .action((flags: { out: string; customers: number; seed: number; dirty: boolean }) =>
     act(async (context) => (await import('./commands/generateData.ts')).generateData(context, flags)),
   );

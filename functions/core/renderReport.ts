@@ -1,31 +1,42 @@
+import { CONTRACTS } from './contracts.ts';
 import type { Policies } from './settings.ts';
 import type { Held, Report } from './runFiles.ts';
+import type { LandingTable, PublishedTable } from './steps.ts';
 import { figure, filesText, printable, table } from './textTable.ts';
 
-const ZONES: readonly (readonly [
-  zone: string,
-  customer: string | null,
-  accelerometer: string | null,
-  stepTrainer: string | null,
-  machineLearning: string | null,
-])[] = [
-  ['landing', 'customer_landing', 'accelerometer_landing', 'step_trainer_landing', null],
-  ['staging', 'customer_staging', 'accelerometer_staging', 'step_trainer_staging', null],
-  ['trusted', 'customer_trusted', 'accelerometer_trusted', 'step_trainer_trusted', null],
-  ['curated', 'customers_curated', null, null, 'machine_learning_curated'],
-];
+/** What a table's rows are about: its column in the row count table. */
+const SUBJECTS: Record<LandingTable | Exclude<PublishedTable, 'loads' | 'rejected'>, string> = {
+  customer_landing: 'customer',
+  accelerometer_landing: 'accelerometer',
+  step_trainer_landing: 'step trainer',
+  customer_staging: 'customer',
+  accelerometer_staging: 'accelerometer',
+  step_trainer_staging: 'step trainer',
+  customer_trusted: 'customer',
+  accelerometer_trusted: 'accelerometer',
+  customers_curated: 'customer',
+  step_trainer_trusted: 'step trainer',
+  machine_learning_curated: 'machine learning',
+};
+
+const COUNTED = CONTRACTS.flatMap(({ table: name, zone }) =>
+  name === 'loads' || name === 'rejected' ? [] : [{ name, zone, subject: SUBJECTS[name] }],
+);
+const COUNTED_ZONES = [...new Set(COUNTED.map(({ zone }) => zone))];
+const COUNTED_SUBJECTS = [...new Set(Object.values(SUBJECTS))];
 
 /** The row count table: zones down, subjects across, with the change since the last run where there was one. */
 export function rowCountTable(tables: Record<string, number>, before: Record<string, number> | null): string {
-  const cell = (name: string | null): string => {
-    const rows = name === null ? undefined : tables[name];
-    if (name === null || rows === undefined) return '';
+  const cell = (zone: string, subject: string): string => {
+    const name = COUNTED.find((each) => each.zone === zone && each.subject === subject)?.name;
+    const rows = name === undefined ? undefined : tables[name];
+    if (name === undefined || rows === undefined) return '';
     const change = before === null ? 0 : rows - (before[name] ?? 0);
     return change === 0 ? figure(rows) : `${figure(rows)} (${change > 0 ? '+' : '−'}${figure(Math.abs(change))})`;
   };
   return table(
-    ['zone', 'customer', 'accelerometer', 'step trainer', 'machine learning'],
-    ZONES.map(([zone, ...names]) => [zone, ...names.map(cell)]),
+    ['zone', ...COUNTED_SUBJECTS],
+    COUNTED_ZONES.map((zone) => [zone, ...COUNTED_SUBJECTS.map((subject) => cell(zone, subject))]),
   );
 }
 

@@ -78,7 +78,7 @@ export async function run({ options, output }: CommandContext, sources: readonly
     };
     output.result(result, () => summary(stage, result, last, followed.at(-1)?.error ?? null));
     // What is held stays on the ledger of a stage for good, also where a mended file has come since: only what this call held is news.
-    return exitCodeOf({ ...result, heldBefore: 0 });
+    return exitCodeOf({ ...result, heldBefore: [] });
   });
 }
 

@@ -19,8 +19,8 @@ export interface RunResult {
   /** What became of the records of the files that these runs loaded. */
   loaded: LoadCounts;
   held: { file: string; why: string }[];
-  /** How many files were held before, and still are. */
-  heldBefore: number;
+  /** Files that were held before, and still are. */
+  heldBefore: { file: string; why: string }[];
   /** Files that these runs loaded and of which every record was rejected. */
   useless: { file: string; records: number }[];
   /** Landed files that could not be read, so that no run knows them yet. */
@@ -53,7 +53,7 @@ export function loadedBy(reports: readonly (Report | null)[]): LoadCounts {
   return addedUp(reports.flatMap((report) => (report?.tables == null ? [] : Object.values(report.loads))));
 }
 
-/** Files that need somebody: each one that is held and was not `before`, how many were, and what these runs published for nothing. */
+/** Files that need somebody: those that are held, and of which `before` were held already, and what these runs published for nothing. */
 export async function filesToLookAt(
   { ledger, runFiles }: { ledger: Pick<Ledger, 'held'>; runFiles: RunFiles },
   before: readonly LedgerFile[],
@@ -61,13 +61,13 @@ export async function filesToLookAt(
 ): Promise<Pick<RunResult, 'held' | 'heldBefore' | 'useless'>> {
   const known = new Set(before.map(versionName));
   const held = await ledger.held();
-  const fresh = held.filter((file) => !known.has(versionName(file)));
+  const listed = (files: readonly LedgerFile[]) => files.map(({ key, why }) => ({ file: key, why: why ?? '' }));
   const published = reports.flatMap((report) => (report?.tables == null ? [] : [report.runId]));
   const steps = await Promise.all(published.map((runId) => readStepMetrics(runFiles, runId)));
   const useless = steps.flat().flatMap(({ staging }) => staging?.files.filter(isUseless) ?? []);
   return {
-    held: fresh.map(({ key, why }) => ({ file: key, why: why ?? '' })),
-    heldBefore: held.length - fresh.length,
+    held: listed(held.filter((file) => !known.has(versionName(file)))),
+    heldBefore: listed(held.filter((file) => known.has(versionName(file)))),
     useless: useless.map(({ key, landed }) => ({ file: key, records: landed })),
   };
 }
@@ -79,7 +79,7 @@ export function isUseless({ landed, rejected }: LoadCounts): boolean {
 
 /** The exit code of `run`: 1 when a run failed, anything is held or can't be read, or an expectation was not met. */
 export function exitCodeOf({ status, held, heldBefore, unread, expectations }: RunResult): number {
-  const waits = held.length + heldBefore + unread.length > 0;
+  const waits = held.length + heldBefore.length + unread.length > 0;
   return status === 'FAILED' || waits || expectations.some(({ ok }) => !ok) ? 1 : 0;
 }
 
@@ -103,9 +103,9 @@ export function troubles({ held, heldBefore, useless, unread, expectations }: Ru
   const parts: string[] = [];
   const listed = (files: RunResult['held']) => files.map(({ file, why }) => `  ${file}: ${why}`).join('\n');
   if (held.length > 0) parts.push(`Held, waiting for a person:\n${listed(held)}`);
-  if (heldBefore > 0)
+  if (heldBefore.length > 0)
     parts.push(
-      `${filesText(heldBefore)} held from before ${heldBefore === 1 ? 'waits' : 'wait'} for a person: "stedi files --state held" says why`,
+      `${filesText(heldBefore.length)} held from before ${heldBefore.length === 1 ? 'waits' : 'wait'} for a person: "stedi files --state held" says why`,
     );
   if (useless.length > 0)
     parts.push(

@@ -391,7 +391,13 @@ describe('text for a person', () => {
     [['rejects'], [/not_a_number \(x\)/]],
     [['query', 'from customer_trusted'], [/ann@x\.org/]],
     [['check'], [/This lake is healthy/]],
-    [['graph'], [/CustomerTrusted .*one row per/i, /nothing to do/]],
+    [
+      ['graph'],
+      [
+        /AnythingToDo +Choice\n {2}├─ status is NOTHING_TO_DO ─▶ NothingToDo\n {2}▼\nCustomerTrusted .*one row per/i,
+        /CountsAgree +Choice\n {2}├─ otherwise ─▶ PublishedCountsDiffer\n {2}▼\nPublished +Succeed\n {2}■\n$/,
+      ],
+    ],
   ];
   test.each(shown)('%j', async (command, texts) => {
     const { code, stdout } = await stedi(...command, '--lake', lake);

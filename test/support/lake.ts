@@ -87,7 +87,7 @@ export const runResultSchema = z.strictObject({
   withheld: z.strictObject({ accelerometer: z.record(z.string(), count), step_trainer: z.record(z.string(), count) }),
   loaded: z.strictObject({ landed: count, staged: count, duplicate: count, rejected: count }),
   held: z.array(z.strictObject({ file: z.string(), why: z.string() })),
-  heldBefore: count,
+  heldBefore: z.array(z.strictObject({ file: z.string(), why: z.string() })),
   useless: z.array(z.strictObject({ file: z.string(), records: count })),
   unread: z.array(z.strictObject({ file: z.string(), why: z.string() })),
   expectations: z.array(

@@ -1,15 +1,13 @@
-"""Tasks of state machines.
+"""The tasks `glue:startJobRun` and `glue:startJobRun.sync` of state machines, which the emulator does not have.
 
-- `glue:startJobRun` and `glue:startJobRun.sync`, which the emulator does not have. A task of the second kind ends with its job run; a
-  failure is States.TaskFailed with the job run as its cause, and errors of Glue are called `Glue.<Exception>`.
-- `sns:publish` keeps its message attributes; the emulator drops them, and filter policies would never match.
+A task of the second kind ends with its job run; a failure is States.TaskFailed with the job run as its cause, and errors of Glue are
+called `Glue.<Exception>`.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from ministack.services import glue, stepfunctions
@@ -30,7 +28,6 @@ _FIELDS = {
     "WorkerType",
 }
 _START_JOB_RUN = "arn:aws:states:::glue:startJobRun"
-_PUBLISH = "arn:aws:states:::sns:publish"
 
 
 def _start_job_run(resource: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -60,19 +57,6 @@ def _answer(response: tuple[int, Any, str | bytes]) -> dict[str, Any]:
     return body
 
 
-def _with_attributes(publish: Callable[[str, dict[str, Any]], Any]) -> Callable[[str, dict[str, Any]], Any]:
-    def sns_publish(resource: str, parameters: dict[str, Any]) -> Any:
-        flat = {key: value for key, value in parameters.items() if key != "MessageAttributes"}
-        for number, (name, value) in enumerate((parameters.get("MessageAttributes") or {}).items(), 1):
-            flat[f"MessageAttributes.entry.{number}.Name"] = name
-            for field, content in value.items():
-                flat[f"MessageAttributes.entry.{number}.Value.{field}"] = content
-        return publish(resource, flat)
-
-    return sns_publish
-
-
 def apply() -> None:
     """Puts the patches in place."""
     stepfunctions._SERVICE_DISPATCH[_START_JOB_RUN] = _start_job_run
-    stepfunctions._SERVICE_DISPATCH[_PUBLISH] = _with_attributes(stepfunctions._invoke_sns_publish)
