@@ -255,17 +255,34 @@ export type UnknownFields = Record<LandingTable, string[]>;
 /** Fields that landed files brought and no contract knows, as a ledger has them that may only be read. None where it can't be read. */
 export function unknownFieldsIn(ledger: string): UnknownFields {
   const found: UnknownFields = { customer_landing: [], accelerometer_landing: [], step_trainer_landing: [] };
-  let database: DatabaseSync | undefined;
-  try {
-    database = new DatabaseSync(ledger, { readOnly: true });
+  readIn(ledger, (database) => {
     const names = database.prepare(`
       select distinct value as name from files, json_each(files.unknown_fields)
       where landing_table = ? and unknown_fields <> '[]' order by name`);
     for (const table of LANDING_TABLES) found[table] = names.all(table).map(({ name }) => String(name));
+  });
+  return found;
+}
+
+/** File versions that wait for a person, as a ledger has them that may only be read. None where it can't be read. */
+export function heldIn(ledger: string): Pick<FileVersion, 'key' | 'version'>[] {
+  const found: Pick<FileVersion, 'key' | 'version'>[] = [];
+  readIn(ledger, (database) => {
+    const rows = database.prepare("select key, version from files where state = 'held' order by key, version").all();
+    found.push(...rows.map(({ key, version }) => ({ key: String(key), version: String(version) })));
+  });
+  return found;
+}
+
+/** A lake may have been copied without its ledger, or lie where nothing may be written: then nothing is read. */
+function readIn(ledger: string, read: (database: DatabaseSync) => void): void {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(ledger, { readOnly: true });
+    read(database);
   } catch {
-    // A lake may have been copied without its ledger, or lie where nothing may be written: it is asked for the contracts' columns.
+    // Whoever asks can do without.
   } finally {
     database?.close();
   }
-  return found;
 }

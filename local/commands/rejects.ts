@@ -2,10 +2,11 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { lakePaths } from '../home.ts';
+import { heldIn } from '../ledger.ts';
 import { isMissing } from '../landing.ts';
 import { requireLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import { exportRejects, exportText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
+import { exportRejects, exportText, heldText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
 import type { Rejected } from '../views/rejects.ts';
 import { chosenRun } from '../views/runs.ts';
 
@@ -16,9 +17,14 @@ export async function rejects(
   exportTo: string | undefined,
 ): Promise<number> {
   requireLake(options.lake);
-  const list = await latestRejects(readRejects(lakePaths(options.lake).runs, runId));
+  const paths = lakePaths(options.lake);
+  const list = await latestRejects(readRejects(paths.runs, runId));
   const exported = exportTo === undefined ? null : await exportRejects(list, exportTo);
-  output.result(list, () => [rejectsText(list), ...(exported === null ? [] : [exportText(list, exported)])].join('\n\n'));
+  output.result(list, () =>
+    [rejectsText(list), ...(exported === null ? [] : [exportText(list, exported)]), ...heldText(list, heldIn(paths.ledger))].join(
+      '\n\n',
+    ),
+  );
   return 0;
 }
 

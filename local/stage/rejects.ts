@@ -1,7 +1,7 @@
 import { GetObjectCommand, NoSuchKey } from '@aws-sdk/client-s3';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { CommandContext } from '../lake.ts';
-import { exportRejects, exportText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
+import { exportRejects, exportText, heldText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
 import type { Rejected } from '../views/rejects.ts';
 import { chosenRun } from '../views/runs.ts';
 import { bytesOf, runsOf } from './objects.ts';
@@ -14,9 +14,14 @@ export async function rejects(
   runId: string | undefined,
   exportTo: string | undefined,
 ): Promise<number> {
-  const list = await withStage(options, (stage) => latestRejects(readRejects(stage, runId)));
+  const { list, held } = await withStage(options, async (stage) => ({
+    list: await latestRejects(readRejects(stage, runId)),
+    held: await stage.ledger.held(),
+  }));
   const exported = exportTo === undefined ? null : await exportRejects(list, exportTo);
-  output.result(list, () => [rejectsText(list), ...(exported === null ? [] : [exportText(list, exported)])].join('\n\n'));
+  output.result(list, () =>
+    [rejectsText(list), ...(exported === null ? [] : [exportText(list, exported)]), ...heldText(list, held)].join('\n\n'),
+  );
   return 0;
 }
 

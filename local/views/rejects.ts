@@ -4,8 +4,10 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { UsageError } from '../../functions/core/errors.ts';
+import { versionName } from '../../functions/core/fileOrder.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
+import type { FileVersion } from '../../functions/ports.ts';
 
 /** One line of `runs/<runId>/rejects/`. */
 export const rejectedSchema = z.object({
@@ -118,6 +120,19 @@ export function exportText(list: readonly Rejected[], written: ReadonlyMap<strin
     ],
   ] as const;
   return lists.flatMap(([title, lines]) => (lines.length === 0 ? [] : [`${title}:\n  ${lines.join('\n  ')}`])).join('\n');
+}
+
+/** Files of these rejects that are held, and what that means for their other records. */
+export function heldText(list: readonly Rejected[], held: readonly Pick<FileVersion, 'key' | 'version'>[]): string[] {
+  const versions = new Set(held.map(versionName));
+  const keys = new Set(
+    list.filter(({ file, version }) => versions.has(versionName({ key: file, version }))).map(({ file }) => file),
+  );
+  if (keys.size === 0) return [];
+  const what =
+    'Held, so none of their records are loaded, the good ones included. Mend a copy of the whole file and drop it under a new name; ' +
+    'or take it in as it is ("stedi retry FILE", then "stedi run --set maxRejectRatio=1") and mend what is rejected';
+  return [`${what}:\n  ${someOf([...keys]).join('\n  ')}`];
 }
 
 function hasText({ record }: Rejected): boolean {

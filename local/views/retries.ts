@@ -37,5 +37,7 @@ export function retriedText(released: readonly FileVersion[]): string[] {
 }
 
 export function forgottenText(gone: readonly FileVersion[]): string[] {
-  return gone.map(({ key }) => `${key}: the held version no longer stands in landing, so it is forgotten`);
+  return gone.map(
+    ({ key }) => `${key}: the held version no longer stands in landing, so it is forgotten; none of its records were loaded`,
+  );
 }

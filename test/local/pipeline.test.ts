@@ -435,8 +435,10 @@ describe('the gate', () => {
     expect(mixed.held[0]?.why).toContain('20 of 20 records rejected');
     expect(mixed.runs).toHaveLength(2);
 
-    const seen = rejectList.parse((await call({ lake }, (context) => rejects(context, undefined, undefined))).value);
-    expect(seen.map(({ record }) => record).sort()).toEqual(rubbish.trimEnd().split('\n').sort());
+    const rejected = () => call({ lake }, (context) => rejects(context, undefined, undefined));
+    const { value, text } = await rejected();
+    expect(rejectList.parse(value).map(({ record }) => record)).toEqual(rubbish.trimEnd().split('\n'));
+    expect(text).toMatch(/Held, so none of their records are loaded.*\n {2}customer_landing\/rubbish\.json$/);
 
     // It is held until somebody has looked, and every run says so.
     const again = await call({ lake, set: limits }, (context) => run(context, []));
@@ -445,6 +447,7 @@ describe('the gate', () => {
     await call({ lake }, (context) => retry(context, ['customer_landing/rubbish.json'], undefined));
     const taken = await runHere(lake, { set: [...limits, 'maxRejectRatio=1'] });
     expect(taken).toMatchObject({ status: 'SUCCEEDED', exitCode: 0, held: [], tables: { customer_landing: 23, rejected: 20 } });
+    expect((await rejected()).text).not.toMatch(/Held/);
   });
 
   test('a gate that fails leaves the published tables untouched and its run complete; the files can be run again', async () => {
