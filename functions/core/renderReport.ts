@@ -63,6 +63,7 @@ export function renderReport(report: Report): string {
     report.tables === null ? unpublished(report) : section('Withheld: staged, but not trusted', withheldTable(report)),
     section('Rejected in this run', reasonTable(['landing table', 'reason', 'records'], report.rejected)),
     section('Landed in this run', landedTable(report)),
+    report.tables === null ? null : section('Loaded, but every record was rejected', uselessTable(report)),
     section(
       'Slow to read',
       report.slow.length === 0
@@ -153,6 +154,14 @@ function landedTable(report: Report): string | null {
       figure(counts.rejected),
     ]);
   return rows.length === 0 ? null : table(['landing table', 'landed', 'staged', 'duplicate', 'rejected'], rows);
+}
+
+function uselessTable({ useless }: Report): string | null {
+  if (useless.length === 0) return null;
+  return `${table(
+    ['file', 'records'],
+    useless.map(({ file, records }) => [file, figure(records)]),
+  )}\n\nExpected are JSON lines. "stedi rejects" shows what is wrong with each record.`;
 }
 
 function section(title: string, text: string | null): string | null {

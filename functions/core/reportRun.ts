@@ -5,6 +5,7 @@ import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 import {
   addedUp,
+  isUseless,
   auditsSchema,
   manifestSchema,
   readRunFile,
@@ -64,6 +65,7 @@ export async function reportRun(ports: ReportPorts, runId: string, error: RunErr
     expectations: [...(validation?.expectations ?? []), ...(published?.expectations ?? [])],
     held: [...(validation?.held ?? []), ...(await readHeld(ports.runFiles, runId))],
     slow: steps.flatMap(({ staging }) => staging?.slow ?? []),
+    useless: uselessFiles(steps),
     steps: steps.map(({ step, seconds }) => ({ step, seconds })),
   };
   await writeRunFile(ports.runFiles, runId, 'report.json', reportSchema, report);
@@ -122,10 +124,18 @@ async function tablesOf(ports: ReportPorts, runId: string | null): Promise<Repor
 
 function loadsByTable(steps: readonly StepMetrics[]): Partial<Record<LandingTable, LoadCounts>> {
   const total: Partial<Record<LandingTable, LoadCounts>> = {};
-  for (const { staging } of steps) {
-    if (staging !== undefined) total[staging.landingTable] = addedUp(staging.files.filter(({ known }) => known !== true));
-  }
+  for (const { staging } of steps) if (staging !== undefined) total[staging.landingTable] = addedUp(readFiles(staging));
   return total;
+}
+
+function uselessFiles(steps: readonly StepMetrics[]): Report['useless'] {
+  const files = steps.flatMap(({ staging }) => (staging === undefined ? [] : readFiles(staging)));
+  return files.filter(isUseless).map(({ key, landed }) => ({ file: key, records: landed }));
+}
+
+/** Files that this run has read, without those that an earlier one had published. */
+function readFiles({ files }: NonNullable<StepMetrics['staging']>) {
+  return files.filter(({ known }) => known !== true);
 }
 
 function reasonsByTable(steps: readonly StepMetrics[]): Partial<Record<LandingTable, Record<string, number>>> {

@@ -79,6 +79,11 @@ export const stepMetricsSchema = z.strictObject({
 });
 export type StepMetrics = z.infer<typeof stepMetricsSchema>;
 
+/** Whether every record of a file was rejected. */
+export function isUseless({ landed, rejected }: LoadCounts): boolean {
+  return landed > 0 && rejected === landed;
+}
+
 const reasonsSchema = z.record(z.string(), count);
 const identitySchema = z.strictObject({ sameTime: count, samePerson: count, otherPerson: count });
 
@@ -145,6 +150,8 @@ export const reportSchema = z.strictObject({
   held: z.array(heldSchema),
   /** Keys of large files that one task had to read; a report that was written before there was this list lacks it. */
   slow: z.array(z.string()).default([]),
+  /** Files of which every record was rejected, and how many; a report that was written before there was this list lacks it. */
+  useless: z.array(z.strictObject({ file: z.string(), records: count })).default([]),
   steps: z.array(z.strictObject({ step: z.string(), seconds: z.number().min(0) })),
 });
 export type Report = z.infer<typeof reportSchema>;

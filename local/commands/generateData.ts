@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs';
+import { UsageError } from '../../functions/core/errors.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import { generate } from '../generate.ts';
+import { lakePaths } from '../home.ts';
 import type { CommandContext } from '../lake.ts';
 
 export interface GenerateFlags {
@@ -11,6 +14,10 @@ export interface GenerateFlags {
 
 /** Sample data of the real shape, deterministic for a seed. */
 export async function generateData({ output }: CommandContext, flags: GenerateFlags): Promise<number> {
+  if (existsSync(lakePaths(flags.out).ledger))
+    throw new UsageError(
+      `--out ${flags.out}: this is a lake; name another folder, or its landing folder ${lakePaths(flags.out).landing}`,
+    );
   const generated = await generate(flags);
   output.result(generated, () =>
     [

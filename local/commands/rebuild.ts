@@ -224,7 +224,9 @@ function outcomeText({ comparisons, differs, replaced, returning, held, unread, 
       ['table', 'rows', 'rebuilt', 'only in the lake', 'only rebuilt'],
       comparisons.map((each) => [each.table, ...[each.rows, each.rebuilt, each.gone, each.new].map(figure)]),
     ),
-    differs ? 'The tables differ from what landing gives today' : outcomeOfSame(held.length + unread.length),
+    differs
+      ? `The tables ${replaced ? 'differed' : 'differ'} from what landing gives today`
+      : outcomeOfSame(held.length + unread.length),
     ...(held.length > 0 ? [`Held while rebuilding:\n  ${held.join('\n  ')}\n${RAISED}`] : []),
     ...(unread.length > 0 ? [`Not read:\n  ${unread.join('\n  ')}`] : []),
     ...(gone.length > 0

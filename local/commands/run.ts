@@ -62,7 +62,7 @@ export async function runLake({ options, output }: CommandContext, drops: readon
       runs,
       ...totals,
       loaded: loadedBy(reports),
-      ...(await filesToLookAt(home, heldBefore, reports)),
+      ...(await filesToLookAt(home.ledger, heldBefore, reports)),
       unread: [...unread].map(([file, why]) => ({ file, why })),
       expectations: last?.expectations ?? expectedCounts({ ...totals.tables, same_time: totals.identity.sameTime }, settings),
       seconds: Math.round(performance.now() - started) / 1000,

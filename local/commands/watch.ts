@@ -4,7 +4,8 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { watch as watchFolder } from 'chokidar';
 import { LakeBusyError, messageOf } from '../../functions/core/errors.ts';
-import { isIgnoredName } from '../../functions/core/catalogFile.ts';
+import type { Log } from '../../functions/core/events.ts';
+import { isIgnoredName, landingTableOf } from '../../functions/core/catalogFile.ts';
 import { requestRunForPending } from '../../functions/core/requestRun.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { Ended } from '../executions.ts';
@@ -28,12 +29,21 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const settings = loadSettings(options);
   const { landing } = lakePaths(options.lake);
   for (const table of LANDING_TABLES) mkdirSync(path.join(landing, table), { recursive: true });
+  const show = progress(output);
+  // An alert is sent within a state: it is told once the line of that state is.
+  const alerts: string[] = [];
+  const tellAlerts = (): void => {
+    for (const text of alerts.splice(0)) output.say(`\n${text}`);
+  };
   const homeOptions = {
     settings,
     settleMs: settings.settleSeconds * 1000,
     stableMs: WATCHED_STABLE_MS,
-    log: progress(output),
-    onAlert: async ({ text }: { text: string }) => output.say(`\n${text}`),
+    log: (...fact: Parameters<Log>) => {
+      show(...fact);
+      if (fact[0] === 'state_succeeded') tellAlerts();
+    },
+    onAlert: async ({ text }: { text: string }) => void alerts.push(text),
     onBusy: ({ message }: LakeBusyError) => output.say(`Waiting: ${message}`),
   };
   const stop = stopSignal(output);
@@ -56,7 +66,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
         withLake(options, homeOptions, 'watch', async (home) => {
           await home.requireTables();
           if (isFirst) output.say(`Watching ${landing}; Ctrl-C ends`);
-          isLeft = await work(home, arrivals, isFirst, output);
+          isLeft = await work(home, arrivals, isFirst, output).finally(tellAlerts);
           ended.push(...home.ended);
         });
       await whenFree(take, stop, output);
@@ -140,6 +150,7 @@ export class Arrivals {
   async announce(home: LocalHome): Promise<void> {
     const keys = [...this.#keys];
     this.#keys.clear();
+    for (const key of keys) if (landingTableOf(key) === null) home.ports.log('key_ignored', { key });
     const files = await Promise.all(keys.map((key) => home.landing.current(key)));
     await home.announce(files.filter((file) => file !== null));
     home.tellMisnamed();
@@ -171,7 +182,7 @@ function stopSignal(output: Output): AbortSignal {
   const stopping = new AbortController();
   const stop = (): void => {
     if (stopping.signal.aborted) process.exit(130);
-    output.say('\nStopping after the run that is going; press Ctrl-C again to stop at once');
+    output.say('\nStopping; a run that is going comes to its end first, unless you press Ctrl-C again');
     stopping.abort();
   };
   process.on('SIGINT', stop);

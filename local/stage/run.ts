@@ -65,7 +65,7 @@ export async function run({ options, output }: CommandContext, sources: readonly
       followed.map(({ runId }) => readRunFile(stage.runFiles, runId, 'report.json', reportSchema)),
     );
     const runs = reports.flatMap((report) => report?.runId ?? []);
-    const files = await filesToLookAt(stage, heldBefore, reports);
+    const files = await filesToLookAt(stage.ledger, heldBefore, reports);
     const last = reports.findLast((report) => report !== null) ?? null;
     const result: RunResult = {
       status: followed.at(-1)?.status === 'SUCCEEDED' ? (last?.status ?? 'NOTHING_TO_DO') : 'FAILED',

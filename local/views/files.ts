@@ -1,8 +1,8 @@
 import { UsageError } from '../../functions/core/errors.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import { FILE_STATES } from '../../functions/core/storedFile.ts';
+import { isUseless } from '../../functions/core/runFiles.ts';
 import type { LedgerFile } from '../../functions/ports.ts';
-import { isUseless } from './runResult.ts';
 
 /** The file versions of a ledger that are in this state, or all. */
 export async function filesIn(files: AsyncIterable<LedgerFile>, state: string | undefined): Promise<LedgerFile[]> {

@@ -2,10 +2,10 @@ import { versionName } from '../../functions/core/fileOrder.ts';
 import { identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
 import { figure, filesText } from '../../functions/core/textTable.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
-import { addedUp, readStepMetrics } from '../../functions/core/runFiles.ts';
+import { addedUp } from '../../functions/core/runFiles.ts';
 import type { Expectation, LoadCounts, Report } from '../../functions/core/runFiles.ts';
 import type { Policies } from '../../functions/core/settings.ts';
-import type { Ledger, LedgerFile, RunFiles } from '../../functions/ports.ts';
+import type { Ledger, LedgerFile } from '../../functions/ports.ts';
 
 /** What `run --json` prints. */
 export interface RunResult {
@@ -55,26 +55,18 @@ export function loadedBy(reports: readonly (Report | null)[]): LoadCounts {
 
 /** Files that need somebody: those that are held, and of which `before` were held already, and what these runs published for nothing. */
 export async function filesToLookAt(
-  { ledger, runFiles }: { ledger: Pick<Ledger, 'held'>; runFiles: RunFiles },
+  ledger: Pick<Ledger, 'held'>,
   before: readonly LedgerFile[],
   reports: readonly (Report | null)[],
 ): Promise<Pick<RunResult, 'held' | 'heldBefore' | 'useless'>> {
   const known = new Set(before.map(versionName));
   const held = await ledger.held();
   const listed = (files: readonly LedgerFile[]) => files.map(({ key, why }) => ({ file: key, why: why ?? '' }));
-  const published = reports.flatMap((report) => (report?.tables == null ? [] : [report.runId]));
-  const steps = await Promise.all(published.map((runId) => readStepMetrics(runFiles, runId)));
-  const useless = steps.flat().flatMap(({ staging }) => staging?.files.filter(isUseless) ?? []);
   return {
     held: listed(held.filter((file) => !known.has(versionName(file)))),
     heldBefore: listed(held.filter((file) => known.has(versionName(file)))),
-    useless: useless.map(({ key, landed }) => ({ file: key, records: landed })),
+    useless: reports.flatMap((report) => (report?.tables == null ? [] : report.useless)),
   };
-}
-
-/** Whether every record of a file was rejected. */
-export function isUseless({ landed, rejected }: LoadCounts): boolean {
-  return landed > 0 && rejected === landed;
 }
 
 /** The exit code of `run`: 1 when a run failed, anything is held or can't be read, or an expectation was not met. */

@@ -50,6 +50,7 @@ const SUCCEEDED: Report = {
   expectations: [{ name: 'audit:loaded_once', ok: true, expected: 0, found: 0 }],
   held: [],
   slow: [],
+  useless: [],
   steps: [
     { step: 'customer_trusted', seconds: 0.5 },
     { step: 'machine_learning_curated', seconds: 12.345 },
@@ -87,6 +88,7 @@ const FAILED: Report = {
   ],
   held: [{ file: 'customer_landing/a.json', version: 'v1', why: '6 of 10 records rejected' }],
   slow: [],
+  useless: [],
   steps: [],
 };
 
@@ -94,6 +96,14 @@ test('files that were slow to read are named, with what to do', () => {
   const text = renderReport({ ...SUCCEEDED, slow: ['accelerometer_landing/large.json.gz'] });
   expect(text).toContain('## Slow to read\n\n- accelerometer_landing/large.json.gz\n\nOne task reads each of these');
   expect(text).toContain('land it in parts');
+});
+
+test('files of which every record was rejected are named, if they were published', () => {
+  const useless = [{ file: 'customer_landing/people.csv', records: 1500 }];
+  expect(renderReport({ ...SUCCEEDED, useless })).toMatch(
+    /## Loaded, but every record was rejected\n\n[^]*customer_landing\/people\.csv \| +1,500 \|\n\nExpected are JSON lines/,
+  );
+  expect(renderReport({ ...FAILED, useless })).not.toMatch(/every record/);
 });
 
 test('a report of a published run, as people read it', () => {

@@ -123,6 +123,16 @@ describe('the report of a published run', () => {
     expect(await reportRun(world.ports, 'run-1', null)).toMatchObject({ slow: ['accelerometer_landing/a'] });
   });
 
+  test('names the files of which every record was rejected', async () => {
+    const world = newWorld();
+    const evidence = goodEvidence();
+    const file = evidence.steps.flatMap(({ staging }) => staging?.files ?? [])[0];
+    if (file === undefined) throw new Error('no file was staged');
+    Object.assign(file, { landed: 3, staged: 0, duplicate: 0, rejected: 3 });
+    await world.writeEvidence('run-1', evidence);
+    expect((await reportRun(world.ports, 'run-1', null)).useless).toEqual([{ file: file.key, records: 3 }]);
+  });
+
   test('compares with the run before', async () => {
     const world = newWorld();
     await published(world);

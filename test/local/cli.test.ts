@@ -359,6 +359,8 @@ describe('one lake, command by command, with --json', () => {
     await watching.says(/Watching/);
     landAll(lake, { 'customer_landing/arrived.json': lines(customer({ email: 'dan@x.org' })) });
     await watching.says(/SUCCEEDED/);
+    writeFileSync(path.join(lake, 'landing', 'stray.json'), '{}');
+    await watching.says(/left alone: stray\.json belongs to no landing table/);
     expect((await watching.stop('SIGINT')).code).toBe(0);
   });
 });
@@ -470,6 +472,7 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
     ['an export over mended files', ['rejects', '--export', mended], /Nothing was written[^]*walk\.json/],
     ['a rebuild that forgets and replaces nothing', ['rebuild', '--forget'], /--forget goes with --replace/],
     ['generate without a folder', ['generate'], /--out/],
+    ['generate into a lake', ['generate', '--out', lake], /this is a lake.*landing/],
     ['generate with no customer', ['generate', '--out', newFolder(), '--customers', '0'], /customers.*0/],
     [
       'generate with a number that is none',
@@ -748,7 +751,9 @@ test('rebuild tells who would be back with a withdrawal that is gone from landin
   const kept = await rebuild('--replace');
   expect(kept.stdout).toMatch(/1 of the people who withdrew their consent would be back[^]*Nothing was replaced/);
   const forgotten = await rebuild('--replace', '--forget');
-  expect(forgotten.stdout).toMatch(/are lost\n[^]*1 of the people who withdrew their consent are back[^]*Replaced/);
+  expect(forgotten.stdout).toMatch(
+    /The tables differed[^]*are lost\n[^]*1 of the people who withdrew their consent are back[^]*Replaced/,
+  );
   expect(forgotten.stdout).not.toMatch(/on purpose/);
 });
 
