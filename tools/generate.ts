@@ -121,7 +121,7 @@ const ZONES: readonly (readonly [zone: Contract['zone'], title: string, about: s
     'landing',
     'Landing',
     'The files as they came: JSON in a folder of each table, which nobody changes. As tables, all columns are text. ' +
-      'They show what can be read line by line; [records.md](records.md) says what they leave out, and how files become records. Fields that a contract does not know stand behind its columns, up to 200.',
+      'They show what can be read line by line; [records.md](records.md) says what they leave out, and how files become records. Fields that a contract does not know come after its columns, up to 200.',
   ],
   ['staging', 'Staging', 'Every valid record that ever landed, typed, once.'],
   ['trusted', 'Trusted', 'Only people who agreed to share their data for research, and their readings.'],
