@@ -1,4 +1,5 @@
 import type { Log } from './core/events.ts';
+import type { LoadCounts } from './core/runFiles.ts';
 import type { FILE_FORMATS, FILE_STATES } from './core/storedFile.ts';
 import type { LandingTable, PublishedTable } from './core/steps.ts';
 
@@ -22,13 +23,6 @@ export interface ListedFile extends FileVersion {
 
 export type FileState = (typeof FILE_STATES)[number];
 
-export interface FileCounts {
-  landed: number;
-  staged: number;
-  duplicate: number;
-  rejected: number;
-}
-
 /** The ledger's record of one file version. */
 export interface LedgerFile extends FileVersion {
   state: FileState;
@@ -43,7 +37,7 @@ export interface LedgerFile extends FileVersion {
   /** Fields that the contract does not know: of its first record, and of all once it was read. */
   unknownFields: string[];
   /** Null until it is loaded. */
-  counts: FileCounts | null;
+  counts: LoadCounts | null;
   /** ISO time at which it was registered. */
   arrivedAt: string;
   /** ISO time from which it waits for a run: that of its registration, or of the last retry by a person. */
@@ -60,7 +54,7 @@ export interface FileVerdict {
   state: Exclude<FileState, 'claimed'>;
   attempts: number;
   why: string | null;
-  counts: FileCounts | null;
+  counts: LoadCounts | null;
   /** Null where the run did not read it; then what is known stays. */
   unknownFields: string[] | null;
 }

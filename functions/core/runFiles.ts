@@ -34,10 +34,10 @@ export const manifestSchema = z.strictObject({
 });
 export type Manifest = z.infer<typeof manifestSchema>;
 
+/** What became of the records of a file version, or of several. */
 const countsSchema = z.strictObject({ landed: count, staged: count, duplicate: count, rejected: count });
 export type LoadCounts = z.infer<typeof countsSchema>;
 
-/** What became of the records of several loads together. */
 export function addedUp(loads: readonly LoadCounts[]): LoadCounts {
   const sum = (part: keyof LoadCounts) => loads.reduce((total, load) => total + load[part], 0);
   return { landed: sum('landed'), staged: sum('staged'), duplicate: sum('duplicate'), rejected: sum('rejected') };
