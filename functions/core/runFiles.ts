@@ -5,7 +5,7 @@ import { LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES } from './steps.ts';
 
 /**
  * The files of `runs/<runId>/`, as the steps of a run hand them on (docs/architecture.md, "A run"). The jobs of both engines write
- * `metrics/`, so these schemas are the contract between the engines and the gate.
+ * `metrics/` and `rejects/`, so these schemas are the contract between the engines and the gate.
  */
 
 const count = z.int().min(0);
@@ -83,6 +83,21 @@ export type StepMetrics = z.infer<typeof stepMetricsSchema>;
 export function isUseless({ landed, rejected }: LoadCounts): boolean {
   return landed > 0 && rejected === landed;
 }
+
+/** One line of `rejects/<landing table>.ndjson`, which is a row of the table `rejected`. */
+export const rejectedSchema = z.object({
+  landing_table: z.enum(LANDING_TABLES),
+  file: z.string(),
+  version: z.string(),
+  line: z.number(),
+  position: z.number(),
+  reason: z.string(),
+  field: z.string().nullable(),
+  encoding: z.enum(['utf-8', 'base64']),
+  record: z.string(),
+  run_id: z.string(),
+});
+export type Rejected = z.infer<typeof rejectedSchema>;
 
 const reasonsSchema = z.record(z.string(), count);
 const identitySchema = z.strictObject({ sameTime: count, samePerson: count, otherPerson: count });

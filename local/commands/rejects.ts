@@ -1,13 +1,14 @@
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { rejectedSchema } from '../../functions/core/runFiles.ts';
+import type { Rejected } from '../../functions/core/runFiles.ts';
 import { lakePaths } from '../home.ts';
 import { heldIn } from '../ledger.ts';
 import { isMissing } from '../landing.ts';
 import { requireLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import { exportRejects, exportText, heldText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
-import type { Rejected } from '../views/rejects.ts';
+import { exportRejects, exportText, heldText, latestRejects, linesOf, rejectsText } from '../views/rejects.ts';
 import { chosenRun } from '../views/runs.ts';
 
 /** Rejected records with file, line and reason, those of failed runs too; `--export` writes them back out. */

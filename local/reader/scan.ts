@@ -4,8 +4,10 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { LandingContract } from '../../functions/core/contracts.ts';
 import { NotedFields } from '../../functions/core/notedFields.ts';
+import type { Rejected } from '../../functions/core/runFiles.ts';
 import { codeOf } from '../errorCode.ts';
 import { judge } from './judge.ts';
+import type { Rejection } from './judge.ts';
 import { shapeOf } from './shape.ts';
 import type { Shape, Spelling } from './shape.ts';
 import { valuesOf } from './values.ts';
@@ -17,7 +19,7 @@ export interface ScanTask {
   scratch: string;
   contract: LandingContract;
   /** Columns of `rejected` that say where a record comes from. */
-  origin: { landing_table: string; file: string; version: string; run_id: string };
+  origin: Pick<Rejected, 'landing_table' | 'file' | 'version' | 'run_id'>;
 }
 
 /** What one pass over a landing file found. `landed` counts records before any was judged. */
@@ -30,20 +32,6 @@ export interface Scanned {
   loads: { path: string; spelling: Spelling; values: 'as landed' | 'final'; longestLine: number }[];
   /** JSON lines of rejected records; null when there are none. */
   rejects: { path: string; longestLine: number } | null;
-}
-
-/** A rejected record as it stands in `<scratch>.rejects`: a row of the table `rejected`. */
-export interface RejectedRecord {
-  landing_table: string;
-  file: string;
-  version: string;
-  line: number;
-  position: number;
-  reason: string;
-  field: string | null;
-  encoding: 'utf-8' | 'base64';
-  record: string;
-  run_id: string;
 }
 
 const CHUNK = 4 * 1024 * 1024;
@@ -283,17 +271,12 @@ class Scan {
     this.#reject(1, { reason: 'not_utf8', field: null }, line.toString('base64'), 'base64');
   }
 
-  #reject(
-    position: number,
-    rejection: { reason: string; field: string | null },
-    record: string,
-    encoding: RejectedRecord['encoding'] = 'utf-8',
-  ): void {
+  #reject(position: number, rejection: Rejection, record: string, encoding: Rejected['encoding'] = 'utf-8'): void {
     this.#rejected += 1;
     this.#reasons.set(rejection.reason, (this.#reasons.get(rejection.reason) ?? 0) + 1);
     const { run_id, ...place } = this.#task.origin;
     const kept = Buffer.byteLength(record) > LONGEST_REJECT ? '' : record;
-    const rejected: RejectedRecord = { ...place, line: this.#line, position, ...rejection, encoding, record: kept, run_id };
+    const rejected: Rejected = { ...place, line: this.#line, position, ...rejection, encoding, record: kept, run_id };
     const line = Buffer.from(`${JSON.stringify(rejected)}\n`);
     if (line.length > this.#longestReject) this.#longestReject = line.length;
     this.#rejects.write(line);

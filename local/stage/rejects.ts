@@ -1,8 +1,9 @@
 import { GetObjectCommand, NoSuchKey } from '@aws-sdk/client-s3';
+import { rejectedSchema } from '../../functions/core/runFiles.ts';
+import type { Rejected } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { CommandContext } from '../lake.ts';
-import { exportRejects, exportText, heldText, latestRejects, linesOf, rejectedSchema, rejectsText } from '../views/rejects.ts';
-import type { Rejected } from '../views/rejects.ts';
+import { exportRejects, exportText, heldText, latestRejects, linesOf, rejectsText } from '../views/rejects.ts';
 import { chosenRun } from '../views/runs.ts';
 import { bytesOf, runsOf } from './objects.ts';
 import { withStage } from './stage.ts';

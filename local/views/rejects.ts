@@ -2,27 +2,11 @@ import { once } from 'node:events';
 import { createWriteStream, existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
 import { UsageError } from '../../functions/core/errors.ts';
 import { versionName } from '../../functions/core/fileOrder.ts';
+import type { Rejected } from '../../functions/core/runFiles.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
-import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { FileVersion } from '../../functions/ports.ts';
-
-/** One line of `runs/<runId>/rejects/`. */
-export const rejectedSchema = z.object({
-  landing_table: z.enum(LANDING_TABLES),
-  file: z.string(),
-  version: z.string(),
-  line: z.number(),
-  position: z.number(),
-  reason: z.string(),
-  field: z.string().nullable(),
-  encoding: z.enum(['utf-8', 'base64']),
-  record: z.string(),
-  run_id: z.string(),
-});
-export type Rejected = z.infer<typeof rejectedSchema>;
 
 /** Lines that end at a line feed and nothing else: node:readline also takes U+2028 for a line end, which a record may hold. */
 export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
