@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { AuditNames } from './core/expectations.ts';
 import type { Settings } from './core/settings.ts';
 import { validateRun } from './core/validateRun.ts';
 import { engine } from './engine.ts';
@@ -8,6 +7,6 @@ import type { Ports } from './ports.ts';
 const input = z.object({ runId: z.string().min(1) });
 
 /** Lambda `validate` (state Validate): the gate. Fails with GateFailedError, and then nothing is published. */
-export function validate(ports: Pick<Ports, 'runFiles' | 'log'>, settings: Settings, auditNames: AuditNames) {
-  return engine().handler(async (event: unknown) => validateRun(ports, settings, auditNames, input.parse(event).runId));
+export function validate(ports: Pick<Ports, 'runFiles' | 'log'>, settings: Settings) {
+  return engine().handler(async (event: unknown) => validateRun(ports, settings, input.parse(event).runId));
 }

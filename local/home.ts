@@ -4,7 +4,6 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { catalog } from '../functions/catalog.ts';
-import { AUDIT_NAMES } from '../functions/core/auditNames.ts';
 import { LakeUnusableError, LockLostError, TablesDamagedError } from '../functions/core/errors.ts';
 import { manifestSchema, auditsSchema, readRunFile, stepMetricsSchema, writeRunFile } from '../functions/core/runFiles.ts';
 import { requestRunForPending } from '../functions/core/requestRun.ts';
@@ -208,7 +207,7 @@ export class LocalHome {
     const handlers = localHandlers(definition, {
       lambda: {
         plan: (payload) => plan(this.ports, this.#settings)(payload, lambdaContext('plan')),
-        validate: (payload) => validate(this.ports, this.#settings, AUDIT_NAMES)(payload, lambdaContext('validate')),
+        validate: (payload) => validate(this.ports, this.#settings)(payload, lambdaContext('validate')),
         report: (payload) => report(this.ports)(payload, lambdaContext('report')),
       },
       job: (step, args) => this.#job(step, args),

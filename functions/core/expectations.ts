@@ -1,3 +1,4 @@
+import { AUDIT_NAMES } from './auditNames.ts';
 import { addedUp } from './runFiles.ts';
 import type { Audits, Expectation, LoadCounts, Manifest, StepMetrics, Validation } from './runFiles.ts';
 import type { Settings } from './settings.ts';
@@ -13,11 +14,8 @@ export interface Evidence {
   audits: Audits | null;
 }
 
-/** Names of all audits that must have been run; from `glue/audits/`. */
-export type AuditNames = readonly string[];
-
 /** Judges a run by its named expectations (docs/architecture.md, "A run"). Pure: the same evidence gives the same judgement. */
-export function judge(evidence: Evidence, settings: Settings, auditNames: AuditNames): Validation {
+export function judge(evidence: Evidence, settings: Settings): Validation {
   const { manifest, steps, audits } = evidence;
   const expectations: Expectation[] = [
     ...MODEL_TABLES.map((step) =>
@@ -35,7 +33,7 @@ export function judge(evidence: Evidence, settings: Settings, auditNames: AuditN
       ...countedAgain(steps, audits),
       ...stagedAsLoaded(audits),
       ...rowEquations(manifest, audits),
-      ...auditNames.map((name) => auditExpectation(name, audits)),
+      ...AUDIT_NAMES.map((name) => auditExpectation(name, audits)),
       ...shrinkExpectations(steps, manifest, settings),
       ...expectedCounts(tableTotals(audits), settings),
     );

@@ -1,7 +1,6 @@
 import type { Ports } from '../ports.ts';
 import { GateFailedError } from './errors.ts';
 import { judge } from './expectations.ts';
-import type { AuditNames } from './expectations.ts';
 import { auditsSchema, manifestSchema, readRunFile, readStepMetrics, validationSchema, writeRunFile } from './runFiles.ts';
 import type { Settings } from './settings.ts';
 
@@ -12,7 +11,6 @@ import type { Settings } from './settings.ts';
 export async function validateRun(
   ports: Pick<Ports, 'runFiles' | 'log'>,
   settings: Settings,
-  auditNames: AuditNames,
   runId: string,
 ): Promise<{ runId: string; expectations: number }> {
   const manifest = await readRunFile(ports.runFiles, runId, 'manifest.json', manifestSchema);
@@ -21,7 +19,7 @@ export async function validateRun(
   const steps = await readStepMetrics(ports.runFiles, runId);
   const audits = await readRunFile(ports.runFiles, runId, 'metrics/audits.json', auditsSchema);
 
-  const validation = judge({ manifest, steps, audits }, settings, auditNames);
+  const validation = judge({ manifest, steps, audits }, settings);
   await writeRunFile(ports.runFiles, runId, 'validation.json', validationSchema, validation);
   const failed = validation.expectations.filter((expectation) => !expectation.ok);
   ports.log('run_validated', {

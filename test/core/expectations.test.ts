@@ -1,3 +1,4 @@
+import { AUDIT_NAMES } from '../../functions/core/auditNames.ts';
 import { expectedCounts, judge } from '../../functions/core/expectations.ts';
 import type { Audits, StepMetrics, Validation } from '../../functions/core/runFiles.ts';
 import type { LandingTable, ModelTable } from '../../functions/core/steps.ts';
@@ -5,7 +6,6 @@ import { goodEvidence, load, manifestOf } from '../support/evidence.ts';
 import type { Evidence } from '../support/evidence.ts';
 import { settingsWith } from '../support/lakes.ts';
 
-const AUDITS = ['first_audit', 'second_audit'];
 /** Every kind of expectation applies. */
 const SETTINGS = settingsWith({
   minRecordsForRatio: 100,
@@ -13,7 +13,7 @@ const SETTINGS = settingsWith({
 });
 
 function judged(evidence: Evidence, settings = SETTINGS): Validation {
-  return judge(evidence, settings, AUDITS);
+  return judge(evidence, settings);
 }
 
 function failedNames(validation: Validation): string[] {
@@ -65,12 +65,7 @@ const BREAKS: Record<string, (evidence: Evidence) => void> = {
   'rows:accelerometer': (evidence) => (auditsOf(evidence).withheld.accelerometer = { no_consent: 99 }),
   'rows:step_trainer': (evidence) => (auditsOf(evidence).withheld.step_trainer = {}),
   'rows:machine_learning': (evidence) => (auditsOf(evidence).identity.samePerson += 1),
-  'audit:first_audit': (evidence) =>
-    (auditsOf(evidence).audits = [
-      { name: 'first_audit', rows: 1 },
-      { name: 'second_audit', rows: 0 },
-    ]),
-  'audit:second_audit': (evidence) => auditsOf(evidence).audits.pop(),
+  ...Object.fromEntries(AUDIT_NAMES.map((name) => [`audit:${name}`, (evidence: Evidence) => finding(evidence, name, 1)])),
   'shrink:customer_trusted': (evidence) => (metricsOf(evidence, 'customer_trusted').rowsBefore = 77),
   'shrink:accelerometer_trusted': (evidence) => (metricsOf(evidence, 'accelerometer_trusted').rowsBefore = 4000),
   'shrink:customers_curated': (evidence) => (metricsOf(evidence, 'customers_curated').rowsBefore = 4000),
@@ -86,6 +81,11 @@ const BREAKS: Record<string, (evidence: Evidence) => void> = {
 
 function removeStep(evidence: Evidence, step: ModelTable): void {
   evidence.steps = evidence.steps.filter((metrics) => metrics.step !== step);
+}
+
+/** Lets an audit return so many rows. */
+function finding(evidence: Evidence, audit: string, rows: number): void {
+  for (const each of auditsOf(evidence).audits) if (each.name === audit) each.rows = rows;
 }
 
 function inStaging(evidence: Evidence, step: ModelTable): void {
@@ -163,7 +163,7 @@ test('a file that was read and not claimed fails the gate', () => {
 describe('missing results', () => {
   test('of everything fail the gate', () => {
     const { manifest } = goodEvidence();
-    const validation = judge({ manifest, steps: [], audits: null }, SETTINGS, AUDITS);
+    const validation = judge({ manifest, steps: [], audits: null }, SETTINGS);
     expect(validation.ok).toBe(false);
     expect(failedNames(validation)).toEqual([
       'metrics:customer_trusted',
@@ -182,7 +182,7 @@ describe('missing results', () => {
   test('of an audit are told as not run', () => {
     const evidence = goodEvidence();
     auditsOf(evidence).audits = [];
-    expect(judged(evidence).expectations.find(({ name }) => name === 'audit:first_audit')).toMatchObject({
+    expect(judged(evidence).expectations.find(({ name }) => name === 'audit:loaded_once')).toMatchObject({
       ok: false,
       found: 'not run',
     });
@@ -244,12 +244,9 @@ describe('the files that are held', () => {
   test('of any other failure are the whole claim; a culprit keeps its own reason', () => {
     const evidence = twoFiles({ staged: 4, rejected: 6, reasons: { not_text: 6 } });
     auditsOf(evidence).counts.loads = 4;
-    auditsOf(evidence).audits = [
-      { name: 'first_audit', rows: 2 },
-      { name: 'second_audit', rows: 0 },
-    ];
+    finding(evidence, 'loaded_once', 2);
     const { held } = judged(evidence);
-    const gate = 'the gate failed: audit:first_audit, reject_ratio:customer_landing';
+    const gate = 'the gate failed: audit:loaded_once, reject_ratio:customer_landing';
     expect(held.map(({ file, why }) => [file, why])).toEqual([
       ['customer_landing/a', gate],
       ['customer_landing/b', '6 of 10 records rejected, more than 5%: not_text 6'],

@@ -8,13 +8,12 @@ import { temporaryWorlds } from '../support/world.ts';
 import type { World } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
-const AUDITS = ['first_audit', 'second_audit'];
 
 /** A run that was built, judged and published as the gate saw it. */
 async function published(world: World): Promise<void> {
   const evidence = goodEvidence();
   await world.writeEvidence('run-1', evidence);
-  await validateRun(world.ports, settingsWith(), AUDITS, 'run-1');
+  await validateRun(world.ports, settingsWith(), 'run-1');
   if (evidence.audits !== null) world.lake.counts = evidence.audits.counts;
   world.publish('run-1');
 }
@@ -23,7 +22,7 @@ describe('the gate', () => {
   test('writes its judgement and lets a good run pass', async () => {
     const world = newWorld();
     await world.writeEvidence('run-1', goodEvidence());
-    const passed = await validateRun(world.ports, settingsWith(), AUDITS, 'run-1');
+    const passed = await validateRun(world.ports, settingsWith(), 'run-1');
     expect(passed).toMatchObject({ runId: 'run-1' });
     expect(passed.expectations).toBeGreaterThan(20);
     expect(JSON.parse((await world.runFiles.read('run-1', 'validation.json')) ?? '')).toMatchObject({ ok: true, held: [] });
@@ -34,7 +33,7 @@ describe('the gate', () => {
     const evidence = goodEvidence();
     if (evidence.audits !== null) evidence.audits.counts.customer_trusted = 61;
     await world.writeEvidence('run-1', evidence);
-    await expect(validateRun(world.ports, settingsWith(), AUDITS, 'run-1')).rejects.toMatchObject({
+    await expect(validateRun(world.ports, settingsWith(), 'run-1')).rejects.toMatchObject({
       name: 'GateFailedError',
       message: expect.stringMatching(
         /^1 of \d+ expectations not met\. counted:customer_trusted: expected 60, found 61$/,
@@ -46,13 +45,13 @@ describe('the gate', () => {
   test('fails where a job left no result', async () => {
     const world = newWorld();
     await world.writeEvidence('run-1', { ...goodEvidence(), audits: null });
-    await expect(validateRun(world.ports, settingsWith(), AUDITS, 'run-1')).rejects.toThrow(
+    await expect(validateRun(world.ports, settingsWith(), 'run-1')).rejects.toThrow(
       /metrics:audits: expected written, found missing/,
     );
   });
 
   test('fails where the run was never planned', async () => {
-    await expect(validateRun(newWorld().ports, settingsWith(), AUDITS, 'run-1')).rejects.toMatchObject({
+    await expect(validateRun(newWorld().ports, settingsWith(), 'run-1')).rejects.toMatchObject({
       name: 'GateFailedError',
     });
   });

@@ -14,7 +14,6 @@ import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import { generate } from '../../local/generate.ts';
 import { LocalHome } from '../../local/home.ts';
 import { FolderRunFiles } from '../../local/runFiles.ts';
-import { sqlFiles } from '../../local/sources.ts';
 import { assetOf } from '../../plugins/assets.ts';
 import { damagedFile } from '../support/randomFiles.ts';
 import { PROJECT } from '../support/service.ts';
@@ -51,7 +50,7 @@ async function judgeRun(lake: string, runId: string, set: string[]): Promise<voi
   if (manifest === null) throw new Error(`${runId} has no manifest`);
   const audits = await readRunFile(files, runId, 'metrics/audits.json', auditsSchema);
   const settings = parseSettings(SETTINGS, 'the test', set);
-  print(judge({ manifest, steps: await readStepMetrics(files, runId), audits }, settings, [...sqlFiles('audits').keys()]));
+  print(judge({ manifest, steps: await readStepMetrics(files, runId), audits }, settings));
 }
 
 function landDamaged(out: string, files: number, seed: number): void {

@@ -1,3 +1,4 @@
+import { AUDIT_NAMES } from '../../functions/core/auditNames.ts';
 import type { Audits, Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import { MODEL_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable, ModelTable } from '../../functions/core/steps.ts';
@@ -85,10 +86,7 @@ export function goodEvidence(): Evidence {
       },
       withheld: { accelerometer: { no_consent: 70, unknown_customer: 30 }, step_trainer: { no_motion: 50 } },
       identity: { sameTime: 2100, samePerson: 1900, otherPerson: 200 },
-      audits: [
-        { name: 'first_audit', rows: 0 },
-        { name: 'second_audit', rows: 0 },
-      ],
+      audits: AUDIT_NAMES.map((name) => ({ name, rows: 0 })),
     },
   };
 }

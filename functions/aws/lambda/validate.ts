@@ -1,6 +1,5 @@
 import { S3Client } from '@aws-sdk/client-s3';
 import settings from '../../../settings.json' with { type: 'json' };
-import { AUDIT_NAMES } from '../../core/auditNames.ts';
 import { parseSettings } from '../../core/settings.ts';
 import { validate } from '../../validate.ts';
 import { S3_CLIENT } from '../clients.ts';
@@ -13,5 +12,4 @@ const { LAKE_BUCKET } = environment.pick({ LAKE_BUCKET: true }).parse(process.en
 export const handler = validate(
   { runFiles: new BucketRunFiles(new S3Client(S3_CLIENT), LAKE_BUCKET), log },
   parseSettings(settings, 'settings.json'),
-  AUDIT_NAMES,
 );

@@ -19,7 +19,6 @@ import { GlueLandingTables } from '../../../functions/aws/landingTables.ts';
 import { DynamoLedger } from '../../../functions/aws/ledger.ts';
 import { BucketRunFiles } from '../../../functions/aws/runFiles.ts';
 import { catalog } from '../../../functions/catalog.ts';
-import { AUDIT_NAMES } from '../../../functions/core/auditNames.ts';
 import { planRun } from '../../../functions/core/planRun.ts';
 import { auditsSchema, manifestSchema, readRunFile, stepMetricsSchema, writeRunFile } from '../../../functions/core/runFiles.ts';
 import { settingsSchema } from '../../../functions/core/settings.ts';
@@ -168,7 +167,7 @@ export class PlayedStage {
       await report(this.ports)({ runId, error: { Error: 'Broken', Cause: this.fails } }, lambdaContext('report'));
       return this.fails;
     }
-    await validate(this.ports, settings, AUDIT_NAMES)({ runId }, lambdaContext('validate'));
+    await validate(this.ports, settings)({ runId }, lambdaContext('validate'));
     await this.#publish(runId);
     await report(this.ports)({ runId }, lambdaContext('report'));
     return null;
@@ -187,8 +186,7 @@ export class PlayedStage {
       await writeRunFile(runFiles, runId, `metrics/${step.step}.json`, stepMetricsSchema, { ...step, ...staging, runId });
     }
     if (audits === null) throw new Error('the evidence has audits');
-    const results = AUDIT_NAMES.map((name) => ({ name, rows: 0 }));
-    await writeRunFile(runFiles, runId, 'metrics/audits.json', auditsSchema, { ...audits, runId, audits: results });
+    await writeRunFile(runFiles, runId, 'metrics/audits.json', auditsSchema, { ...audits, runId });
   }
 
   /** Puts metadata of Iceberg tables in place whose `main` this run made. */
