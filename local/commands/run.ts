@@ -64,7 +64,8 @@ export async function runLake({ options, output }: CommandContext, drops: readon
       loaded: loadedBy(reports),
       ...(await filesToLookAt(home.ledger, heldBefore, reports)),
       unread: [...unread].map(([file, why]) => ({ file, why })),
-      expectations: last?.expectations ?? expectedCounts({ ...totals.tables, same_time: totals.identity.sameTime }, settings),
+      expectations:
+        last?.expectations ?? expectedCounts({ ...totals.tables, same_time: totals.identity.sameTime }, settings.expectedCounts),
       seconds: Math.round(performance.now() - started) / 1000,
     };
     return { result, report: last, error: home.ended.at(-1)?.error ?? null };

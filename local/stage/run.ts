@@ -6,7 +6,7 @@ import { StageError } from '../../functions/core/errors.ts';
 import { reportSchema, readRunFile } from '../../functions/core/runFiles.ts';
 import type { Report } from '../../functions/core/runFiles.ts';
 import { runIdOf } from '../../functions/core/runId.ts';
-import { PUBLISHED_REFERENCE, settingsSchema } from '../../functions/core/settings.ts';
+import { PUBLISHED_REFERENCE } from '../../functions/core/settings.ts';
 import type { FileVersion } from '../../functions/ports.ts';
 import { findDrops } from '../dropFiles.ts';
 import type { CommandContext } from '../lake.ts';
@@ -150,10 +150,7 @@ async function showStates(stage: Stage, runId: string, shown: Map<string, number
 async function builtBy(stage: Stage, last: Report | null, expectPublished: boolean) {
   const totals = totalsOf(last) ?? (await shownTotals(stage));
   const published = expectPublished
-    ? expectedCounts(
-        { ...totals.tables, same_time: totals.identity.sameTime },
-        settingsSchema.parse({ expectedCounts: PUBLISHED_REFERENCE }),
-      )
+    ? expectedCounts({ ...totals.tables, same_time: totals.identity.sameTime }, PUBLISHED_REFERENCE)
     : [];
   return { ...totals, expectations: [...(last?.expectations ?? []), ...published] };
 }
