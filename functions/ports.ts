@@ -181,11 +181,6 @@ export interface Alerts {
   send(alert: { subject: string; text: string; attributes: Record<string, string> }): Promise<void>;
 }
 
-/** What policies, models, counts and contracts add up to: a change is a reason to run. */
-export interface Definition {
-  hash: string;
-}
-
 export interface Ports {
   ledger: Ledger;
   landing: Landing;
@@ -194,7 +189,8 @@ export interface Ports {
   executions: Executions;
   lake: PublishedLake;
   alerts: Alerts;
-  definition: Definition;
+  /** The hash of policies, models, counts and contracts: a change is a reason to run. */
+  definition: string;
   log: Log;
   now(): Date;
   newRunId(): string;

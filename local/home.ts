@@ -111,7 +111,7 @@ export class LocalHome {
       executions: this.executions,
       lake: this.#publishedLake(),
       alerts: { send: onAlert },
-      definition: { hash: definitionHash(settings) },
+      definition: definitionHash(settings),
       log,
       now,
       newRunId: () => runIdOf(now(), randomBytes(3).toString('hex')),

@@ -22,7 +22,7 @@ export interface Plan {
 /** Whether the tables would hold something else if they were built again today. A lake that never published has nothing to run. */
 export async function definitionChanged(ports: Pick<Ports, 'ledger' | 'definition'>): Promise<boolean> {
   const published = await ports.ledger.published();
-  return published !== null && published.definition !== ports.definition.hash;
+  return published !== null && published.definition !== ports.definition;
 }
 
 /** The lock, the claim and the manifest of one run (state Plan). */
@@ -39,7 +39,7 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
   const published = await ports.lake.publishedRun();
   // The ledger may be new or restored: from here on it knows what the lake shows.
   if (published !== null) await ports.ledger.setPublished(published);
-  const changed = published !== null && published.definition !== ports.definition.hash;
+  const changed = published !== null && published.definition !== ports.definition;
   if (files.length === 0 && !changed) return nothing('no file is pending and nothing else has changed');
 
   if (claimed.length === 0) await ports.ledger.claim(runId, lock.fence, files);
@@ -49,7 +49,7 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
     fence: lock.fence,
     plannedAt: ports.now().toISOString(),
     reason: files.length > 0 ? 'files' : 'definition',
-    definition: ports.definition.hash,
+    definition: ports.definition,
     definitionChanged: changed,
     previous: published?.runId ?? null,
     policies: { mlJoin, consentFrom },

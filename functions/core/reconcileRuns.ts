@@ -158,7 +158,7 @@ async function hasReasonToRun(ports: Ports, occasion: Occasion, isBroken: boolea
 /** Starts a run where the tables would hold something else today, but not for ever: what fails again and again waits for a file or a person. */
 async function runForDefinition(ports: Ports): Promise<string | null> {
   if (!(await definitionChanged(ports))) return null;
-  const { hash: definition } = ports.definition;
+  const { definition } = ports;
   const memory = await ports.ledger.memory();
   const runs = memory.tried?.definition === definition ? memory.tried.runs : 0;
   if (runs >= DEFINITION_TRIES) {

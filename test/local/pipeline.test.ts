@@ -388,7 +388,7 @@ describe('consent', () => {
     const home = new LocalHome({ folder: lake, settings: byTime });
     await home.ledger.remember({
       ...(await home.ledger.memory()),
-      tried: { definition: home.ports.definition.hash, runs: 99 },
+      tried: { definition: home.ports.definition, runs: 99 },
     });
     home.close();
     const { status, runs } = await runHere(lake, { set: ['mlJoin=time'] });

@@ -97,7 +97,7 @@ export class World {
         },
       },
       alerts: { send: async (alert) => void this.alerts.push(alert) },
-      definition: { hash: definition },
+      definition,
       log: (...[event]) => void this.logged.push(event),
       now,
       newRunId: () => `run-${(this.#runs += 1)}`,
@@ -106,7 +106,7 @@ export class World {
 
   /** The same world after settings, models or contracts have changed. */
   redefined(definition: string): Ports {
-    return { ...this.ports, definition: { hash: definition } };
+    return { ...this.ports, definition };
   }
 
   /** Lets the lake show a run. */

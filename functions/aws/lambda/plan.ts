@@ -25,7 +25,7 @@ export const handler = plan(
     landing: new BucketLanding(s3, LANDING_BUCKET, LAKE_BUCKET),
     lake: new VisibleLake(new GlueClient(CLIENT), s3, DATABASE, runFiles),
     runFiles,
-    definition: { hash: DEFINITION },
+    definition: DEFINITION,
     log,
     now,
   },

@@ -34,7 +34,7 @@ export const handler = reconcile({
   executions: new StoppableExecutions(new SFNClient(CLIENT), STATE_MACHINE_ARN, jobRuns),
   lake: new GlueLake(glue, s3, DATABASE, runFiles, jobRuns),
   alerts: new TopicAlerts(new SNSClient(CLIENT), TOPIC_ARN),
-  definition: { hash: DEFINITION },
+  definition: DEFINITION,
   log,
   now,
   newRunId: () => runIdOf(now(), randomBytes(3).toString('hex')),

@@ -78,7 +78,7 @@ export class PlayedStage {
       },
       lake: { publishedRun: () => lake.publishedRun(), counts: () => lake.counts(), resumePublish: async () => undefined },
       alerts: { send: async () => undefined },
-      definition: { hash: 'abc' },
+      definition: 'abc',
       log: () => undefined,
       now: () => new Date(),
       newRunId: () => `run-20260102-03040${(this.#runs += 1)}-played`,
