@@ -20,8 +20,6 @@ export interface GenerateOptions {
   seed?: number;
   /** Mixes in every kind of defect. */
   dirty?: boolean;
-  /** Called with the bytes written so far, many times. */
-  onProgress?: (bytes: number) => void;
 }
 
 export interface Generated {
@@ -43,12 +41,12 @@ export interface Generated {
  * @throws UsageError when an option is out of range or a landing folder already holds files
  */
 export async function generate(options: GenerateOptions): Promise<Generated> {
-  const { out, customers = REFERENCE.people, seed = 1, dirty = false, onProgress = () => undefined } = options;
+  const { out, customers = REFERENCE.people, seed = 1, dirty = false } = options;
   checkCustomers(customers);
   checkSeed(seed);
   await prepareLanding(out);
 
-  const written = new Written(onProgress);
+  const written = new Written();
   try {
     const result = await writeAll({ out, customers, seed, dirty }, written);
     return { ...result, files: await written.reveal(), bytes: written.bytes };
@@ -59,7 +57,7 @@ export async function generate(options: GenerateOptions): Promise<Generated> {
 }
 
 async function writeAll(
-  { out, customers, seed, dirty }: Required<Omit<GenerateOptions, 'onProgress'>>,
+  { out, customers, seed, dirty }: Required<GenerateOptions>,
   written: Written,
 ): Promise<Omit<Generated, 'files' | 'bytes'>> {
   const records = await writeClean(out, customers, seed, written);

@@ -32,16 +32,6 @@ export async function prepareLanding(out: string): Promise<void> {
 export class Written {
   bytes = 0;
   readonly #paths: string[] = [];
-  readonly #onProgress: (bytes: number) => void;
-
-  constructor(onProgress: (bytes: number) => void) {
-    this.#onProgress = onProgress;
-  }
-
-  add(bytes: number): void {
-    this.bytes += bytes;
-    this.#onProgress(this.bytes);
-  }
 
   addFile(path: string): void {
     this.#paths.push(path);
@@ -79,7 +69,7 @@ class LandingFile {
       const { bytesWritten } = await this.#handle.write(bytes, from);
       from += bytesWritten;
     }
-    this.#written.add(bytes.length);
+    this.#written.bytes += bytes.length;
   }
 
   async close(): Promise<void> {
