@@ -1,4 +1,4 @@
-import { LANDING_TABLES } from '../functions/core/steps.ts';
+import { byLandingTable } from '../functions/core/steps.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
 import { UsageError } from '../functions/core/errors.ts';
 import { NARROWEST_WINDOW, planCrowd } from './generate/crowd.ts';
@@ -61,7 +61,7 @@ async function writeAll(
   written: Written,
 ): Promise<Omit<Generated, 'files' | 'bytes'>> {
   const records = await writeClean(out, customers, seed, written);
-  const [rejected, duplicates] = [noRecords(), noRecords()];
+  const [rejected, duplicates] = [byLandingTable(() => 0), byLandingTable(() => 0)];
   if (!dirty) return { records, rejected, duplicates, defects: [] };
   const material = new Material(seed, customers, recordsOfCrowd(0, customers, seed));
   const defects = await mixDefects(customers, material, async (drop) => {
@@ -168,9 +168,4 @@ function windowOf(crowd: number, crowds: number): Window {
   if (width < NARROWEST_WINDOW) throw new Error(`windows of ${width} ms are too narrow: this is a bug in local/generate`);
   const place = (Math.floor(FIRST_WINDOW * windowsPerDay) + Math.floor(crowd / DAYS)) % windowsPerDay;
   return { start: FIRST_DAY + (crowd % DAYS) * DAY + place * width, width };
-}
-
-function noRecords(): Record<LandingTable, number> {
-  const [customer, accelerometer, stepTrainer] = LANDING_TABLES;
-  return { [customer]: 0, [accelerometer]: 0, [stepTrainer]: 0 };
 }

@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { claimLost, lockLost } from '../functions/core/errors.ts';
-import { LANDING_TABLES } from '../functions/core/steps.ts';
+import { byLandingTable, LANDING_TABLES } from '../functions/core/steps.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
 import { FILE_FORMATS, FILE_STATES, ledgerFileOf } from '../functions/core/storedFile.ts';
 import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../functions/ports.ts';
@@ -254,7 +254,7 @@ export type UnknownFields = Record<LandingTable, string[]>;
 
 /** Fields that landed files brought and no contract knows, as a ledger has them that may only be read. None where it can't be read. */
 export function unknownFieldsIn(ledger: string): UnknownFields {
-  const found: UnknownFields = { customer_landing: [], accelerometer_landing: [], step_trainer_landing: [] };
+  const found: UnknownFields = byLandingTable(() => []);
   readIn(ledger, (database) => {
     const names = database.prepare(`
       select distinct value as name from files, json_each(files.unknown_fields)

@@ -2,7 +2,7 @@ import { AUDIT_NAMES } from './auditNames.ts';
 import { addedUp } from './runFiles.ts';
 import type { Audits, Expectation, LoadCounts, Manifest, StepMetrics, Validation } from './runFiles.ts';
 import type { Settings } from './settings.ts';
-import { LANDING_TABLES, MODEL_TABLES } from './steps.ts';
+import { byLandingTable, LANDING_TABLES, MODEL_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 import { landingContractOf } from './contracts.ts';
 import { versionName } from './fileOrder.ts';
@@ -247,10 +247,5 @@ function tableTotals(audits: Audits): Record<string, number> {
 
 /** Records landed so far: the sums over `loads`. */
 export function landingTotals(loads: Audits['loads']): Record<LandingTable, number> {
-  const { customer_landing, accelerometer_landing, step_trainer_landing } = loads;
-  return {
-    customer_landing: customer_landing.landed,
-    accelerometer_landing: accelerometer_landing.landed,
-    step_trainer_landing: step_trainer_landing.landed,
-  };
+  return byLandingTable((table) => loads[table].landed);
 }

@@ -28,6 +28,15 @@ export function stateOf(step: string): string {
   return step.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** Something of each landing table, by its name. */
+export function byLandingTable<T>(of: (table: LandingTable) => T): Record<LandingTable, T> {
+  return {
+    customer_landing: of('customer_landing'),
+    accelerometer_landing: of('accelerometer_landing'),
+    step_trainer_landing: of('step_trainer_landing'),
+  };
+}
+
 export function isLandingTable(name: string): name is LandingTable {
   return LANDING_TABLES.some((table) => table === name);
 }

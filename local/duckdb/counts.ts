@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { auditsSchema } from '../../functions/core/runFiles.ts';
 import type { Audits, LoadCounts } from '../../functions/core/runFiles.ts';
 import type { Policies } from '../../functions/core/settings.ts';
-import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
+import { byLandingTable, LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
 import type { PublishedRun } from '../../functions/ports.ts';
 import { sqlFiles } from '../sources.ts';
@@ -61,11 +61,7 @@ export async function countLake(
   const { same_time: sameTime = 0, same_person: samePerson = 0 } = await numbersOf(connection, sql.get('identity') ?? '');
   return {
     counts: await countTables(connection),
-    loads: {
-      customer_landing: loadsOf(loads, 'customer_landing'),
-      accelerometer_landing: loadsOf(loads, 'accelerometer_landing'),
-      step_trainer_landing: loadsOf(loads, 'step_trainer_landing'),
-    },
+    loads: byLandingTable((table) => loadsOf(loads, table)),
     withheld: { accelerometer: await reasons('withheld_accelerometer'), step_trainer: await reasons('withheld_step_trainer') },
     identity: { sameTime, samePerson, otherPerson: sameTime - samePerson },
   };

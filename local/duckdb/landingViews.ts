@@ -3,7 +3,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { landingContractOf } from '../../functions/core/contracts.ts';
 import { sniff } from '../../functions/core/catalogFile.ts';
 import { messageOf } from '../../functions/core/errors.ts';
-import { LANDING_TABLES } from '../../functions/core/steps.ts';
+import { byLandingTable, LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
 import type { FolderLanding } from '../landing.ts';
 import type { UnknownFields } from '../ledger.ts';
@@ -48,8 +48,7 @@ export async function createLandingViews(
 }
 
 async function landedFiles(landing: FolderLanding, tell: (text: string) => void): Promise<Record<LandingTable, Files>> {
-  const none = (): Files => ({ plain: [], gzip: [] });
-  const files = { customer_landing: none(), accelerometer_landing: none(), step_trainer_landing: none() };
+  const files = byLandingTable((): Files => ({ plain: [], gzip: [] }));
   for await (const page of landing.list()) {
     for (const { table, key } of page) {
       try {
