@@ -25,7 +25,7 @@ export async function check({ options, output }: CommandContext): Promise<number
     const trouble = await home.tablesTrouble();
     const there: Check = { name: 'the tables are there', ok: trouble === null, found: trouble ?? home.paths.tables };
     if (trouble !== null) return { checks: [...(await halfDone(home)), there], lost: true };
-    const tables = existsSync(home.paths.tables) ? [there, ...(await tablesHealthy(home)), ...(await ledgerMatches(home))] : [];
+    const tables = existsSync(home.paths.tables) ? [there, ...(await shown(home))] : [];
     return { checks: [...(await halfDone(home)), ...tables], lost: false };
   });
   const ok = checks.every((each) => each.ok);
@@ -49,24 +49,19 @@ async function halfDone(home: LocalHome): Promise<Check[]> {
   ];
 }
 
-async function tablesHealthy(home: LocalHome): Promise<Check[]> {
+/** What the tables hold, by itself and against the ledger. */
+async function shown(home: LocalHome): Promise<Check[]> {
   const { run } = await home.session();
   const published = await publishedRun(run);
   if (published === null) return [{ name: 'published', ok: true, found: 'nothing was published yet' }];
   // The policies that the tables were built with: a changed setting waits for the next run.
   await createViews(run, await home.policiesOf(published.runId));
+  const knows = (await home.ledger.published())?.runId ?? null;
   return [
     ...conservationChecks(await countLake(run)),
     ...(await recordsOnceChecks((from) => countOf(run, from))),
     ...auditChecks(await runAudits(run)),
+    oneRunCheck(published.runId, knows),
+    ...(await loadChecks(home.ledger, await rowsOf(run, LOADS_QUERY, loadRowOf(whole)))),
   ];
-}
-
-async function ledgerMatches(home: LocalHome): Promise<Check[]> {
-  const { run } = await home.session();
-  const shows = (await publishedRun(run))?.runId;
-  if (shows === undefined) return [];
-  const knows = (await home.ledger.published())?.runId ?? null;
-  const loads = await rowsOf(run, LOADS_QUERY, loadRowOf(whole));
-  return [oneRunCheck(shows, knows), ...(await loadChecks(home.ledger, loads))];
 }
