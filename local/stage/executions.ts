@@ -1,5 +1,4 @@
 import { DescribeExecutionCommand, paginateGetExecutionHistory, paginateListExecutions } from '@aws-sdk/client-sfn';
-import type { HistoryEvent } from '@aws-sdk/client-sfn';
 import { executionArnOf, STATUS } from '../../functions/aws/executions.ts';
 import { shortCause } from '../../functions/core/shortCause.ts';
 import type { Execution } from '../executions.ts';
@@ -9,9 +8,9 @@ import type { Stage } from './stage.ts';
 const LATEST = 100;
 
 /** The latest executions, the latest first. */
-export async function latestExecutions({ sfn, stateMachineArn }: Stage, most = LATEST): Promise<Execution[]> {
+export async function latestExecutions({ sfn, stateMachineArn }: Stage): Promise<Execution[]> {
   const found: Execution[] = [];
-  for await (const { executions = [] } of paginateListExecutions({ client: sfn, pageSize: most }, { stateMachineArn })) {
+  for await (const { executions = [] } of paginateListExecutions({ client: sfn, pageSize: LATEST }, { stateMachineArn })) {
     for (const { name = '', status = 'RUNNING', startDate, stopDate } of executions) {
       found.push({
         runId: name,
@@ -21,9 +20,9 @@ export async function latestExecutions({ sfn, stateMachineArn }: Stage, most = L
         endedAt: stopDate?.toISOString() ?? null,
       });
     }
-    if (found.length >= most) break;
+    if (found.length >= LATEST) break;
   }
-  return found.slice(0, most);
+  return found.slice(0, LATEST);
 }
 
 /** An execution with what it failed with. */
@@ -50,13 +49,9 @@ export async function statesLeft({ sfn, stateMachineArn }: Stage, runId: string)
     for (const event of events) {
       const at = event.timestamp?.getTime() ?? 0;
       if (event.stateEnteredEventDetails?.name !== undefined) entered.set(event.stateEnteredEventDetails.name, at);
-      const state = leftBy(event);
-      if (state !== null) left.push({ id: event.id ?? 0, state, seconds: (at - (entered.get(state) ?? at)) / 1000 });
+      const state = event.stateExitedEventDetails?.name;
+      if (state !== undefined) left.push({ id: event.id ?? 0, state, seconds: (at - (entered.get(state) ?? at)) / 1000 });
     }
   }
   return left;
-}
-
-function leftBy({ stateExitedEventDetails }: HistoryEvent): string | null {
-  return stateExitedEventDetails?.name ?? null;
 }

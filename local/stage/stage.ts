@@ -20,7 +20,6 @@ const DEFAULT_REGION = 'us-east-1';
 export class Stage {
   readonly name: string;
   readonly region: string;
-  readonly prefix: string;
   readonly landingBucket: string;
   readonly lakeBucket: string;
   readonly database: string;
@@ -40,12 +39,12 @@ export class Stage {
   ) {
     this.name = name;
     this.region = region;
-    this.prefix = prefixOf(name);
-    this.landingBucket = `${this.prefix}-landing-${account}-${region}`;
-    this.lakeBucket = `${this.prefix}-lake-${account}-${region}`;
+    const prefix = prefixOf(name);
+    this.landingBucket = `${prefix}-landing-${account}-${region}`;
+    this.lakeBucket = `${prefix}-lake-${account}-${region}`;
     this.database = `${SERVICE}_${name}`;
-    this.workgroup = `${this.prefix}-operators`;
-    this.stateMachineArn = `arn:${partition}:states:${region}:${account}:stateMachine:${this.prefix}-pipeline`;
+    this.workgroup = `${prefix}-operators`;
+    this.stateMachineArn = `arn:${partition}:states:${region}:${account}:stateMachine:${prefix}-pipeline`;
     this.s3 = new S3Client({ ...S3_CLIENT, region });
     this.sfn = new SFNClient({ ...CLIENT, region });
     this.ledger = new DynamoLedger(dynamodb, ledgerOf(name), () => new Date());
