@@ -31,7 +31,7 @@ const WORDS: readonly (readonly [RegExp, LandingTable])[] = [
 ];
 
 /** The landing table that a path tells by its words; the one nearest the file name counts. */
-export function tableOfPath(relative: string): LandingTable | null {
+function tableOfPath(relative: string): LandingTable | null {
   for (const part of relative.toLowerCase().split(path.sep).reverse()) {
     const found = WORDS.flatMap(([word, table]) => [...part.matchAll(word)].map(({ index }) => ({ index, table })));
     const last = found.sort((one, other) => one.index - other.index).at(-1);

@@ -9,9 +9,8 @@ const HEAD_BYTES = 64 * 1024;
 
 /** The landing table of a key: its first folder. Null for keys that belong to none, and for folder markers. */
 export function landingTableOf(key: string): LandingTable | null {
-  const slash = key.indexOf('/');
-  const table = key.slice(0, Math.max(slash, 0));
-  return isLandingTable(table) && slash < key.length - 1 && !key.endsWith('/') ? table : null;
+  const table = key.slice(0, Math.max(key.indexOf('/'), 0));
+  return isLandingTable(table) && !key.endsWith('/') ? table : null;
 }
 
 /** The landing tables from that of a key on, in their order; all of them without a key. */

@@ -46,12 +46,6 @@ export function identitySentence(identity: NonNullable<Report['identity']>, mlJo
   return `${figure(identity.sameTime)} at the same time = ${figure(identity.samePerson)} same person + ${figure(identity.otherPerson)} other person, ${end}`;
 }
 
-function reasonRows(groups: Record<string, Record<string, number> | undefined>): string[][] {
-  return Object.entries(groups).flatMap(([group, reasons]) =>
-    Object.entries(reasons ?? {}).map(([reason, rows]) => [group, reason, figure(rows)]),
-  );
-}
-
 /** `report.md`: outcome first, then what changed and why; reads well in a terminal and in a mail. */
 export function renderReport(report: Report): string {
   const sections = [
@@ -139,7 +133,9 @@ function failures(report: Report): string | null {
 }
 
 function reasonTable(header: readonly string[], groups: Record<string, Record<string, number> | undefined>): string | null {
-  const rows = reasonRows(groups);
+  const rows = Object.entries(groups).flatMap(([group, reasons]) =>
+    Object.entries(reasons ?? {}).map(([reason, count]) => [group, reason, figure(count)]),
+  );
   return rows.length === 0 ? null : table(header, rows, ['l', 'l', 'r']);
 }
 

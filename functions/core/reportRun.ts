@@ -98,7 +98,7 @@ function differing(expectations: readonly Expectation[]): RunError | null {
 
 /** Publish has come to its end, or nobody would report this run without an error; so somebody else has written since. */
 function overwritten(runId: string, shown: string | null): RunError {
-  const found = shown === null ? 'what no run has made' : shown;
+  const found = shown ?? 'what no run has made';
   return { name: COUNTS_DIFFER, cause: `machine_learning_curated: expected the run ${runId}, found ${found}` };
 }
 

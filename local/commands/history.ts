@@ -18,14 +18,11 @@ export async function runs({ options, output }: CommandContext): Promise<number>
 /** One run: its files, steps, counts, expectations and timings. `last` is the latest. */
 export async function show({ options, output }: CommandContext, wanted: string): Promise<number> {
   return withLedger(options, async (home) => {
-    const { value, text } = await runDetails(home.runFiles, await overviewOfRun(home, wanted));
+    const execution = chosenExecution(historyOf(home), wanted);
+    const { value, text } = await runDetails(home.runFiles, await overviewOf(home.runFiles, execution));
     output.result(value, () => `${text}\n\nEverything it left: ${home.runFiles.folderOf(value.runId)}`);
     return 0;
   });
-}
-
-async function overviewOfRun(home: LocalHome, wanted: string) {
-  return overviewOf(home.runFiles, chosenExecution(historyOf(home), wanted));
 }
 
 /**

@@ -44,14 +44,14 @@ function nullFor(column: LandingColumn): string | { reason: string } {
   return column.required ? { reason: 'missing_field' } : 'null';
 }
 
-/** Digits and a sign: longer ones take long to be read, and are too large. */
-const LONGEST_BIGINT = String(-(2n ** 63n)).length;
 const INTEGER = /^-?(?:0|[1-9][0-9]*)$/;
 const INTEGER_OR_POINT_ZERO = /^(-?(?:0|[1-9][0-9]*))(?:\.0)?$/;
 const DIGITS = /^(0|[1-9][0-9]*)(?:\.0)?$/;
 const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 const MIN_BIGINT = -(2n ** 63n);
 const MAX_BIGINT = 2n ** 63n - 1n;
+/** Digits and a sign: longer ones take long to be read, and are too large. */
+const LONGEST_BIGINT = String(MIN_BIGINT).length;
 const MAX_TIME = 253402300799999n;
 
 /** From a value as written to the column's value as JSON text. */
