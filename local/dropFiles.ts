@@ -7,10 +7,9 @@ import { UsageError } from '../functions/core/errors.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName } from '../functions/core/catalogFile.ts';
-import { codeOf } from './errorCode.ts';
+import { codeOf, isMissing } from './errorCode.ts';
 import { isBelow } from './isBelow.ts';
 import { isAlive } from './isAlive.ts';
-import { isMissing } from './landing.ts';
 
 /** A file that is to be dropped, and the landing table it belongs to. */
 export interface Drop {
@@ -132,7 +131,7 @@ async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dro
         await link(partial, target); // unlike rename, it never replaces
         return { key: `${table}/${name}`, added: true };
       } catch (error) {
-        if (!isTaken(error)) throw error;
+        if (codeOf(error) !== 'EEXIST') throw error;
         if (await sameContent(partial, target)) return { key: `${table}/${name}`, added: false };
       }
     }
@@ -168,8 +167,4 @@ export async function hashOf(file: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(file), hash);
   return hash.digest('hex');
-}
-
-function isTaken(error: unknown): boolean {
-  return codeOf(error) === 'EEXIST';
 }

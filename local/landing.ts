@@ -4,7 +4,7 @@ import type { FileVersion, Landing, Prepared } from '../functions/ports.ts';
 import { isLandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName, landingTableOf, tablesFrom } from '../functions/core/catalogFile.ts';
 import { messageOf } from '../functions/core/errors.ts';
-import { codeOf } from './errorCode.ts';
+import { isMissing } from './errorCode.ts';
 import { isBelow } from './isBelow.ts';
 
 /** The landing zone as a folder: `<root>/<table>/…`. */
@@ -163,10 +163,3 @@ function nothingWhereMissing(error: unknown): null {
 function isNoPattern(file: string): boolean {
   return file.includes('\\') && /[[*?]/.test(file);
 }
-
-/** Whether there is nothing at a path: also where a link leads nowhere, or to itself. */
-export function isMissing(error: unknown): boolean {
-  return MISSING.has(codeOf(error));
-}
-
-const MISSING: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP']);
