@@ -1,7 +1,7 @@
 import { paginateQuery, paginateScan } from '@aws-sdk/client-dynamodb';
 import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import { claimLost, lockLost } from '../core/errors.ts';
-import { inOrder } from '../core/fileOrder.ts';
+import { inOrder } from '../core/fileVersions.ts';
 import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../ports.ts';
 import {
   FILE_PREFIX,

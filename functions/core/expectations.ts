@@ -5,7 +5,7 @@ import type { Settings } from './settings.ts';
 import { byLandingTable, LANDING_TABLES, MODEL_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 import { landingContractOf } from './contracts.ts';
-import { versionName } from './fileOrder.ts';
+import { versionName } from './fileVersions.ts';
 
 /** What the gate judges. A part that is null was never written, which fails the gate. */
 export interface Evidence {

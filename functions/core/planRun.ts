@@ -1,6 +1,6 @@
 import type { LedgerFile, Lock, Ports, PublishedLake } from '../ports.ts';
 import { LandingRefusedError } from './errors.ts';
-import { inOrder } from './fileOrder.ts';
+import { inOrder } from './fileVersions.ts';
 import { noteHeld } from './heldFiles.ts';
 import { manifestSchema, writeRunFile } from './runFiles.ts';
 import type { Manifest } from './runFiles.ts';

@@ -1,5 +1,5 @@
 import type { FileVerdict, LedgerFile, Ports, PublishedLake } from '../ports.ts';
-import { versionName } from './fileOrder.ts';
+import { versionName } from './fileVersions.ts';
 import { noteHeld } from './heldFiles.ts';
 import { manifestSchema, readRunFile, readStepMetrics, validationSchema } from './runFiles.ts';
 import type { Held, StepMetrics, Validation } from './runFiles.ts';

@@ -3,7 +3,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
 import { GateFailedError, LakeUnusableError, UsageError } from '../../functions/core/errors.ts';
 import { contractOf } from '../../functions/core/contracts.ts';
-import { versionName } from '../../functions/core/fileOrder.ts';
+import { versionName } from '../../functions/core/fileVersions.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import { MODEL_TABLES, STAGING_TABLES } from '../../functions/core/steps.ts';
 import { countOf, literal, openSession, rowsOf } from '../duckdb/session.ts';

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { contractOf, landingContractOf } from '../../functions/core/contracts.ts';
 import type { LandingColumn, LandingContract } from '../../functions/core/contracts.ts';
 import { LandingChangedError } from '../../functions/core/errors.ts';
-import { versionName } from '../../functions/core/fileOrder.ts';
+import { versionName } from '../../functions/core/fileVersions.ts';
 import type { Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
 import { scanAll } from '../reader/scanAll.ts';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AUDIT_NAMES } from '../../functions/core/auditNames.ts';
 import { landingContractOf } from '../../functions/core/contracts.ts';
-import { versionName } from '../../functions/core/fileOrder.ts';
+import { versionName } from '../../functions/core/fileVersions.ts';
 import { figure, filesText, table } from '../../functions/core/textTable.ts';
 import type { Audits } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';

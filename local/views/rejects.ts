@@ -3,7 +3,7 @@ import { createWriteStream, existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { UsageError } from '../../functions/core/errors.ts';
-import { versionName } from '../../functions/core/fileOrder.ts';
+import { versionName } from '../../functions/core/fileVersions.ts';
 import type { Rejected } from '../../functions/core/runFiles.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import type { FileVersion } from '../../functions/ports.ts';

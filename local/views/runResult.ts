@@ -1,4 +1,4 @@
-import { versionName } from '../../functions/core/fileOrder.ts';
+import { versionName } from '../../functions/core/fileVersions.ts';
 import { identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
 import { figure, filesText } from '../../functions/core/textTable.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
