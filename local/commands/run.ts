@@ -11,17 +11,8 @@ import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
-import {
-  droppedText,
-  exitCodeOf,
-  filesToLookAt,
-  isEmpty,
-  loadedBy,
-  noTotals,
-  resultText,
-  totalsOf,
-  troubles,
-} from '../views/runResult.ts';
+import { droppedText } from '../views/drops.ts';
+import { exitCodeOf, filesToLookAt, isEmpty, loadedBy, noTotals, resultText, totalsOf, troubles } from '../views/runResult.ts';
 import type { RunResult, Totals } from '../views/runResult.ts';
 
 /** Puts the files of the sources into landing, and runs until nothing is pending. Exit code 1 when a run failed or anything was held. */

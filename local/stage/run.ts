@@ -11,17 +11,8 @@ import type { FileVersion } from '../../functions/ports.ts';
 import { findDrops } from '../dropFiles.ts';
 import type { CommandContext } from '../lake.ts';
 import type { Output } from '../output.ts';
-import {
-  droppedText,
-  exitCodeOf,
-  filesToLookAt,
-  isEmpty,
-  loadedBy,
-  noTotals,
-  resultText,
-  totalsOf,
-  troubles,
-} from '../views/runResult.ts';
+import { droppedText } from '../views/drops.ts';
+import { exitCodeOf, filesToLookAt, isEmpty, loadedBy, noTotals, resultText, totalsOf, troubles } from '../views/runResult.ts';
 import type { RunResult } from '../views/runResult.ts';
 import type { Execution } from '../executions.ts';
 import { dropIntoLanding } from './dropFiles.ts';

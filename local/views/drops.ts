@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { UsageError } from '../../functions/core/errors.ts';
+import { figure, filesText } from '../../functions/core/textTable.ts';
 import { isLandingTable, LANDING_TABLES } from '../../functions/core/steps.ts';
 import { refuseIgnoredName } from '../dropFiles.ts';
 import type { Drop, Dropped } from '../dropFiles.ts';
@@ -15,6 +16,14 @@ export async function dropsInto(table: string, files: readonly string[]): Promis
   return files.map((file) => ({ table, file }));
 }
 
+/** What dropping came to, in one line. */
+export function droppedText(dropped: readonly Dropped[]): string {
+  const added = dropped.filter((file) => file.added).length;
+  const there = dropped.length - added;
+  return `Dropped ${filesText(added)} into landing${there > 0 ? `; ${figure(there)} stood there already, with the same content` : ''}`;
+}
+
+/** The same, file by file. */
 export function droppedFilesText(dropped: readonly Dropped[]): string {
   return dropped.map(({ key, added }) => `${key}${added ? '' : '  (stood there already, with the same content)'}`).join('\n');
 }

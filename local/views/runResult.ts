@@ -118,12 +118,6 @@ function loadedSentence({ landed, staged, duplicate, rejected }: LoadCounts): st
   return `${figure(landed)} landed now = ${figure(staged)} staged + ${figure(duplicate)} duplicate + ${figure(rejected)} rejected${look}`;
 }
 
-export function droppedText(dropped: readonly { added: boolean }[]): string {
-  const added = dropped.filter((file) => file.added).length;
-  const there = dropped.length - added;
-  return `Dropped ${added} ${added === 1 ? 'file' : 'files'} into landing${there > 0 ? `; ${there} stood there already, with the same content` : ''}`;
-}
-
 function outcome({ status, runs, seconds, held }: RunResult, report: Report | null, error: string | null): string {
   if (status === 'NOTHING_TO_DO') return 'Nothing new: no file is pending, and no setting, model or contract has changed.';
   const took = `${runs.length === 1 ? 'one run' : `${runs.length} runs`}, ${seconds.toFixed(2)} s`;
