@@ -7,6 +7,7 @@ import { messageOf, NamedError, UsageError } from '../functions/core/errors.ts';
 import { printable } from '../functions/core/textTable.ts';
 import type { RebuildFlags } from './commands/rebuild.ts';
 import { codeOf } from './errorCode.ts';
+import type { GenerateOptions } from './generate.ts';
 import { isBelow } from './isBelow.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
 import { createOutput } from './output.ts';
@@ -209,9 +210,7 @@ command('generate', 'sample data of the real shape, the same for the same seed',
   .option('--customers <n>', 'how many customers', numberOf, 956)
   .option('--seed <s>', 'another seed gives other data with the same counts', numberOf, 1)
   .option('--dirty', 'mix in every kind of defect (a 20 MB line from 5,000 customers on), and say how many of each', false)
-  .action((flags: { out: string; customers: number; seed: number; dirty: boolean }) =>
-    act(async (context) => (await import('./commands/generateData.ts')).generateData(context, flags)),
-  );
+  .action((flags: GenerateOptions) => act(async (context) => (await import('./commands/generate.ts')).generate(context, flags)));
 
 command('check', 'is this lake healthy: conservation, audits, ledger against tables, nothing half done', [
   'check',

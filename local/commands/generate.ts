@@ -1,24 +1,18 @@
 import { existsSync } from 'node:fs';
 import { UsageError } from '../../functions/core/errors.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
-import { generate } from '../generate.ts';
+import { generate as generateFiles } from '../generate.ts';
+import type { GenerateOptions } from '../generate.ts';
 import { lakePaths } from '../home.ts';
 import type { CommandContext } from '../lake.ts';
 
-export interface GenerateFlags {
-  out: string;
-  customers: number;
-  seed: number;
-  dirty: boolean;
-}
-
 /** Sample data of the real shape, deterministic for a seed. */
-export async function generateData({ output }: CommandContext, flags: GenerateFlags): Promise<number> {
+export async function generate({ output }: CommandContext, flags: GenerateOptions): Promise<number> {
   if (existsSync(lakePaths(flags.out).ledger))
     throw new UsageError(
       `--out ${flags.out}: this is a lake; name another folder, or its landing folder ${lakePaths(flags.out).landing}`,
     );
-  const generated = await generate(flags);
+  const generated = await generateFiles(flags);
   output.result(generated, () =>
     [
       `${figure(generated.files)} files, ${figure(generated.bytes)} bytes in ${flags.out}`,
