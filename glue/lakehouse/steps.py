@@ -71,7 +71,8 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
         branches.begin(files)
     _put_back(spark, branches, job, contract.stages)
 
-    staged = _stage(staging.StageContext(spark, branches, files, job.landing, job.lake, log), manifest, contract.stages)
+    context = staging.StageContext(spark, branches, files, job.landing, job.lake, log)
+    staged = None if contract.stages is None else staging.stage(context, contract.stages, manifest.files)
     if staged is not None:
         log("table_staged", {"landingTable": contract.stages, "files": len(staged["files"]), "rows": staged["rows"]})
     views.create(spark, manifest)
@@ -121,10 +122,6 @@ def _put_back(spark: SparkSession, branches: Branches, job: Job, landing_table: 
         if branches.has_written(table, landing_table):
             # `|| ''` keeps the condition from Iceberg: to see whether it can drop whole files, it would look at main and not at the branch.
             spark.sql(f"DELETE FROM {table} WHERE run_id || '' = '{job.run_id}' and landing_table || '' = '{landing_table}'")
-
-
-def _stage(context: staging.StageContext, manifest: Manifest, landing_table: str | None) -> dict[str, Any] | None:
-    return None if landing_table is None else staging.stage(context, landing_table, manifest.files)
 
 
 def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, log: Callable[[str, dict[str, Any]], None]) -> None:
