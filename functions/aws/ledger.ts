@@ -1,4 +1,4 @@
-import { paginateQuery, paginateScan } from '@aws-sdk/client-dynamodb';
+import { paginateScan } from '@aws-sdk/client-dynamodb';
 import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import { claimLost, lockLost } from '../core/errors.ts';
 import { inOrder } from '../core/fileVersions.ts';
@@ -6,7 +6,6 @@ import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFil
 import {
   FILE_PREFIX,
   fileOf,
-  inByteOrder,
   LOCK,
   lockItem,
   MEMORY,
@@ -20,22 +19,12 @@ import {
   PUBLISHED,
   publishedItem,
   queueOf,
-  SHARDS,
   unknownFields,
-  WAITING_INDEX,
-  waitingItem,
 } from './ledgerItems.ts';
 import type { Permit, Queue } from './ledgerItems.ts';
+import { WaitingFiles } from './ledgerIndex.ts';
 import { BATCH_GET, LedgerTable, TRANSACTION, TRANSACTION_BYTES } from './ledgerTable.ts';
 import { chunked, inParallel } from './parallel.ts';
-
-/** How long the index may lag behind what this process has written; it is milliseconds as a rule. */
-const INDEX_LAG_MS = 60_000;
-
-interface Waiting {
-  pk: string;
-  position: string;
-}
 
 /**
  * The ledger in one DynamoDB table with the primary key `pk`:
@@ -43,13 +32,10 @@ interface Waiting {
  * - `lock`: the run lock. `run_id` and `publishing` stand there while it is held; `fence` stays and grows. Jobs read it too.
  * - `published`: what the lake showed last.
  * - `memory`: what reconcile keeps in mind.
- * - `file#<key>#<version>`: a file version. While it is pending or held it also has `queue`, and so stands in the index `waiting`, ordered by `position`.
+ * - `file#<key>#<version>`: a file version. While it is pending or held it also has `queue`, and so stands in the index `waiting` (ledgerIndex.ts), ordered by `position`.
  * - `claim#<run>#<n>`: a permit, which names up to 99 file versions that a run may take.
  *
- * Every change of state is a write with a condition on the state before. Two things need more care:
- *
- * **An index lags.** What it tells is looked up in the table before it is believed, and what this process has just made pending counts
- * even where the index does not know it yet; else the file that `catalog` has registered would not be there when it asks for a run.
+ * Every change of state is a write with a condition on the state before.
  *
  * **A claim of 10,000 files is no single write.** Permits are written first, in transactions that check the lock. Then the files move, in
  * parallel, each permit's files in one transaction that checks the permit. So the permits name every file version that the run can have claimed,
@@ -59,12 +45,12 @@ interface Waiting {
 export class DynamoLedger implements Ledger {
   readonly #table: LedgerTable;
   readonly #now: () => Date;
-  /** File versions that this process made pending a moment ago, and until when that matters. */
-  readonly #fresh = new Map<string, Waiting & { until: number }>();
+  readonly #waiting: WaitingFiles;
 
   constructor(client: DynamoDBClient, table: string, now: () => Date) {
     this.#table = new LedgerTable(client, table);
     this.#now = now;
+    this.#waiting = new WaitingFiles(this.#table, now);
   }
 
   async register(files: readonly NewFile[]): Promise<number> {
@@ -72,7 +58,7 @@ export class DynamoLedger implements Ledger {
     const added = await inParallel(files, async (file) => {
       const item = newFileItem(file, arrivedAt);
       const known = await this.#table.add(item);
-      if (known === null || known['state']?.S === 'pending') this.#noteFresh(file, (known ?? item)['position']?.S);
+      if (known === null || known['state']?.S === 'pending') this.#waiting.note(file, (known ?? item)['position']?.S);
       return known === null;
     });
     return added.filter(Boolean).length;
@@ -85,14 +71,14 @@ export class DynamoLedger implements Ledger {
   }
 
   async pending(limit: number): Promise<LedgerFile[]> {
-    const waiting = this.#waiting('pending', limit);
+    const waiting = this.#waiting.in('pending', limit);
     const pending: LedgerFile[] = [];
     for (let exhausted = false; !exhausted && pending.length < limit;) {
       const candidates: string[] = [];
       while (!exhausted && candidates.length < limit - pending.length) {
         const next = await waiting.next();
         if (next.done === true) exhausted = true;
-        else candidates.push(next.value.pk);
+        else candidates.push(next.value);
       }
       pending.push(...(await this.#files(candidates)).filter(({ state }) => state === 'pending'));
     }
@@ -117,7 +103,7 @@ export class DynamoLedger implements Ledger {
 
   async held(): Promise<LedgerFile[]> {
     const pks: string[] = [];
-    for await (const { pk } of this.#waiting('held', Infinity)) pks.push(pk);
+    for await (const pk of this.#waiting.in('held', Infinity)) pks.push(pk);
     return inOrder((await this.#files(pks)).filter(({ state }) => state === 'held'));
   }
 
@@ -189,7 +175,7 @@ export class DynamoLedger implements Ledger {
     });
     await inParallel(verdicts, async (verdict) => {
       const moved = await this.#settleFile(runId, verdict);
-      if (moved && verdict.state === 'pending') this.#noteFresh(verdict);
+      if (moved && verdict.state === 'pending') this.#waiting.note(verdict);
     });
     const settled = new Set(verdicts.map(pkOf));
     const permits = await this.#permits(runId);
@@ -252,7 +238,7 @@ export class DynamoLedger implements Ledger {
           ':position': { S: position },
         },
       });
-      if (moved) this.#noteFresh(file, position);
+      if (moved) this.#waiting.note(file, position);
       return moved ? [file] : [];
     });
     return retried.flat();
@@ -308,58 +294,6 @@ export class DynamoLedger implements Ledger {
       names,
       values: { ...values, ':claimed': { S: 'claimed' }, ':run': { S: runId } },
     });
-  }
-
-  // The index
-
-  /** Whose position is not known comes first: it has waited before. */
-  #noteFresh(file: Pick<FileVersion, 'key' | 'version'>, position = ''): void {
-    const now = this.#now().getTime();
-    for (const [pk, { until }] of this.#fresh) {
-      if (until > now) break; // they stand in the order in which they came
-      this.#fresh.delete(pk);
-    }
-    const pk = pkOf(file);
-    this.#fresh.delete(pk);
-    this.#fresh.set(pk, { pk, position, until: now + INDEX_LAG_MS });
-  }
-
-  /** What waits in a queue, in the order of positions: 16 sorted shards merged, each read as far as it is asked for. */
-  async *#waiting(queue: Queue, limit: number): AsyncGenerator<Waiting> {
-    const pageSize = Math.min(Math.ceil(limit / SHARDS) + 8, 1000);
-    const shards: AsyncIterator<Waiting>[] = Array.from({ length: SHARDS }, (_, shard) =>
-      this.#shard(`${queue}#${shard}`, pageSize),
-    );
-    if (queue === 'pending') shards.push(freshOnes(this.#fresh));
-    const heads = await Promise.all(shards.map((shard) => shard.next()));
-    const told = new Set<string>();
-    for (;;) {
-      let first: { at: number; waiting: Waiting } | null = null;
-      for (const [at, head] of heads.entries()) {
-        if (head.done !== true && (first === null || inByteOrder(head.value.position, first.waiting.position) < 0))
-          first = { at, waiting: head.value };
-      }
-      const shard = first === null ? undefined : shards[first.at];
-      if (first === null || shard === undefined) return;
-      if (!told.has(first.waiting.pk)) yield first.waiting;
-      told.add(first.waiting.pk);
-      heads[first.at] = await shard.next();
-    }
-  }
-
-  async *#shard(name: string, pageSize: number): AsyncGenerator<Waiting> {
-    const pages = paginateQuery(
-      { client: this.#table.client, pageSize },
-      {
-        TableName: this.#table.name,
-        IndexName: WAITING_INDEX,
-        KeyConditionExpression: 'queue = :queue',
-        ExpressionAttributeValues: { ':queue': { S: name } },
-        ProjectionExpression: 'pk, #position',
-        ExpressionAttributeNames: { '#position': 'position' },
-      },
-    );
-    for await (const { Items = [] } of pages) for (const item of Items) yield waitingItem.parse(item);
   }
 
   // Permits
@@ -466,8 +400,4 @@ function assignments(changes: Readonly<Record<string, AttributeValue | null>>) {
     names: Object.fromEntries(Object.keys(changes).map((name) => [`#${name}`, name])),
     values: Object.fromEntries(set.map(([name, value]) => [`:${name}`, value])),
   };
-}
-
-async function* freshOnes(fresh: ReadonlyMap<string, Waiting>): AsyncGenerator<Waiting> {
-  yield* [...fresh.values()].sort((one, other) => inByteOrder(one.position, other.position));
 }
