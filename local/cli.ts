@@ -1,14 +1,10 @@
-import { accessSync, constants } from 'node:fs';
-import path from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
-import { z } from 'zod';
-import { messageOf, NamedError, UsageError } from '../functions/core/errors.ts';
+import { UsageError } from '../functions/core/errors.ts';
 import { printable } from '../functions/core/textTable.ts';
 import type { RebuildFlags } from './commands/rebuild.ts';
-import { codeOf } from './errorCode.ts';
+import { explained } from './explain.ts';
 import type { GenerateOptions } from './generate.ts';
-import { isBelow } from './isBelow.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
 import { createOutput } from './output.ts';
 
@@ -225,50 +221,6 @@ command('check', 'is this lake healthy: conservation, audits, ledger against tab
     ),
   );
 
-/** Codes of the operating system for a lake that can't be read or written. */
-const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTDIR', 'EIO']);
-
-/** The file or folder that an error of the operating system is about; a copy fails at its target, for its source was tried before. */
-function pathOf(error: unknown): string | null {
-  const { dest, path: at } = z.object({ dest: z.string().optional(), path: z.string().optional() }).safeParse(error).data ?? {};
-  return dest ?? at ?? null;
-}
-
-function mayOnlyBeRead(folder: string): boolean {
-  try {
-    accessSync(folder, constants.W_OK);
-    return false;
-  } catch (error) {
-    return ['EACCES', 'EROFS'].includes(codeOf(error));
-  }
-}
-
-/** What a person is told: what is wrong and what to do next, without a stack. */
-function explain(error: unknown): string {
-  if (error instanceof CommanderError && error.code === 'commander.help') return 'expected a command; "stedi --help" shows them';
-  const text = messageOf(error);
-  if (error instanceof NamedError || error instanceof CommanderError) return text;
-  const code = codeOf(error);
-  const { lake, stage } = program.opts<CommonOptions>();
-  const at = pathOf(error);
-  if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
-    return `${at} can't be read or written: ${text}. Mend its permissions or free space, then try again`;
-  if (
-    stage === undefined &&
-    (/readonly database/i.test(text) || (/unable to open database file/i.test(text) && mayOnlyBeRead(lake)))
-  )
-    return `The lake ${lake} may only be read here, and this command keeps a ledger in it: ask for permission to write; "stedi query" and "stedi rejects" only read`;
-  if (/file is not a database|disk image is malformed/i.test(text))
-    return `${path.join(lake, 'ledger.sqlite')} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
-  if (
-    stage === undefined &&
-    (UNUSABLE.has(code) || /unable to open database file|disk I\/O error|disk is full|No space left/i.test(text))
-  ) {
-    return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
-  }
-  return `${text}\n(set STEDI_DEBUG=1 to see where this comes from)`;
-}
-
 // A reader that has seen enough (`stedi run | head`) is no error, and no reason to leave a run half done; nor is a full disk behind the output.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -284,8 +236,9 @@ try {
   const isHelp = error instanceof CommanderError && error.exitCode === 0;
   const isUsage = error instanceof CommanderError || error instanceof UsageError;
   process.exitCode = isHelp ? 0 : isUsage ? 2 : 1;
+  const text = explained(error, program.opts<CommonOptions>());
   // Commander has said its errors itself. With --json there is one value on standard output whatever happens.
-  if (!(error instanceof CommanderError)) console.error(printable(explain(error)));
-  if (!isHelp && process.argv.includes('--json')) console.log(JSON.stringify({ error: explain(error) }));
+  if (!(error instanceof CommanderError)) console.error(printable(text));
+  if (!isHelp && process.argv.includes('--json')) console.log(JSON.stringify({ error: text }));
   if (process.env['STEDI_DEBUG'] === '1') console.error(error);
 }

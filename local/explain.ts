@@ -1,0 +1,51 @@
+import { accessSync, constants } from 'node:fs';
+import path from 'node:path';
+import { CommanderError } from 'commander';
+import { z } from 'zod';
+import { messageOf, NamedError } from '../functions/core/errors.ts';
+import { codeOf } from './errorCode.ts';
+import { isBelow } from './isBelow.ts';
+import type { CommonOptions } from './lake.ts';
+
+/** Codes of the operating system for a lake that can't be read or written. */
+const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTDIR', 'EIO']);
+
+/** The file or folder that an error of the operating system is about; a copy fails at its target, for its source was tried before. */
+function pathOf(error: unknown): string | null {
+  const { dest, path: at } = z.object({ dest: z.string().optional(), path: z.string().optional() }).safeParse(error).data ?? {};
+  return dest ?? at ?? null;
+}
+
+function mayOnlyBeRead(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK);
+    return false;
+  } catch (error) {
+    return ['EACCES', 'EROFS'].includes(codeOf(error));
+  }
+}
+
+/** What a person is told: what is wrong and what to do next, without a stack. */
+export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, 'lake' | 'stage'>): string {
+  if (error instanceof CommanderError && error.code === 'commander.help') return 'expected a command; "stedi --help" shows them';
+  const text = messageOf(error);
+  if (error instanceof NamedError || error instanceof CommanderError) return text;
+  const code = codeOf(error);
+  const at = pathOf(error);
+  if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
+    return `${at} can't be read or written: ${text}. Mend its permissions or free space, then try again`;
+  if (
+    stage === undefined &&
+    (/readonly database/i.test(text) || (/unable to open database file/i.test(text) && mayOnlyBeRead(lake)))
+  )
+    return `The lake ${lake} may only be read here, and this command keeps a ledger in it: ask for permission to write; "stedi query" and "stedi rejects" only read`;
+  if (/file is not a database|disk image is malformed/i.test(text))
+    return `${path.join(lake, 'ledger.sqlite')} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
+  if (
+    stage === undefined &&
+    (UNUSABLE.has(code) || /unable to open database file|disk I\/O error|disk is full|No space left/i.test(text))
+  ) {
+    return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
+  }
+  return `${text}\n(set STEDI_DEBUG=1 to see where this comes from)`;
+}
