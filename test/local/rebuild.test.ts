@@ -1,0 +1,69 @@
+import { rmSync, utimesSync } from 'node:fs';
+import path from 'node:path';
+import { alter, PEOPLE } from '../support/commandLine.ts';
+import { killedAt } from '../support/crashes.ts';
+import { temporaryFolders } from '../support/folders.ts';
+import { landAll, stedi } from '../support/lake.ts';
+import { AT, customer, lines, walk } from '../support/people.ts';
+
+const newFolder = temporaryFolders();
+
+test('rebuild: over what never published, with a failing gate, with differences', async () => {
+  const lake = newFolder();
+  const rebuild = (...args: string[]) => stedi('rebuild', '--lake', lake, ...args);
+  landAll(lake, walk(PEOPLE));
+  await killedAt(lake, 'log table_staged customer_landing');
+  await stedi('run', '--lake', lake, '--set', 'expectedCounts={"loads":0}'); // all is held, nothing published
+  const first = await rebuild();
+  expect({ code: first.code, stderr: first.stderr }).toEqual({ code: 1, stderr: '' });
+  expect(first.stdout).toMatch(/customer_staging +\| +0 \| +2 \|[\s\S]*tables differ/);
+  const gate = await rebuild('--set', 'expectedCounts={"loads":0}');
+  expect(gate.code).toBe(1);
+  expect(gate.stderr).toMatch(/nothing could be rebuilt[\s\S]*expected:loads[\s\S]*must be raised here too/);
+  expect((await rebuild('--replace')).code).toBe(0);
+  expect((await rebuild()).code).toBe(0);
+  landAll(lake, { 'customer_landing/later.json': lines(customer({ email: 'later@x.org' })) });
+  const differing = await rebuild();
+  expect(differing.code).toBe(1);
+  expect(differing.stdout).toMatch(/Nothing was replaced; "stedi rebuild --replace" does/);
+});
+
+test('rebuild tells who would be back with a withdrawal that is gone from landing', async () => {
+  const lake = newFolder();
+  const rebuild = (...args: string[]) => stedi('rebuild', '--lake', lake, ...args);
+  landAll(lake, walk(PEOPLE));
+  const later = { 'customer_landing/later.json': lines(customer({ email: 'ann@x.org', updated: AT + 1 })) };
+  await stedi('run', '--lake', lake);
+  landAll(lake, later);
+  await stedi('run', '--lake', lake);
+  rmSync(path.join(lake, 'landing', 'customer_landing', 'later.json'));
+  const kept = await rebuild('--replace');
+  expect(kept.stdout).toMatch(/1 of the people who withdrew their consent would be back[^]*Nothing was replaced/);
+  const forgotten = await rebuild('--replace', '--forget');
+  expect(forgotten.stdout).toMatch(
+    /The tables differed[^]*are lost\n[^]*1 of the people who withdrew their consent are back[^]*Replaced/,
+  );
+  expect(forgotten.stdout).not.toMatch(/on purpose/);
+});
+
+test('rebuild does not call records lost that landing still has, in a file that was written anew', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  await stedi('run', '--lake', lake);
+  utimesSync(path.join(lake, 'landing', 'customer_landing', 'people.json'), 1, 1);
+  const { code, stdout } = await stedi('rebuild', '--lake', lake);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/not in landing as they were[^]*people\.json\nNo record is missing/);
+  rmSync(path.join(lake, 'lakehouse.duckdb'));
+  expect((await stedi('rebuild', '--lake', lake)).stdout).toMatch(/people\.json\nWhat no other file holds of them is lost/);
+});
+
+test('rebuild: a column that the tables of the lake do not have yet', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  await stedi('run', '--lake', lake);
+  await alter(newFolder(), lake, 'alter table customer_staging drop column phone');
+  const { code, stdout } = await stedi('rebuild', '--lake', lake);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/customer_staging +\| +2 \| +2 \| +2 \| +2 \|/);
+});
