@@ -165,14 +165,19 @@ export class LocalHome {
 
   /**
    * What is wrong with the tables file, and what to do; null when nothing is. A lake that never published has no tables to lose: what a
-   * killed first run left is no damage.
+   * killed first run left is no damage. Nor is a run that the ledger does not know to be published: of one that holds the lock reconcile
+   * hears, and one that the ledger has never heard of is newer than the ledger.
    */
   async tablesTrouble(): Promise<string | null> {
     const { tables } = this.paths;
     const published = await this.ledger.published();
     try {
       const shown = existsSync(tables) ? await publishedRun((await this.session()).aside) : null;
-      return shown === null && published !== null ? tablesGone(tables, published.runId) : null;
+      if (published === null || shown?.runId === published.runId) return null;
+      if (shown === null) return tablesGone(tables, published.runId);
+      const isKnown = this.executions.history().some(({ runId }) => runId === shown.runId);
+      const isLeft = (await this.ledger.lock())?.runId === shown.runId;
+      return isKnown && !isLeft ? tablesOlder(tables, shown.runId, published.runId) : null;
     } catch (error) {
       if (!(error instanceof TablesDamagedError)) throw error;
       return error.message;
@@ -320,6 +325,11 @@ export class LocalHome {
       resumePublish: async () => undefined,
     };
   }
+}
+
+/** An older tables file was put back: what was loaded since would be missing for good, withdrawals too, for the ledger calls it loaded. */
+function tablesOlder(tables: string, shown: string, published: string): string {
+  return `${tables} is older than the ledger: it shows ${shown}, and ${published} was published after it. Put the newer file back; else ${REBUILD_ADVICE}`;
 }
 
 /** The tables file of a lake that has published is missing, or another one stands in its place. */

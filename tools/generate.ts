@@ -124,8 +124,16 @@ const ZONES: readonly (readonly [zone: Contract['zone'], title: string, about: s
       'They show what can be read line by line; [records.md](records.md) says what they leave out, and how files become records. Fields that a contract does not know come after its columns, up to 200.',
   ],
   ['staging', 'Staging', 'Every valid record that ever landed, typed, once.'],
-  ['trusted', 'Trusted', 'Only people who agreed to share their data for research, and their readings.'],
-  ['curated', 'Curated', 'What data scientists work with.'],
+  [
+    'trusted',
+    'Trusted',
+    'Only people who agreed to share their data for research, and their readings; under `consentFrom: consent-date` only those made since the consent.',
+  ],
+  [
+    'curated',
+    'Curated',
+    'What data scientists work with. Under `mlJoin: time` rows of `machine_learning_curated` pair readings of the same time, whoever they are from.',
+  ],
   ['operations', 'Operations', 'What runs did: which files they loaded, and which records they could not take.'],
 ];
 

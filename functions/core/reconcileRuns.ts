@@ -58,7 +58,9 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion, told: Ende
   if (occasion === 'schedule') await logBacklog(ports, status === 'RUNNING' ? (lock?.runId ?? null) : null);
   const isBroken = settled?.outcome === 'interrupted' || (settled?.outcome === 'nothing to do' && status !== 'SUCCEEDED');
   const due = status === 'NOT_STARTED' || (await hasReasonToRun(ports, occasion, isBroken));
-  const started = due ? await requestRun(ports) : occasion === 'schedule' ? await runForDefinition(ports) : null;
+  const mayBeChanged =
+    occasion === 'schedule' || (settled?.outcome === 'gate failed' && (await ranForFiles(ports, settled.runId)));
+  const started = due ? await requestRun(ports) : mayBeChanged ? await runForDefinition(ports) : null;
   if (occasion !== 'schedule') return { settled, registered: 0, started };
 
   // Last, for there may be millions of versions to list: nothing else waits for it, or fails with it.
@@ -153,6 +155,11 @@ async function reportEnded(
 async function hasReasonToRun(ports: Ports, occasion: Occasion, isBroken: boolean): Promise<boolean> {
   if (occasion === 'execution ended' && isBroken) return false;
   return (await ports.ledger.pending(1)).length > 0;
+}
+
+/** Whether a run began for its files: where they are held now, a definition that it would have brought along is still to be applied. */
+async function ranForFiles({ runFiles }: Ports, runId: string): Promise<boolean> {
+  return (await readRunFile(runFiles, runId, 'manifest.json', manifestSchema))?.reason === 'files';
 }
 
 /** Starts a run where the tables would hold something else today, but not for ever: what fails again and again waits for a file or a person. */

@@ -1,5 +1,11 @@
--- Grain: one row per person who was in customer_trusted as it is published, and is not in that of this run.
--- The published rows of such people may go: the gate's shrink limit is for rows that nobody has taken back.
+-- Grain: one row per person in customer_trusted as it is published whose rows may go: the person is not in that of this run, or has agreed
+-- anew, and only readings since the consent count. The gate's shrink limit is for rows that nobody has taken back.
 select previous_people.email
 from previous_people
-where not exists (select 1 from customer_trusted where customer_trusted.email = previous_people.email)
+left join customer_trusted on customer_trusted.email = previous_people.email
+cross join policy
+where customer_trusted.email is null
+  or (
+    policy.consent_from = 'consent-date'
+    and customer_trusted.sharewithresearchasofdate > previous_people.sharewithresearchasofdate
+  )

@@ -18,28 +18,18 @@ if TYPE_CHECKING:
     from lakehouse.run_files import Manifest, RunFiles
 
 _EXCEPTED = "excepted.json"
-# People who take back what is published of them: all of it, or, where only readings since the consent count, those before a later one.
-_WITHDRAWN = """
-  select 1
-  from previous_people
-  left join customer_trusted on customer_trusted.email = previous_people.email
-  cross join policy
-  where customer_trusted.email is null or (
-    policy.consent_from = 'consent-date' and customer_trusted.sharewithresearchasofdate > previous_people.sharewithresearchasofdate
-  )
-"""
 
 
 def note_leaving(spark: SparkSession, branches: Branches, files: RunFiles, manifest: Manifest) -> None:
     """Notes, in the job of `customer_trusted`, how many people and devices rows may be taken away of, and whether people take any back."""
-    counted, tightened = {"excepted": 0, "withdrawn": 0}, False
+    counted, tightened = {"people": 0, "devices": 0}, False
     if branches.published_rows(MODEL_TABLES[0]) > 0:
         _view_excepted(spark, branches)
-        excepted = "select 1 from excepted_people union all select 1 from excepted_devices"
-        counted = count_rows(spark, {"excepted": excepted, "withdrawn": _WITHDRAWN})
+        counted = count_rows(spark, {name: f"select 1 from excepted_{name}" for name in counted})
         # The policy may have been any-time before, and then readings from before the consent are published.
         tightened = manifest.definition_changed and manifest.consent_from == "consent-date"
-    files.write(_EXCEPTED, {"runId": files.run_id, "excepted": counted["excepted"], "takenBack": tightened or counted["withdrawn"] > 0})
+    taken_back = tightened or counted["people"] > 0
+    files.write(_EXCEPTED, {"runId": files.run_id, "excepted": sum(counted.values()), "takenBack": taken_back})
 
 
 def is_taken_back(files: RunFiles) -> bool:

@@ -66,7 +66,7 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
     if (lock !== null && trouble === null)
       throw new UsageError(`a run of ${options.lake} is half done; "stedi run" finishes it, then rebuild`);
     if (lock !== null) await home.executions.status(lock.runId); // a run that was killed with the tables gone: nobody can finish it
-    if (trouble !== null) output.say(`${home.paths.tables} is lost or damaged: there is nothing to compare with`);
+    if (trouble !== null) output.say(`${trouble}\nThere is nothing to compare with`);
     output.say(`Building all tables from landing, beside ${options.lake}, which stays as it is meanwhile`);
     const beside = rebuildFolder(options.lake);
     mkdirSync(beside);
@@ -97,15 +97,17 @@ function outcomeOf(
 ): Outcome {
   const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
   const losesRecords = built.gone.length > 0 && comparisons.some((each) => isStaging(each.table) && each.gone > 0);
-  const isPoorer = built.losesLoaded || (losesRecords && !forget);
+  // Of tables that are lost nobody knows what only they held.
+  const mayLose = isPublished ? losesRecords : built.gone.length > 0;
+  const isPoorer = built.losesLoaded || (mayLose && !forget);
   const replaced = replace && !isPoorer;
-  return { ...built, comparisons, returning, differs, isPoorer, replaced, fate: fateOf(isPublished, losesRecords, replaced) };
+  return { ...built, comparisons, returning, differs, isPoorer, replaced, fate: fateOf(isPublished, mayLose, replaced) };
 }
 
-function fateOf(isPublished: boolean, losesRecords: boolean, replaced: boolean): string {
-  if (!isPublished) return LOST; // of tables that are lost nothing can be kept
-  if (!losesRecords) return NOT_MISSED;
-  return replaced ? FORGOTTEN : KEPT;
+function fateOf(isPublished: boolean, mayLose: boolean, replaced: boolean): string {
+  if (!mayLose) return NOT_MISSED;
+  if (isPublished) return replaced ? FORGOTTEN : KEPT;
+  return replaced ? LOST : `${LOST}; ${BACK}`;
 }
 
 /** Runs the whole pipeline over a lake's landing folder into a lake of its own. */
@@ -206,7 +208,9 @@ const RAISED = 'A limit that was raised when a file was taken in must be raised 
 const KEPT = 'Records of theirs are in the tables alone; to lose them on purpose: "stedi rebuild --replace --forget"';
 const FORGOTTEN = 'Records of theirs were in the tables alone, and are lost';
 const NOT_MISSED = 'No record is missing for it';
-const LOST = 'What no other file holds of them is lost with the tables';
+const LOST =
+  'What no other file holds of them is lost with the tables, withdrawals of consent too: who withdrew in one of them is back';
+const BACK = 'put the files back into landing first, or go on without them: "stedi rebuild --replace --forget"';
 
 function outcomeOfSame(missing: number): string {
   return missing === 0 ? 'The tables are what landing gives' : 'The tables are what the other files give';
@@ -215,7 +219,7 @@ function outcomeOfSame(missing: number): string {
 function outcomeText({ comparisons, differs, replaced, returning, held, unread, gone, isPoorer, fate }: Outcome): string {
   const done = replaced ? 'Replaced' : 'Nothing was replaced';
   const advice = isPoorer
-    ? ': the lake has loaded a file that the rebuilt tables lack'
+    ? ': the lake has loaded what the rebuilt tables may lack'
     : differs && !replaced
       ? '; "stedi rebuild --replace" does'
       : '';

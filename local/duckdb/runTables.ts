@@ -87,7 +87,7 @@ export class RunTables {
 
     const rowsBefore = await countOf(run, step);
     if (step === 'customer_trusted') {
-      await run.run('create or replace temp table previous_people as select email, serialnumber from customer_trusted');
+      await run.run('create or replace temp table previous_people as from customer_trusted');
       await run.run(`create or replace temp table current_customer as ${this.#model('current_customer')}`);
       await this.#replace(step);
       await rememberExcepted(run);

@@ -536,6 +536,22 @@ describe('after a run whose gate failed', () => {
   });
 });
 
+test.each([
+  ['is applied by a run of its own', ['customer_landing/bad'], 'run-2'],
+  ['that had a run of its own is not tried again at once', [], null],
+])('a changed definition whose gate failed %s', async (_, keys, next) => {
+  const world = newWorld();
+  world.publish('run-0');
+  await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
+  const ports = world.redefined('def');
+  await world.register(...keys);
+  await requestRun(ports);
+  await planRun(ports, settingsWith(), 'run-1');
+  await world.failGate('run-1', Object.values(await world.files()));
+  world.executions.end('run-1', 'FAILED');
+  expect(await reconcileRuns(ports, 'execution ended')).toMatchObject({ settled: { outcome: 'gate failed' }, started: next });
+});
+
 describe('after a run that was interrupted', () => {
   test('its claims go back, it is reported, and the next schedule tries again', async () => {
     const world = newWorld();

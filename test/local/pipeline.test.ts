@@ -415,11 +415,11 @@ test('rejected records are exported byte for byte, each landing file in a file o
 
 describe('the gate', () => {
   /** A lake with the walk of ten people who share, and half of the people. */
-  async function lakeOfTen(): Promise<{ lake: string; half: string[] }> {
+  async function lakeOfTen(set: string[] = []): Promise<{ lake: string; half: string[] }> {
     const lake = newFolder();
     const people = Array.from({ length: 10 }, (_, at) => ({ email: `p${at}@x.org`, shares: CONSENT }));
     landAll(lake, walk(people));
-    expect(await runHere(lake)).toMatchObject({ status: 'SUCCEEDED', tables: { machine_learning_curated: 10 } });
+    expect(await runHere(lake, { set })).toMatchObject({ status: 'SUCCEEDED', tables: { machine_learning_curated: 10 } });
     return { lake, half: people.slice(0, 5).map(({ email }) => email) };
   }
 
@@ -523,6 +523,43 @@ describe('the gate', () => {
       },
       withheld: { accelerometer: {}, step_trainer: { ambiguous_device: 5 } },
     });
+  });
+
+  test('rows of devices that come to people who do not share may go, however many they are', async () => {
+    const { lake, half } = await lakeOfTen();
+    const changes = half.flatMap((email) => [
+      customer({ email, serial: `new-device-of-${email}`, shares: CONSENT, updated: AT + 1_000_000 }),
+      customer({ email: `new-${email}`, serial: `device-of-${email}` }),
+    ]);
+    landAll(lake, { 'customer_landing/changes.json': lines(...changes) });
+    expect(await runHere(lake)).toMatchObject({
+      status: 'SUCCEEDED',
+      tables: { customer_trusted: 10, accelerometer_trusted: 10, step_trainer_trusted: 5, machine_learning_curated: 5 },
+      withheld: { accelerometer: {}, step_trainer: { no_consent: 5 } },
+    });
+  });
+
+  test('readings from before a later consent may go where only those since the consent count', async () => {
+    const set = ['consentFrom=consent-date'];
+    const { lake, half } = await lakeOfTen(set);
+    const anew = half.map((email) => customer({ email, shares: AT + 1_000_000, updated: AT + 1_000_000 }));
+    landAll(lake, { 'customer_landing/changes.json': lines(...anew) });
+    expect(await runHere(lake, { set })).toMatchObject({
+      status: 'SUCCEEDED',
+      tables: { customer_trusted: 10, accelerometer_trusted: 5, step_trainer_trusted: 5, machine_learning_curated: 5 },
+      withheld: { accelerometer: { before_consent: 5 } },
+    });
+  });
+
+  test('a changed policy is applied although the file that came with it is held', async () => {
+    const lake = newFolder();
+    landAll(lake, walk([{ email: 'ann@x.org', shares: AT + 1 }]));
+    expect(await runHere(lake)).toMatchObject({ status: 'SUCCEEDED', tables: { machine_learning_curated: 1 } });
+    landAll(lake, { 'customer_landing/rubbish.json': lines(...Array.from({ length: 20 }, (_, at) => `rubbish ${at}`)) });
+    const tightened = await runHere(lake, { set: ['consentFrom=consent-date', 'minRecordsForRatio=10'] });
+    expect(tightened).toMatchObject({ status: 'SUCCEEDED', exitCode: 1, tables: { machine_learning_curated: 0 } });
+    expect(tightened.runs).toHaveLength(2);
+    expect(tightened.held).toMatchObject([{ file: 'customer_landing/rubbish.json' }]);
   });
 
   test('a published table that shrinks for another reason is not published', async () => {

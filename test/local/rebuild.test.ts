@@ -1,5 +1,6 @@
-import { rmSync, utimesSync } from 'node:fs';
+import { cpSync, rmSync, utimesSync } from 'node:fs';
 import path from 'node:path';
+import { lakePaths } from '../../local/home.ts';
 import { alter, PEOPLE } from '../support/commandLine.ts';
 import { killedAt } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
@@ -56,6 +57,59 @@ test('rebuild does not call records lost that landing still has, in a file that 
   expect(stdout).toMatch(/not in landing as they were[^]*people\.json\nNo record is missing/);
   rmSync(path.join(lake, 'lakehouse.duckdb'));
   expect((await stedi('rebuild', '--lake', lake)).stdout).toMatch(/people\.json\nWhat no other file holds of them is lost/);
+});
+
+describe('tables that a rebuild would bring back without a withdrawal', () => {
+  const withdrawal = { 'customer_landing/later.json': lines(customer({ email: 'ann@x.org', updated: AT + 1 })) };
+
+  /** A lake in which Ann has withdrawn, and its tables file as it was before. */
+  async function withdrawnLake() {
+    const lake = newFolder();
+    landAll(lake, walk(PEOPLE));
+    await stedi('run', '--lake', lake);
+    const before = path.join(newFolder(), 'before.duckdb');
+    cpSync(lakePaths(lake).tables, before);
+    landAll(lake, withdrawal);
+    await stedi('run', '--lake', lake);
+    return { lake, before };
+  }
+
+  const readings = async (lake: string) =>
+    (await stedi('query', 'select count(*) as found from machine_learning_curated', '--lake', lake)).stdout;
+
+  test('an older file of tables is not built upon, for what was loaded since would be missing for good', async () => {
+    const { lake, before } = await withdrawnLake();
+    cpSync(before, lakePaths(lake).tables);
+    for (const command of ['run', 'check']) {
+      const { code, stdout, stderr } = await stedi(command, '--lake', lake);
+      expect(code).toBe(1);
+      expect(`${stdout}${stderr}`).toMatch(/is older than the ledger: it shows run-.*"stedi rebuild --replace"/);
+    }
+    expect((await stedi('rebuild', '--replace', '--lake', lake)).stdout).toMatch(/Replaced\n$/);
+    expect((await stedi('check', '--lake', lake)).stdout).toMatch(/healthy/);
+    expect(await readings(lake)).toMatch(/\| +0 \|/);
+  });
+
+  test('an older ledger is told by the tables what they hold', async () => {
+    const { lake } = await withdrawnLake();
+    for (const end of ['', '-wal', '-shm']) rmSync(`${lakePaths(lake).ledger}${end}`, { force: true });
+    expect((await stedi('run', '--lake', lake)).code).toBe(0);
+    expect((await stedi('check', '--lake', lake)).stdout).toMatch(/healthy/);
+  });
+
+  test('lost tables are replaced without files that were loaded only if that is wanted', async () => {
+    const { lake } = await withdrawnLake();
+    rmSync(path.join(lake, 'landing', 'customer_landing', 'later.json'));
+    rmSync(lakePaths(lake).tables);
+    const kept = await stedi('rebuild', '--replace', '--lake', lake);
+    expect(kept.code).toBe(1);
+    expect(kept.stdout).toMatch(
+      /later\.json\n.*who withdrew in one of them is back; put the files back.*--forget[^]*Nothing was replaced/,
+    );
+    const forgotten = await stedi('rebuild', '--replace', '--forget', '--lake', lake);
+    expect(forgotten.stdout).toMatch(/who withdrew in one of them is back\n[^]*Replaced/);
+    expect(await readings(lake)).toMatch(/\| +1 \|/);
+  });
 });
 
 test('rebuild: a column that the tables of the lake do not have yet', async () => {
