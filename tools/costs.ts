@@ -1,5 +1,6 @@
 import { markdownTable } from 'markdown-table';
 import { z } from 'zod';
+import { JOB_STEPS } from '../functions/core/steps.ts';
 import pricesFile from './prices.json' with { type: 'json' };
 
 /**
@@ -53,7 +54,7 @@ const SPARK = { coreSecondsPerGb: 64 * 2, coresPerVcpu: 0.5, vcpusPerDpu: 4 };
 
 /** A job that has little to do: Spark's start, planning and metadata, with the two workers that a job has at least. */
 const SMALL_JOB = { seconds: 75, dpus: 2 };
-const JOBS = 6;
+const JOBS = JOB_STEPS.length;
 
 export function scenarios(): Scenario[] {
   return [idleMonth(), networkMonth(), smallRun(), largeRun(), largeMonth()];
@@ -99,7 +100,7 @@ function smallRun(): Scenario {
   return scenario(
     'One small run',
     'the reference data: 3 files, 10 MB, 110,909 records',
-    run(3, JOBS * SMALL_JOB.seconds * SMALL_JOB.dpus, 'six jobs of 75 seconds with two workers', 400),
+    run(3, JOBS * SMALL_JOB.seconds * SMALL_JOB.dpus, `${JOBS} jobs of 75 seconds with two workers`, 400),
   );
 }
 
@@ -109,7 +110,7 @@ function largeRun(): Scenario {
   return scenario(
     'One run of 100 GB',
     '10,000 files of 10 MB, a billion records',
-    run(10_000, dpuSeconds, 'by size, and what six small jobs take', 20_000),
+    run(10_000, dpuSeconds, `by size, and what ${JOBS} small jobs take`, 20_000),
   );
 }
 

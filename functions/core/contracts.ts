@@ -63,11 +63,11 @@ export type LandingContract = z.infer<typeof landingContract>;
 export type TableContract = z.infer<typeof tableContract>;
 export type ModelContract = z.infer<typeof modelContract>;
 
-const landing = z.array(landingContract).parse([customerLanding, accelerometerLanding, stepTrainerLanding]);
-const stored = z.array(tableContract).parse([customerStaging, accelerometerStaging, stepTrainerStaging, loads, rejected]);
-const models = z
-  .array(modelContract)
-  .parse([customerTrusted, accelerometerTrusted, customersCurated, stepTrainerTrusted, machineLearningCurated]);
+const landing = [customerLanding, accelerometerLanding, stepTrainerLanding].map(parsedBy(landingContract));
+const stored = [customerStaging, accelerometerStaging, stepTrainerStaging, loads, rejected].map(parsedBy(tableContract));
+const models = [customerTrusted, accelerometerTrusted, customersCurated, stepTrainerTrusted, machineLearningCurated].map(
+  parsedBy(modelContract),
+);
 const published: readonly TableContract[] = [...stored, ...models];
 
 /** Every table of the lake in the order in which a reader meets them: landing, staging, operations, models. */
@@ -93,9 +93,17 @@ export function stagedBy(step: string): LandingTable | undefined {
   return MODEL_TABLES.some((table) => table === step) ? found(published, step).stages : undefined;
 }
 
+function parsedBy<T>(schema: z.ZodType<T>): (contract: { table: string }) => T {
+  return (contract) => {
+    const parsed = schema.safeParse(contract);
+    if (!parsed.success) throw new Error(`glue/tables/${contract.table}.json: ${z.prettifyError(parsed.error)}`);
+    return parsed.data;
+  };
+}
+
 function found<T extends { table: string }>(contracts: readonly T[], table: string): T {
   const contract = contracts.find((candidate) => candidate.table === table);
   if (contract === undefined)
-    throw new Error(`no contract for ${table}: expected glue/tables/${table}.json among the imports of contracts.ts`);
+    throw new Error(`no contract for ${table}: functions/core/contracts.ts must import glue/tables/${table}.json and list it`);
   return contract;
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
+import { ensureTables } from '../duckdb/tables.ts';
 import { countOf, REBUILD_ADVICE, rowsOf, whole } from '../duckdb/session.ts';
 import type { LocalHome } from '../home.ts';
 import { requireLake, withLake } from '../lake.ts';
@@ -54,6 +55,9 @@ async function shown(home: LocalHome): Promise<Check[]> {
   const { run } = await home.session();
   const published = await publishedRun(run);
   if (published === null) return [{ name: 'published', ok: true, found: 'nothing was published yet' }];
+  // What contracts have gained since the last run, the next one adds; here it is gone with the transaction, which nobody commits.
+  await run.run('begin transaction');
+  await ensureTables(run);
   // The policies that the tables were built with: a changed setting waits for the next run.
   await createViews(run, await home.policiesOf(published.runId));
   const knows = (await home.ledger.published())?.runId ?? null;

@@ -191,7 +191,7 @@ async function loadRecords(
   // Everything is read before anything is counted; the reader has seen to it that no line can fail here.
   await createTable(run, contractOf(feeds), arrived);
   await run.run(`alter table ${arrived} add column file INTEGER`);
-  for (const group of readGroups(incoming)) await run.run(`insert into ${arrived} ${selectRecords(contract, group)}`);
+  for (const group of readGroups(incoming)) await run.run(`insert into ${arrived} by name ${selectRecords(contract, group)}`);
   const valid = await countsByFile(run, `select file, count(*) as records from ${arrived} group by file`);
   const duplicates = await removeDuplicates(run, contract, arrived);
 
@@ -227,14 +227,16 @@ function readGroups(incoming: readonly Incoming[]): ReadGroup[] {
 }
 
 function selectRecords(contract: LandingContract, { files, spelling, values, longestLine }: ReadGroup): string {
-  const columns = contract.columns.map(({ name, rule }) => ({ rule, field: spelling[name] ?? name }));
+  const columns = contract.columns.map(({ name, rule }) => ({ name, rule, field: spelling[name] ?? name }));
   const fields = columns.map(({ rule, field }) => `${literal(field)}: '${DUCKDB_READER_TYPE[rule]}'`);
-  const selected = columns.map(({ rule, field }) => (values === 'final' ? `"${field}"` : cleanValue(rule, field)));
+  const selected = columns.map(
+    ({ name, rule, field }) => `${values === 'final' ? `"${field}"` : cleanValue(rule, field)} as "${name}"`,
+  );
   const numbers = files.map(({ number }) => number);
   const number = numbers.every((value, at) => value === at) ? 'file_index' : `[${numbers.join(', ')}][(file_index + 1)::BIGINT]`;
   if (contract.time !== undefined)
-    selected.push(`date '1970-01-01' + ("${spelling[contract.time] ?? contract.time}" // 86400000)::INTEGER`);
-  return `select ${selected.join(', ')}, ${number}::INTEGER from ${jsonLines(
+    selected.push(`date '1970-01-01' + ("${spelling[contract.time] ?? contract.time}" // 86400000)::INTEGER as reading_date`);
+  return `select ${selected.join(', ')}, ${number}::INTEGER as file from ${jsonLines(
     files.map((file) => file.path),
     fields,
     longestLine,

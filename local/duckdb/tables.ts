@@ -64,7 +64,10 @@ async function evolveTable(
         : `glue/tables/${table}.json: ${name} is ${expected}, but the table has ${type}; a column can't change its type, so add a new one`,
     );
   }
-  for (const { name, type } of columns) {
-    if (!existing.has(name)) await connection.run(`alter table ${table} add column "${name}" ${type}`);
+  for (const { name, type, comment } of columns) {
+    if (existing.has(name)) continue;
+    await connection.run(
+      `alter table ${table} add column "${name}" ${type}; comment on column ${table}."${name}" is ${literal(comment)}`,
+    );
   }
 }

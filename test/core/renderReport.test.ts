@@ -1,3 +1,4 @@
+import { CONTRACTS } from '../../functions/core/contracts.ts';
 import { identitySentence, renderReport, rowCountTable } from '../../functions/core/renderReport.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import type { Report } from '../../functions/core/runFiles.ts';
@@ -91,6 +92,12 @@ const FAILED: Report = {
   useless: [],
   steps: [],
 };
+
+test('every table of the lake has a place of its own in the row count table', () => {
+  const counted = CONTRACTS.map(({ table }) => table).filter((table) => table !== 'loads' && table !== 'rejected');
+  const text = rowCountTable(Object.fromEntries(counted.map((table, at) => [table, 1001 + at])), null);
+  expect([...text.matchAll(/1,\d{3}/g)]).toHaveLength(counted.length);
+});
 
 test('files that were slow to read are named, with what to do', () => {
   const text = renderReport({ ...SUCCEEDED, slow: ['accelerometer_landing/large.json.gz'] });

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { contractOf } from '../../functions/core/contracts.ts';
-import { MODEL_TABLES } from '../../functions/core/steps.ts';
+import { contractOf, landingContractOf } from '../../functions/core/contracts.ts';
+import { LANDING_TABLES, MODEL_TABLES } from '../../functions/core/steps.ts';
 import { createViews } from '../../local/duckdb/counts.ts';
 import { openSession, rowsOf } from '../../local/duckdb/session.ts';
 import type { Session } from '../../local/duckdb/session.ts';
@@ -253,6 +253,15 @@ describe('the columns of a model', () => {
 
   test.each(MODEL_TABLES)('%s are those of its contract, by name and type', async (table) => {
     expect(await columnsOf(table)).toEqual(contractColumns(table));
+  });
+
+  test.each(LANDING_TABLES)('of what %s feeds have its names and the types of its rules', (table) => {
+    const TYPES = { text: 'STRING', email: 'STRING', integer: 'BIGINT', time: 'BIGINT', consent: 'BIGINT', double: 'DOUBLE' };
+    const { feeds, columns, time } = landingContractOf(table);
+    expect(contractColumns(feeds)).toEqual([
+      ...columns.map(({ name, rule }) => ({ name, type: TYPES[rule] })),
+      ...(time === undefined ? [] : [{ name: 'reading_date', type: 'DATE' }]),
+    ]);
   });
 
   test('of the view current_customer are those of staging', async () => {
