@@ -142,7 +142,7 @@ async function filesBelow(folder: string, links: readonly string[] = []): Promis
   for (const entry of entries) {
     const file = path.join(entry.parentPath, entry.name);
     if (entry.isFile()) found.push(file);
-    if (!entry.isSymbolicLink()) continue;
+    if (!entry.isSymbolicLink() || isIgnoredName(entry.name)) continue;
     const isFolder = (await stat(file).catch(nothingWhereMissing))?.isDirectory() === true;
     if (!isFolder) found.push(file);
     else {
