@@ -5,8 +5,8 @@ import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 import {
   addedUp,
-  isUseless,
   auditsSchema,
+  isUseless,
   manifestSchema,
   readRunFile,
   readStepMetrics,

@@ -8,7 +8,7 @@ import { lakePaths } from '../home.ts';
 import { heldIn } from '../ledger.ts';
 import { requireLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import { exportRejects, exportText, heldText, latestRejects, linesOf, rejectsText } from '../views/rejects.ts';
+import { exportRejects, latestRejects, linesOf, rejectsText } from '../views/rejects.ts';
 import { chosenRun } from '../views/runs.ts';
 
 /** Rejected records with file, line and reason, those of failed runs too; `--export` writes them back out. */
@@ -21,11 +21,7 @@ export async function rejects(
   const paths = lakePaths(options.lake);
   const list = await latestRejects(readRejects(paths.runs, runId));
   const exported = exportTo === undefined ? null : await exportRejects(list, exportTo);
-  output.result(list, () =>
-    [rejectsText(list), ...(exported === null ? [] : [exportText(list, exported)]), ...heldText(list, heldIn(paths.ledger))].join(
-      '\n\n',
-    ),
-  );
+  output.result(list, () => rejectsText(list, exported, heldIn(paths.ledger)));
   return 0;
 }
 

@@ -3,7 +3,7 @@ import { rejectedSchema } from '../../functions/core/runFiles.ts';
 import type { Rejected } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { CommandContext } from '../lake.ts';
-import { exportRejects, exportText, heldText, latestRejects, linesOf, rejectsText } from '../views/rejects.ts';
+import { exportRejects, latestRejects, linesOf, rejectsText } from '../views/rejects.ts';
 import { chosenRun } from '../views/runs.ts';
 import { bytesOf, runsOf } from './objects.ts';
 import { withStage } from './stage.ts';
@@ -20,9 +20,7 @@ export async function rejects(
     held: await stage.ledger.held(),
   }));
   const exported = exportTo === undefined ? null : await exportRejects(list, exportTo);
-  output.result(list, () =>
-    [rejectsText(list), ...(exported === null ? [] : [exportText(list, exported)]), ...heldText(list, held)].join('\n\n'),
-  );
+  output.result(list, () => rejectsText(list, exported, held));
   return 0;
 }
 

@@ -66,7 +66,16 @@ export async function exportRejects(list: readonly Rejected[], folder: string): 
   return written;
 }
 
-export function rejectsText(list: readonly Rejected[]): string {
+/** Rejected records, what an export of them came to (null without one), and which of their files are held. */
+export function rejectsText(
+  list: readonly Rejected[],
+  written: ReadonlyMap<string, number> | null,
+  held: readonly Pick<FileVersion, 'key' | 'version'>[],
+): string {
+  return [countsAndRecords(list), ...(written === null ? [] : [exported(list, written)]), ...heldFiles(list, held)].join('\n\n');
+}
+
+function countsAndRecords(list: readonly Rejected[]): string {
   if (list.length === 0) return 'No rejected record';
   const reasons = Map.groupBy(list, ({ landing_table, reason }) => `${landing_table}\0${reason}`);
   const counts = table(
@@ -93,8 +102,7 @@ function shortened(record: string): string {
   return printable.length > RECORD_WIDTH ? `${printable.slice(0, RECORD_WIDTH)}…` : printable;
 }
 
-/** What an export came to. */
-export function exportText(list: readonly Rejected[], written: ReadonlyMap<string, number>): string {
+function exported(list: readonly Rejected[], written: ReadonlyMap<string, number>): string {
   if (list.length === 0) return 'Nothing was exported: there is no rejected record';
   const lists = [
     ['Exported, to be mended and dropped again', [...written].map(([file, records]) => `${file} (${figure(records)})`)],
@@ -107,7 +115,7 @@ export function exportText(list: readonly Rejected[], written: ReadonlyMap<strin
 }
 
 /** Files of these rejects that are held, and what that means for their other records. */
-export function heldText(list: readonly Rejected[], held: readonly Pick<FileVersion, 'key' | 'version'>[]): string[] {
+function heldFiles(list: readonly Rejected[], held: readonly Pick<FileVersion, 'key' | 'version'>[]): string[] {
   const versions = new Set(held.map(versionName));
   const keys = new Set(
     list.filter(({ file, version }) => versions.has(versionName({ key: file, version }))).map(({ file }) => file),
