@@ -29,6 +29,14 @@ export interface Ended {
   error: string | null;
 }
 
+/** What an execution does. */
+export interface Executing {
+  /** Runs the state machine. */
+  execute: (runId: string) => Promise<void>;
+  /** Called when an execution has ended, as EventBridge would tell reconcile. */
+  onEnd: (ended: Ended) => Promise<void>;
+}
+
 /**
  * Executions in this process, and the history of all. An execution that is started waits for `drain`. The process that starts one
  * holds the lake's process lock, so an execution that is RUNNING in the history but not here was killed.
@@ -36,19 +44,17 @@ export interface Ended {
 export class LocalExecutions implements Executions {
   readonly #database: DatabaseSync;
   readonly #now: () => Date;
+  readonly #execute: Executing['execute'];
+  readonly #onEnd: Executing['onEnd'];
   readonly #own = new Set<string>();
   readonly #started: string[] = [];
   #draining: Promise<void> | null = null;
-  /** Runs the state machine; set once, by the home that owns both. */
-  execute: (runId: string) => Promise<void> = async (runId) => {
-    throw new Error(`nothing runs ${runId}: there is no state machine`);
-  };
-  /** Called when an execution has ended, as EventBridge would tell reconcile. */
-  onEnd: (ended: Ended) => Promise<void> = async () => undefined;
 
-  constructor(database: DatabaseSync, now: () => Date) {
+  constructor(database: DatabaseSync, now: () => Date, { execute, onEnd }: Executing) {
     this.#database = database;
     this.#now = now;
+    this.#execute = execute;
+    this.#onEnd = onEnd;
     database.exec(`create table if not exists executions (
       run_id text primary key, status text not null, error text, started_at text not null, ended_at text) strict`);
   }
@@ -101,12 +107,12 @@ export class LocalExecutions implements Executions {
   }
 
   async #run(runId: string): Promise<void> {
-    const ended = await this.execute(runId).then(
+    const ended = await this.#execute(runId).then(
       (): Ended => ({ runId, status: 'SUCCEEDED', error: null }),
       (error: unknown): Ended => ({ runId, status: 'FAILED', error: describe(error) }),
     );
     this.#close(runId, ended.status, ended.error);
-    await this.onEnd(ended);
+    await this.#onEnd(ended);
   }
 
   #close(runId: string, status: Execution['status'], error: string | null): void {

@@ -2,20 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { z } from 'zod';
 import { catalog } from '../functions/catalog.ts';
-import { LakeUnusableError, LockLostError, TablesDamagedError } from '../functions/core/errors.ts';
-import { manifestSchema, auditsSchema, readRunFile, stepMetricsSchema, writeRunFile } from '../functions/core/runFiles.ts';
+import { LakeUnusableError, TablesDamagedError } from '../functions/core/errors.ts';
+import { manifestSchema, readRunFile } from '../functions/core/runFiles.ts';
 import { requestRunForPending } from '../functions/core/requestRun.ts';
 import { runIdOf } from '../functions/core/runId.ts';
 import type { Policies, Settings } from '../functions/core/settings.ts';
-import type { JobStep, PublishedTable } from '../functions/core/steps.ts';
-import { plan } from '../functions/plan.ts';
+import type { PublishedTable } from '../functions/core/steps.ts';
 import type { Log } from '../functions/core/events.ts';
 import type { Alerts, FileVersion, Ports, PublishedLake } from '../functions/ports.ts';
 import { reconcile } from '../functions/reconcile.ts';
-import { report } from '../functions/report.ts';
-import { validate } from '../functions/validate.ts';
 import { countTables, publishedRun } from './duckdb/counts.ts';
 import { RunTables } from './duckdb/runTables.ts';
 import { openSession, REBUILD_ADVICE } from './duckdb/session.ts';
@@ -26,11 +22,10 @@ import type { Ended } from './executions.ts';
 import { lambdaContext } from './lambdaContext.ts';
 import { FolderLanding } from './landing.ts';
 import { SqliteLedger } from './ledger.ts';
+import { Pipeline } from './pipeline.ts';
 import { FolderRunFiles } from './runFiles.ts';
 import { clearDeadScratch, scratchOf } from './scratch.ts';
 import { definitionHash } from './sources.ts';
-import { localHandlers, stateMachine } from './stateMachine.ts';
-import type { Handler } from './stateMachine.ts';
 
 /** Where things are below a lake's folder. */
 export function lakePaths(folder: string) {
@@ -73,10 +68,9 @@ export class LocalHome {
   readonly ended: Ended[] = [];
   readonly #settings: Settings;
   readonly #database: DatabaseSync;
-  readonly #settleMs: number;
+  readonly #pipeline: Pipeline;
   readonly #onBusy: OpenOptions['onBusy'];
   #session: Session | null = null;
-  #runTables: { runId: string; tables: RunTables } | null = null;
 
   constructor({
     folder,
@@ -93,7 +87,6 @@ export class LocalHome {
     this.paths = { ...paths, landing: landing ?? paths.landing };
     for (const each of [this.paths.landing, this.paths.runs]) mkdirSync(each, { recursive: true });
     this.#settings = settings;
-    this.#settleMs = settleMs;
     this.#onBusy = onBusy;
     this.#database = new DatabaseSync(this.paths.ledger, { timeout: 10_000 });
     this.#database.exec('pragma journal_mode = wal; pragma synchronous = normal');
@@ -101,7 +94,10 @@ export class LocalHome {
     this.ledger = new SqliteLedger(this.#database, now);
     this.landing = new FolderLanding(this.paths.landing, stableMs);
     this.runFiles = new FolderRunFiles(this.paths.runs);
-    this.executions = new LocalExecutions(this.#database, now);
+    this.executions = new LocalExecutions(this.#database, now, {
+      execute: (runId) => this.#pipeline.execute(runId),
+      onEnd: (end) => this.#onEnd(end),
+    });
     this.ports = decorate({
       ledger: this.ledger,
       landing: this.landing,
@@ -116,8 +112,13 @@ export class LocalHome {
       now,
       newRunId: () => runIdOf(now(), randomBytes(3).toString('hex')),
     });
-    this.executions.execute = (runId) => this.#execute(runId);
-    this.executions.onEnd = (end) => this.#onEnd(end);
+    this.#pipeline = new Pipeline(this.ports, settings, settleMs, async (manifest) =>
+      RunTables.begin(await this.session(), manifest, {
+        landingRoot: this.paths.landing,
+        scratchFolder: this.paths.scratch,
+        runFolder: this.runFiles.folderOf(manifest.runId),
+      }),
+    );
   }
 
   /** Tells `catalog` that files are there, as S3 and EventBridge would, in batches of ten. */
@@ -205,108 +206,12 @@ export class LocalHome {
     if (this.#database.isOpen) this.#database.close();
   }
 
-  async #execute(runId: string): Promise<void> {
-    // Loaded here, for it takes a while and most commands run nothing.
-    const { StateMachine } = await import('aws-local-stepfunctions');
-    const definition = stateMachine(this.#settings);
-    const handlers = localHandlers(definition, {
-      lambda: {
-        plan: (payload) => plan(this.ports, this.#settings)(payload, lambdaContext('plan')),
-        validate: (payload) => validate(this.ports, this.#settings)(payload, lambdaContext('validate')),
-        report: (payload) => report(this.ports)(payload, lambdaContext('report')),
-      },
-      job: (step, args) => this.#job(step, args),
-    });
-    // The library asks for a type of its own and would check the definition at each run; a test does, once (test/statemachine).
-    const machine = new StateMachine(definition as ConstructorParameters<typeof StateMachine>[0], {
-      validationOptions: { noValidate: true },
-    });
-    const { result } = machine.run(
-      {},
-      {
-        overrides: { taskResourceLocalHandlers: this.#timed(runId, handlers), waitTimeOverrides: { Settle: this.#settleMs } },
-        context: { Execution: { Name: runId, Input: {}, StartTime: new Date().toISOString() } },
-      },
-    );
-    await result;
-  }
-
   async #onEnd(end: Ended): Promise<void> {
     this.ended.push(end);
-    await this.#runTables?.tables.end();
-    this.#runTables = null;
+    await this.#pipeline.end();
     this.#closeSession(); // what was not published is gone with it
     await reconcile(this.ports)(statusChanged(end.runId, end.status), lambdaContext('reconcile'));
     this.#closeSession();
-  }
-
-  #timed(runId: string, handlers: Record<string, Handler>): Record<string, Handler> {
-    return Object.fromEntries(
-      Object.entries(handlers).map(([state, handler]) => [
-        state,
-        async (input: unknown) => {
-          this.ports.log('state_entered', { runId, state });
-          const started = performance.now();
-          const seconds = () => Math.round(performance.now() - started) / 1000;
-          try {
-            const result = await handler(input);
-            this.ports.log('state_succeeded', { runId, state, seconds: seconds() });
-            return result;
-          } catch (error) {
-            this.ports.log('state_failed', { runId, state, seconds: seconds() });
-            throw error;
-          }
-        },
-      ]),
-    );
-  }
-
-  /** The Glue job of one step, in this process. */
-  async #job(step: JobStep, args: unknown): Promise<void> {
-    const { '--run_id': runId, '--fence': fence } = jobArguments.parse(args);
-    await this.#checkLock(runId, fence);
-    const tables = await this.#tablesOf(runId);
-    if (step === 'publish') {
-      await this.ports.ledger.markPublishing(runId, fence);
-      await tables.publish();
-      this.ports.log('run_published', { runId });
-      return;
-    }
-    const metrics = await tables.build(step, (staging) =>
-      this.ports.log('table_staged', {
-        runId,
-        landingTable: staging.landingTable,
-        files: staging.files.length,
-        staged: staging.rows - staging.rowsBefore,
-      }),
-    );
-    await writeRunFile(this.ports.runFiles, runId, `metrics/${step}.json`, stepMetricsSchema, metrics);
-    this.ports.log('table_built', { runId, table: step, rows: metrics.rows, before: metrics.rowsBefore });
-    if (step === 'machine_learning_curated')
-      await writeRunFile(this.ports.runFiles, runId, 'metrics/audits.json', auditsSchema, await tables.audit());
-  }
-
-  async #checkLock(runId: string, fence: number): Promise<void> {
-    const lock = await this.ports.ledger.lock();
-    if (lock?.runId === runId && lock.fence === fence) return;
-    throw new LockLostError(
-      `${runId} (fence ${fence}) does not hold the run lock: it is ${lock === null ? 'free' : `with ${lock.runId} (fence ${lock.fence})`}; start a new run`,
-    );
-  }
-
-  async #tablesOf(runId: string): Promise<RunTables> {
-    if (this.#runTables?.runId === runId) return this.#runTables.tables;
-    const manifest = await readRunFile(this.ports.runFiles, runId, 'manifest.json', manifestSchema);
-    if (manifest === null)
-      throw new LockLostError(`runs/${runId}/manifest.json is missing: Plan did not finish; start a new run`);
-    const folders = {
-      landingRoot: this.paths.landing,
-      scratchFolder: this.paths.scratch,
-      runFolder: this.runFiles.folderOf(runId),
-    };
-    const tables = await RunTables.begin(await this.session(), manifest, folders);
-    this.#runTables = { runId, tables };
-    return tables;
   }
 
   #closeSession(): void {
@@ -336,5 +241,3 @@ function tablesOlder(tables: string, shown: string, published: string): string {
 export function tablesGone(tables: string, runId: string): string {
   return `${tables} ${existsSync(tables) ? 'holds no tables' : 'is missing'}, but ${runId} was published; ${REBUILD_ADVICE}`;
 }
-
-const jobArguments = z.object({ '--run_id': z.string(), '--fence': z.coerce.number() });

@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync 
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { LocalExecutions } from '../../local/executions.ts';
+import type { Executing } from '../../local/executions.ts';
 import { FolderLanding } from '../../local/landing.ts';
 import { SqliteLedger } from '../../local/ledger.ts';
 import { FolderRunFiles } from '../../local/runFiles.ts';
@@ -149,14 +150,18 @@ test('nothing half written stays in the folder of a run', async () => {
   ]);
 });
 
+const newExecutions = (executing: Partial<Executing> = {}, database = newDatabase()): LocalExecutions =>
+  new LocalExecutions(database, now, { execute: async () => undefined, onEnd: async () => undefined, ...executing });
+
 executionsContract('this process', async () => {
-  const executions = new LocalExecutions(newDatabase(), now);
   const executed: string[] = [];
   let failing: readonly string[] = [];
-  executions.execute = async (runId) => {
-    executed.push(runId);
-    if (failing.includes(runId)) throw new Error('it failed');
-  };
+  const executions = newExecutions({
+    execute: async (runId) => {
+      executed.push(runId);
+      if (failing.includes(runId)) throw new Error('it failed');
+    },
+  });
   return {
     executions,
     executed,
@@ -170,9 +175,9 @@ executionsContract('this process', async () => {
 describe('executions in this process', () => {
   test('that ran in a process that is gone are ABORTED, and stay so', async () => {
     const file = path.join(newFolder(), 'ledger.sqlite');
-    const killed = new LocalExecutions(newDatabase(file), now);
+    const killed = newExecutions({}, newDatabase(file));
     await killed.start('run-1');
-    const next = new LocalExecutions(newDatabase(file), now);
+    const next = newExecutions({}, newDatabase(file));
     expect(await next.status('run-1')).toBe('ABORTED');
     expect(next.history()).toMatchObject([{ runId: 'run-1', status: 'ABORTED', error: 'the process was killed' }]);
     await next.start('run-1');
@@ -181,16 +186,17 @@ describe('executions in this process', () => {
   });
 
   test('run one after the other, those that the end of one starts included', async () => {
-    const executions = new LocalExecutions(newDatabase(), now);
     const order: string[] = [];
-    executions.execute = async (runId) => {
-      order.push(`start ${runId}`);
-      await new Promise((resolve) => setImmediate(resolve));
-      order.push(`end ${runId}`);
-    };
-    executions.onEnd = async ({ runId }) => {
-      if (runId === 'run-1') await executions.start('run-3');
-    };
+    const executions = newExecutions({
+      execute: async (runId) => {
+        order.push(`start ${runId}`);
+        await new Promise((resolve) => setImmediate(resolve));
+        order.push(`end ${runId}`);
+      },
+      onEnd: async ({ runId }) => {
+        if (runId === 'run-1') await executions.start('run-3');
+      },
+    });
     await executions.start('run-1');
     await executions.start('run-2');
     await Promise.all([executions.drain(), executions.drain()]);
@@ -198,23 +204,22 @@ describe('executions in this process', () => {
   });
 
   test('whose end can not be told are no success: what breaks then reaches whoever waits', async () => {
-    const executions = new LocalExecutions(newDatabase(), now);
-    executions.execute = async () => undefined;
-    executions.onEnd = async () => Promise.reject(new Error('the disk is full'));
+    const executions = newExecutions({ onEnd: async () => Promise.reject(new Error('the disk is full')) });
     await executions.start('run-1');
     await expect(executions.drain()).rejects.toThrow('the disk is full');
     expect(await executions.status('run-1')).toBe('SUCCEEDED');
   });
 
   test('tell how they ended, with the error that the state machine wraps', async () => {
-    const executions = new LocalExecutions(newDatabase(), now);
     const ended: unknown[] = [];
-    executions.execute = async () => {
-      throw Object.assign(new Error('wrapped'), {
-        cause: Object.assign(new Error('3 of 40 expectations not met'), { name: 'GateFailedError' }),
-      });
-    };
-    executions.onEnd = async (end) => void ended.push(end);
+    const executions = newExecutions({
+      execute: async () => {
+        throw Object.assign(new Error('wrapped'), {
+          cause: Object.assign(new Error('3 of 40 expectations not met'), { name: 'GateFailedError' }),
+        });
+      },
+      onEnd: async (end) => void ended.push(end),
+    });
     await executions.start('run-1');
     await executions.drain();
     expect(ended).toEqual([{ runId: 'run-1', status: 'FAILED', error: 'GateFailedError: 3 of 40 expectations not met' }]);

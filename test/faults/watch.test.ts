@@ -254,9 +254,9 @@ const arrives = (home: LocalHome, arrivals: Arrivals, name: string): void => {
 
 test('a file that arrives when the last run has just ended is taken', async () => {
   const [home, arrivals] = [newLake(), new Arrivals()];
-  const { onEnd } = home.executions;
-  home.executions.onEnd = async (end) => {
-    await onEnd(end);
+  const drain = home.executions.drain.bind(home.executions);
+  home.executions.drain = async () => {
+    await drain();
     if (home.ended.length === 1) arrives(home, arrivals, 'late');
   };
   arrives(home, arrivals, 'early');
