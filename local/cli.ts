@@ -6,6 +6,7 @@ import type { RebuildFlags } from './commands/rebuild.ts';
 import { explained } from './explain.ts';
 import type { GenerateOptions } from './generate.ts';
 import type { CommandContext, CommonOptions } from './lake.ts';
+import { requireLakeName } from './lakePaths.ts';
 import { createOutput } from './output.ts';
 
 /** `stedi`: the pipeline on one machine, and what is asked of a deployed stage. Exit codes: 0 good, 1 the run or a check failed, 2 used wrongly. */
@@ -53,6 +54,7 @@ async function act(action: Action, onStage?: Action): Promise<void> {
 function isForStage(options: CommonOptions): boolean {
   if (options.stage === undefined) {
     if (options.region !== undefined) throw new UsageError('--region names the region of a stage: expected --stage too');
+    requireLakeName(options.lake);
     return false;
   }
   if (program.getOptionValueSource('lake') === 'cli')

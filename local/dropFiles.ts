@@ -1,5 +1,5 @@
 import { constants, createReadStream } from 'node:fs';
-import { access, copyFile, link, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { access, copyFile, link, mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -7,7 +7,7 @@ import { UsageError } from '../functions/core/errors.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName } from '../functions/core/catalogFile.ts';
-import { codeOf, isMissing } from './errorCode.ts';
+import { codeOf, isMissing, pathOf } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 import { isAlive } from './isAlive.ts';
 
@@ -90,8 +90,10 @@ async function filesOf(
     return [{ file: source, below: path.basename(source) }];
   }
   // Somebody works in the folder that the files are in, and has the lake there.
-  const isOfLake = (file: string): boolean => lake !== null && !isBelow(lake, source) && isBelow(lake, file);
-  const entries = await readdir(source, { recursive: true, withFileTypes: true });
+  const home = lake === null ? null : await realpath(lake).catch(() => null);
+  const place = await realpath(source);
+  const isOfLake = (below: string): boolean => home !== null && !isBelow(home, place) && isBelow(home, path.join(place, below));
+  const entries = await readdir(source, { recursive: true, withFileTypes: true }).catch(explainName);
   const links = entries.filter((entry) => entry.isSymbolicLink()).map((entry) => path.join(entry.parentPath, entry.name));
   const linked = await Promise.all(
     links.map(async (link) => ((await stat(link).catch(() => null))?.isFile() === true ? link : null)),
@@ -103,7 +105,7 @@ async function filesOf(
     .map((entry) => path.join(entry.parentPath, entry.name))
     .concat(linked.filter((link) => link !== null))
     .map((file) => ({ file, below: path.relative(source, file) }))
-    .filter(({ file, below }) => !below.split(path.sep).some(isIgnoredName) && !isOfLake(file))
+    .filter(({ below }) => !below.split(path.sep).some(isIgnoredName) && !isOfLake(below))
     .sort((one, other) => (one.below < other.below ? -1 : 1));
   if (files.length === 0) tell(`${source} holds no file to take in`);
   return files;
@@ -112,9 +114,17 @@ async function filesOf(
 /** Puts files into landing. A name that is taken is never overwritten: other content gets a suffix. */
 export async function dropFiles(landingRoot: string, drops: readonly Drop[]): Promise<Dropped[]> {
   const dropped: Dropped[] = [];
-  for (const { file } of drops) await access(file, constants.R_OK); // before anything is copied
+  for (const { file } of drops) await access(file, constants.R_OK).catch(explainName); // before anything is copied
   for (const drop of drops) dropped.push(await dropFile(landingRoot, drop));
   return dropped;
+}
+
+/** What is not UTF-8 in a name Node spells with U+FFFD, and then finds no such file. */
+function explainName(error: unknown): never {
+  const at = pathOf(error);
+  if (isMissing(error) && at?.includes('\ufffd') === true)
+    throw new UsageError(`${at}: its name is not UTF-8; rename it. Nothing was copied`);
+  throw error;
 }
 
 async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dropped> {

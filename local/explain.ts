@@ -1,20 +1,13 @@
 import { accessSync, constants } from 'node:fs';
-import path from 'node:path';
 import { CommanderError } from 'commander';
-import { z } from 'zod';
 import { messageOf, NamedError } from '../functions/core/errors.ts';
-import { codeOf } from './errorCode.ts';
+import { codeOf, pathOf } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 import type { CommonOptions } from './lake.ts';
+import { lakePaths } from './lakePaths.ts';
 
 /** Codes of the operating system for a lake that can't be read or written. */
-const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTDIR', 'EIO']);
-
-/** The file or folder that an error of the operating system is about; a copy fails at its target, for its source was tried before. */
-function pathOf(error: unknown): string | null {
-  const { dest, path: at } = z.object({ dest: z.string().optional(), path: z.string().optional() }).safeParse(error).data ?? {};
-  return dest ?? at ?? null;
-}
+const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EIO']);
 
 function mayOnlyBeRead(folder: string): boolean {
   try {
@@ -32,6 +25,8 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
   if (error instanceof NamedError || error instanceof CommanderError) return text;
   const code = codeOf(error);
   const at = pathOf(error);
+  if (code === 'ENOTDIR' || code === 'EEXIST')
+    return `${at ?? lake}: expected a folder, but a file or a link that leads nowhere stands in its way; move that away`;
   if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
     return `${at} can't be read or written: ${text}. Mend its permissions or free space, then try again`;
   if (
@@ -40,7 +35,7 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
   )
     return `The lake ${lake} may only be read here, and this command keeps a ledger in it: ask for permission to write; "stedi query" and "stedi rejects" only read`;
   if (/file is not a database|disk image is malformed/i.test(text))
-    return `${path.join(lake, 'ledger.sqlite')} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
+    return `${lakePaths(lake).ledger} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
   if (
     stage === undefined &&
     (UNUSABLE.has(code) || /unable to open database file|disk I\/O error|disk is full|No space left/i.test(text))

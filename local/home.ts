@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { catalog } from '../functions/catalog.ts';
 import { LakeUnusableError, TablesDamagedError } from '../functions/core/errors.ts';
@@ -20,24 +19,13 @@ import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './events
 import { LocalExecutions } from './executions.ts';
 import type { Ended } from './executions.ts';
 import { lambdaContext } from './lambdaContext.ts';
+import { lakePaths } from './lakePaths.ts';
 import { FolderLanding } from './landing.ts';
 import { SqliteLedger } from './ledger.ts';
 import { Pipeline } from './pipeline.ts';
 import { FolderRunFiles } from './runFiles.ts';
-import { clearDeadScratch, scratchOf } from './scratch.ts';
+import { clearDeadScratch } from './scratch.ts';
 import { definitionHash } from './sources.ts';
-
-/** Where things are below a lake's folder. */
-export function lakePaths(folder: string) {
-  return {
-    folder,
-    landing: path.join(folder, 'landing'),
-    tables: path.join(folder, 'lakehouse.duckdb'),
-    ledger: path.join(folder, 'ledger.sqlite'),
-    runs: path.join(folder, 'runs'),
-    scratch: scratchOf(folder),
-  };
-}
 
 export interface HomeOptions {
   folder: string;

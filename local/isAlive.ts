@@ -1,4 +1,4 @@
-import { codeOf } from './errorCode.ts';
+import { codeOf } from './systemErrors.ts';
 
 /** Whether a process of this machine goes on: what one that was killed has left is nobody's. */
 export function isAlive(pid: number): boolean {

@@ -4,8 +4,9 @@ import { LakeUnusableError, messageOf, UsageError } from '../functions/core/erro
 import { parseSettings, settingsJson, PUBLISHED_REFERENCE } from '../functions/core/settings.ts';
 import type { Settings } from '../functions/core/settings.ts';
 import { clearKilledDrops } from './dropFiles.ts';
-import { lakePaths, LocalHome } from './home.ts';
+import { LocalHome } from './home.ts';
 import type { HomeOptions } from './home.ts';
+import { lakePaths } from './lakePaths.ts';
 import { ProcessLock } from './processLock.ts';
 import { finishReplacing, isReplacing } from './replaceTables.ts';
 import { PROJECT } from './sources.ts';

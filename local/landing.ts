@@ -4,7 +4,7 @@ import type { FileVersion, Landing, Prepared } from '../functions/ports.ts';
 import { isLandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName, landingTableOf, tablesFrom } from '../functions/core/catalogFile.ts';
 import { messageOf } from '../functions/core/errors.ts';
-import { isMissing } from './errorCode.ts';
+import { isMissing } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 
 /** The landing zone as a folder: `<root>/<table>/…`. */
@@ -126,29 +126,34 @@ export class FolderLanding implements Landing {
   async *#pages(table: string, after: string): AsyncIterable<string[]> {
     const folder = path.join(this.root, table);
     const names = (await filesBelow(folder))
-      .map((file) => path.relative(folder, file).split(path.sep))
-      .filter((parts) => !parts.some(isIgnoredName))
-      .map((parts) => parts.join('/'))
+      .map((file) => path.relative(folder, file).split(path.sep).join('/'))
       .filter((name) => name > after)
       .sort();
     for (let at = 0; at < names.length; at += 1000) yield names.slice(at, at + 1000);
   }
 }
 
-/** Files below a folder, also behind links to folders, as they are watched. `links`: the folders of the links on the way; none is read again behind its own link. */
+/**
+ * Files below a folder, also behind links to folders, as they are watched; of a folder that can't be opened by its name, that name. `links`: the
+ * folders of the links on the way; none is read again behind its own link.
+ */
 async function filesBelow(folder: string, links: readonly string[] = []): Promise<string[]> {
-  const entries = (await readdir(folder, { recursive: true, withFileTypes: true }).catch(nothingWhereMissing)) ?? [];
+  // Each folder by itself: one that is gone by now, or can't be opened by its name, hides no other.
+  const entries = await readdir(folder, { withFileTypes: true }).catch(nothingWhereMissing);
+  if (entries === null) return [folder];
   const found: string[] = [];
-  for (const entry of entries) {
-    const file = path.join(entry.parentPath, entry.name);
+  for (const entry of entries.filter(({ name }) => !isIgnoredName(name))) {
+    const file = path.join(folder, entry.name);
     if (entry.isFile()) found.push(file);
-    if (!entry.isSymbolicLink() || isIgnoredName(entry.name)) continue;
-    const isFolder = (await stat(file).catch(nothingWhereMissing))?.isDirectory() === true;
-    if (!isFolder) found.push(file);
-    else {
-      const [target, place] = [await realpath(file), await realpath(entry.parentPath)];
-      if (![...links, place].some((passed) => isBelow(target, passed)))
-        found.push(...(await filesBelow(file, [...links, place])));
+    else if (entry.isDirectory()) found.push(...(await filesBelow(file, links)));
+    else if (entry.isSymbolicLink()) {
+      const isFolder = (await stat(file).catch(nothingWhereMissing))?.isDirectory() === true;
+      if (!isFolder) found.push(file);
+      else {
+        const [target, place] = [await realpath(file), await realpath(folder)];
+        if (![...links, place].some((passed) => isBelow(target, passed)))
+          found.push(...(await filesBelow(file, [...links, place])));
+      }
     }
   }
   return found;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { lakePaths } from './home.ts';
+import { lakePaths } from './lakePaths.ts';
 
 /** Where a lake is rebuilt, beside its tables. */
 export function rebuildFolder(lake: string): string {

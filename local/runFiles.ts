@@ -1,7 +1,7 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { RunFiles } from '../functions/ports.ts';
-import { isMissing } from './errorCode.ts';
+import { isMissing } from './systemErrors.ts';
 
 /** `runs/<runId>/` as folders. A file appears whole or not at all, also where the machine loses power. */
 export class FolderRunFiles implements RunFiles {

@@ -2,6 +2,7 @@
 // The product needs Node 24 (for node:sqlite and TypeScript as it stands). It comes with the packages; any Node can start this file.
 import { spawn } from 'node:child_process';
 import module from 'node:module';
+import { constants } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -25,5 +26,10 @@ if (process.versions.node.startsWith('24.')) {
     console.error(`${node} can't be started; run "npm ci" in ${path.dirname(path.dirname(fileURLToPath(import.meta.url)))}`);
     process.exit(1);
   });
-  child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));
+  child.on('exit', (code, signal) => {
+    // A shell would name it, were the child its own.
+    if (signal === 'SIGKILL' || signal === 'SIGSEGV' || signal === 'SIGABRT')
+      console.error(`stedi was ended by ${signal}; most often memory is short. Nothing is half done: give the command again`);
+    process.exit(code ?? 128 + constants.signals[signal]);
+  });
 }

@@ -1,5 +1,5 @@
 import { dropFiles } from '../dropFiles.ts';
-import { lakePaths } from '../home.ts';
+import { lakePaths } from '../lakePaths.ts';
 import type { CommandContext } from '../lake.ts';
 import { droppedFilesText, dropsInto } from '../views/drops.ts';
 

@@ -3,7 +3,7 @@ import { UsageError } from '../../functions/core/errors.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import { generate as generateFiles } from '../generate.ts';
 import type { GenerateOptions } from '../generate.ts';
-import { lakePaths } from '../home.ts';
+import { lakePaths } from '../lakePaths.ts';
 import type { CommandContext } from '../lake.ts';
 
 /** Sample data of the real shape, deterministic for a seed. */

@@ -7,7 +7,8 @@ import { publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
 import { asPattern, literal, openSession } from '../duckdb/session.ts';
 import type { Session } from '../duckdb/session.ts';
-import { lakePaths, tablesGone } from '../home.ts';
+import { tablesGone } from '../home.ts';
+import { lakePaths } from '../lakePaths.ts';
 import { FolderLanding } from '../landing.ts';
 import { requireLake, withLedger } from '../lake.ts';
 import type { CommandContext, CommonOptions } from '../lake.ts';
@@ -45,6 +46,10 @@ export async function query({ options, output }: CommandContext, sql: string, ou
       if (error instanceof UsageError) throw error;
       if (file !== undefined && /^IO Error/.test(messageOf(error)))
         throw new LakeUnusableError(`${out} can't be written: ${messageOf(error)}. Free space, or name a file elsewhere`);
+      if (/^Out of Memory Error/.test(messageOf(error)))
+        throw new LakeUnusableError(
+          'The query needs more memory than it may take: ask for fewer columns or days, or group by less',
+        );
       throw new UsageError(`${messageOf(error)}${await adviceOn(messageOf(error), session)}`);
     }
     return 0;

@@ -6,7 +6,7 @@ import { countLake, createViews } from '../duckdb/counts.ts';
 import { dropFiles, findDrops } from '../dropFiles.ts';
 import type { Drop } from '../dropFiles.ts';
 import type { LocalHome } from '../home.ts';
-import { lakePaths } from '../home.ts';
+import { lakePaths } from '../lakePaths.ts';
 import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { noticingUnread, progress } from '../output.ts';

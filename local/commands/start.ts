@@ -1,25 +1,32 @@
 import path from 'node:path';
 import { figure } from '../../functions/core/textTable.ts';
 import { generate } from '../generate.ts';
-import { lakePaths } from '../home.ts';
-import { FolderLanding } from '../landing.ts';
+import { lakePaths } from '../lakePaths.ts';
+import type { LocalHome } from '../home.ts';
+import type { FolderLanding } from '../landing.ts';
+import { withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
+import type { Output } from '../output.ts';
 import { run } from './run.ts';
 
 /** `npm start`: sample data where there is none, a run, and what to try next. */
 export async function start(context: CommandContext): Promise<number> {
-  const { landing } = lakePaths(context.options.lake);
-  const folder = new FolderLanding(landing);
-  const own = new Set<string>();
-  if ((await keysOf(folder)).length === 0) {
-    const { files, records } = await generate({ out: landing });
-    const total = Object.values(records).reduce((sum, count) => sum + count, 0);
-    for (const key of await keysOf(folder)) own.add(key);
-    context.output.say(`Sample data: ${files} files, ${figure(total)} records in ${landing}\n`);
-  }
-  const code = await run(context, [], own);
+  const code = await run(
+    context,
+    [],
+    new Set(await withLake(context.options, {}, 'start', (home) => sampleData(home, context.output))),
+  );
   if (!context.output.json) context.output.say(nextSteps(context.options.lake));
   return code;
+}
+
+/** Makes sample data in an empty landing folder; answers the keys of what it made. */
+async function sampleData({ landing }: LocalHome, output: Output): Promise<string[]> {
+  if ((await keysOf(landing)).length > 0) return [];
+  const { files, records } = await generate({ out: landing.root });
+  const total = Object.values(records).reduce((sum, count) => sum + count, 0);
+  output.say(`Sample data: ${files} files, ${figure(total)} records in ${landing.root}\n`);
+  return keysOf(landing);
 }
 
 async function keysOf(landing: FolderLanding): Promise<string[]> {

@@ -9,7 +9,7 @@ import { isIgnoredName, landingTableOf } from '../../functions/core/catalogFile.
 import { requestRunForPending } from '../../functions/core/requestRun.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { Ended } from '../executions.ts';
-import { lakePaths } from '../home.ts';
+import { lakePaths } from '../lakePaths.ts';
 import type { LocalHome } from '../home.ts';
 import { loadSettings, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';

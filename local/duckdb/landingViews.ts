@@ -10,7 +10,7 @@ import type { UnknownFields } from '../ledger.ts';
 import { fileList, literal } from './session.ts';
 
 /** A longer line is left out of the view, as DuckDB's buffers are twice as large. */
-const LONGEST_LINE = 64 * 1024 * 1024;
+const LONGEST_LINE = 16 * 1024 * 1024;
 /** As in the data catalog on AWS. */
 const MOST_EXTRA_COLUMNS = 200;
 const LAYOUT = String.raw`E' \t\r,[]'`;
@@ -60,6 +60,7 @@ async function landedFiles(landing: FolderLanding, tell: (text: string) => void)
       }
     }
   }
+  for (const [key, why] of landing.misnamed) tell(`Left out: ${key}: ${why}`);
   return files;
 }
 

@@ -5,7 +5,7 @@ import { createGunzip } from 'node:zlib';
 import type { LandingContract } from '../../functions/core/contracts.ts';
 import { NotedFields } from '../../functions/core/notedFields.ts';
 import type { Rejected } from '../../functions/core/runFiles.ts';
-import { codeOf } from '../errorCode.ts';
+import { codeOf } from '../systemErrors.ts';
 import { judge } from './judge.ts';
 import type { Rejection } from './judge.ts';
 import { shapeOf } from './shape.ts';

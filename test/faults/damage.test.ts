@@ -2,7 +2,7 @@ import { copyFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync, 
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import { illnesses, killedAt, linkLanding, mixedFiles, runToTheEnd } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { dump, landAll, Running, startStedi, STEDI, stedi } from '../support/lake.ts';

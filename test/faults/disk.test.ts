@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { generate } from '../../local/generate.ts';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import { ProcessLock } from '../../local/processLock.ts';
 import { illnesses, linkLanding, runToTheEnd } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { generate } from '../../local/generate.ts';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import { illnesses, linkLanding, runToTheEnd } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { fingerprint, startStedi, stedi } from '../support/lake.ts';

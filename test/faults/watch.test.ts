@@ -6,7 +6,7 @@ import { files } from '../../local/commands/files.ts';
 import { runs } from '../../local/commands/history.ts';
 import { Arrivals, work } from '../../local/commands/watch.ts';
 import { openSession } from '../../local/duckdb/session.ts';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import type { LocalHome } from '../../local/home.ts';
 import { ProcessLock } from '../../local/processLock.ts';
 import { illnesses, killedAt } from '../support/crashes.ts';

@@ -1,9 +1,9 @@
-import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import { valueOf } from '../support/commandLine.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { landAll, stedi } from '../support/lake.ts';
@@ -47,6 +47,17 @@ describe('query reads the landing files as they are', () => {
     expect(times.filter((at) => at !== null).sort()).toEqual([...read, 60].map((at) => AT + at).sort());
     const nulls = Object.values(odd).reduce((sum, each) => sum + (each.nulls ?? 0), 0);
     expect(times.filter((at) => at === null).length).toBeGreaterThanOrEqual(nulls);
+  });
+
+  test('a line that is longer than any buffer is left out', async () => {
+    const folder = newFolder();
+    landAll(folder, { 'customer_landing/ann.json': customer({ email: 'ann@x.org' }) });
+    expect((await stedi('run', '--lake', folder)).code).toBe(0);
+    const long = path.join(folder, 'landing', 'customer_landing', 'long.json');
+    writeFileSync(long, '');
+    truncateSync(long, 300 * 1024 * 1024);
+    const found = await stedi('query', 'select count(*)::INT as people from customer_landing', '--lake', folder, '--json');
+    expect(valueOf(found, z.unknown())).toEqual([{ people: 1 }]);
   });
 
   test('shows columns that files brought besides, in whatever case; a lake without its ledger shows those of the contract', async () => {

@@ -1,6 +1,6 @@
 import { cpSync, rmSync, utimesSync } from 'node:fs';
 import path from 'node:path';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import { alter, PEOPLE } from '../support/commandLine.ts';
 import { killedAt } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';

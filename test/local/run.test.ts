@@ -1,8 +1,8 @@
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import { ProcessLock } from '../../local/processLock.ts';
 import { fileRow, PEOPLE, runRow, sourceFolder, valueOf } from '../support/commandLine.ts';
 import { killedAt } from '../support/crashes.ts';
@@ -76,6 +76,23 @@ describe('a folder to take in', () => {
     const run = () => stedi('run', path.dirname(source), '--lake', lake);
     expect((await run()).code).toBe(0);
     expect(await run()).toMatchObject({ code: 0, stdout: expect.stringContaining('Nothing new') as unknown });
+    const linked = path.join(newFolder(), 'customers');
+    symlinkSync(path.dirname(source), linked);
+    expect(await stedi('run', linked, '--lake', lake)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('Nothing new') as unknown,
+    });
+  });
+
+  test('what is not UTF-8 in a name is named, and nothing is copied', async () => {
+    const [source, lake] = [newSource(), newFolder()];
+    writeFileSync(path.join(source, 'ann.json'), lines(customer({ email: 'ann@x.org' })));
+    mkdirSync(Buffer.concat([Buffer.from(`${source}/f`), Buffer.of(0xfc)]));
+    expect(await stedi('run', source, '--lake', lake)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/f\ufffd: its name is not UTF-8; rename it/) as unknown,
+    });
+    expect(existsSync(path.join(lake, 'landing'))).toBe(false);
   });
 
   test('an empty one is named', async () => {

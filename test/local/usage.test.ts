@@ -82,6 +82,17 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
       ['generate', '--out', newFolder(), '--customers', 'many'],
       /customers.*many is no number/,
     ],
+    [
+      'a lake without a name',
+      ['--lake', '', 'drop', 'customer_landing', path.join(source, 'customer_landing', 'people.json')],
+      /--lake is empty/,
+    ],
+    ['a lake that DuckDB can not keep', ['--lake', path.join(newFolder(), 'why?'), 'run', source], /why\?.*can't be a lake/],
+    [
+      'a lake whose path is too long',
+      ['--lake', path.join(newFolder(), ...Array<string>(3).fill('a'.repeat(200))), 'run', source],
+      /bytes too long/,
+    ],
     ['a lake that is not there', ['check', '--lake', path.join(newFolder(), 'none')], /none.*no lake/],
   ];
 
@@ -143,6 +154,20 @@ describe('however it is started', () => {
     await watch.says(/Watching/);
     // Both hold standard output: it is at its end when both have ended.
     expect(await watch.stop('SIGKILL')).toMatchObject({ signal: 'SIGKILL' });
+  });
+
+  (older === null ? test.skip : test)('it says so where the Node that it has started is killed', async () => {
+    const watch = new Running(older ?? '', [STEDI, 'watch', '--lake', newFolder()]);
+    await watch.says(/Watching/);
+    process.kill(Number(readFileSync(`/proc/${watch.pid}/task/${watch.pid}/children`, 'utf8')), 'SIGKILL');
+    expect(await watch.ended).toMatchObject({ code: 137, stderr: expect.stringContaining('ended by SIGKILL') as unknown });
+  });
+
+  test('two starts at once: neither writes what the other reads', async () => {
+    const lake = newFolder();
+    const both = await Promise.all([stedi('start', '--lake', lake), stedi('start', '--lake', lake)]);
+    for (const { code, stderr } of both) expect(code === 0 || stderr.includes('is held by process')).toBe(true);
+    expect(both.map(({ stdout }) => stdout).join('')).not.toMatch(/FAILED/);
   });
 
   test('npm start makes sample data and runs; a second one says that there is nothing new', async () => {

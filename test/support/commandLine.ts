@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { openSession } from '../../local/duckdb/session.ts';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import type { Ended } from './lake.ts';
 import { AT, CONSENT, motion, walk } from './people.ts';
 

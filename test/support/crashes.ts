@@ -3,7 +3,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { check } from '../../local/commands/check.ts';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import { call, Running, stedi } from './lake.ts';
 import { AT, CONSENT, customer, lines, motion, step, walk } from './people.ts';
 

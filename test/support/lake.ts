@@ -10,7 +10,7 @@ import { contractOf } from '../../functions/core/contracts.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { PublishedTable } from '../../functions/core/steps.ts';
 import { openSession, rowsOf } from '../../local/duckdb/session.ts';
-import { lakePaths } from '../../local/home.ts';
+import { lakePaths } from '../../local/lakePaths.ts';
 import type { CommandContext, CommonOptions } from '../../local/lake.ts';
 import { run } from '../../local/commands/run.ts';
 import { sorted } from '../reference/index.ts';

@@ -1,0 +1,30 @@
+import path from 'node:path';
+import { UsageError } from '../functions/core/errors.ts';
+import { scratchOf } from './scratch.ts';
+
+/** Where things are below a lake's folder. */
+export function lakePaths(folder: string) {
+  return {
+    folder,
+    landing: path.join(folder, 'landing'),
+    tables: path.join(folder, 'lakehouse.duckdb'),
+    ledger: path.join(folder, 'ledger.sqlite'),
+    runs: path.join(folder, 'runs'),
+    scratch: scratchOf(folder),
+  };
+}
+
+/** SQLite opens no file with a longer path, for the name of its journal must fit behind it. */
+const LONGEST_LEDGER_PATH = 504;
+
+/** @throws UsageError for a folder that can't be a lake's by its name */
+export function requireLakeName(folder: string): void {
+  if (folder === '') throw new UsageError('--lake is empty: expected a folder');
+  const full = path.resolve(folder);
+  // DuckDB takes what follows for options, and makes its log elsewhere.
+  if (full.includes('?'))
+    throw new UsageError(`${full} can't be a lake, for its path holds a "?"; choose another folder with --lake`);
+  const tooLong = Buffer.byteLength(lakePaths(full).ledger) - LONGEST_LEDGER_PATH;
+  if (tooLong > 0)
+    throw new UsageError(`${full} can't be a lake, for its path is ${tooLong} bytes too long; choose another folder with --lake`);
+}
