@@ -113,14 +113,13 @@ class Branches:
         return {date.fromisoformat(path.partition("=")[2]) for path in paths}
 
     def head(self, table: str, *, published: bool = False) -> int | None:
-        """The snapshot of the run's version, or of the published one; None where there is none."""
-        return _id(self._iceberg(table).snapshot(MAIN if published else self.name))
+        """The snapshot that made the rows of the run's version, or of the published one; None where there is none."""
+        return _id(self._made(table, MAIN if published else self.name))
 
     def published_by(self, table: str) -> str | None:
-        """The run whose rows are the published ones, also where a person has compacted them since."""
-        found = self._iceberg(table)
-        last = _rewritten(found, found.snapshot(MAIN))[-1:]
-        return None if not last else last[0].summary().get(RUN_PROPERTY)
+        """The run whose rows are the published ones, also where they were compacted since."""
+        made = self._made(table, MAIN)
+        return None if made is None else made.summary().get(RUN_PROPERTY)
 
     def built_from(self, table: str) -> str | None:
         """What the published rows were built from, if `replace` has built them and nobody has touched the table since."""
@@ -182,6 +181,13 @@ class Branches:
     def clean_up(self) -> None:
         """Drops the run's branches; only for a published run."""
         for_each(PUBLISHED_TABLES, lambda table: _drop(self._iceberg(table), self.name))
+
+    def compact(self, table: str, most: int) -> None:
+        """Writes the published rows into few files where there are more than so many; nobody sees a difference."""
+        if int(self._said(table, MAIN, "total-data-files") or 0) > most:
+            self._spark.sql(
+                f"CALL {CATALOG}.system.rewrite_data_files(table => '{self._namespace}.{table}', options => map('min-input-files', '2'))"
+            )
 
     def expire(self, until: datetime) -> None:
         """Removes the snapshots from before a time, but for the published one, and the files that only they hold."""
@@ -273,6 +279,11 @@ class Branches:
         main = _id(found.snapshot(MAIN))
         own = list(takewhile(lambda snapshot: _id(snapshot) != main, _versions(found, found.snapshot(self.name))))
         return own[:-1] if main is None else own
+
+    def _made(self, table: str, branch: str) -> Any:  # noqa: ANN401
+        """The snapshot that made a branch's rows, also where they were compacted since; None where there is none."""
+        found = self._iceberg(table)
+        return next(reversed(_rewritten(found, found.snapshot(branch))), None)
 
     def _said(self, table: str, branch: str, name: str) -> str | None:
         """What the snapshot of a branch says of itself under this name; None where it says nothing, or there is no such branch."""

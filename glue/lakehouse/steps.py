@@ -138,6 +138,7 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
     upkeep.forget(job.lake, branches)
     tasks: dict[str, Callable[[], object]] = {
         "branches": branches.clean_up,
+        "small files": lambda: upkeep.compact(branches),
         "snapshots": lambda: branches.expire(now - job.snapshots_kept),
         "orphans": lambda: _remove_orphans(spark, job, now, log),
     }

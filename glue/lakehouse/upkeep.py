@@ -2,7 +2,7 @@
 
 Forgetting: what older snapshots hold of a person goes with the run that takes the person out, and what runs have built that were never
 published goes with the next one that is. Orphans: files below a table that no snapshot knows, left by jobs that were killed while they
-wrote.
+wrote. Small files: a run adds some to tables that each run reads as a whole.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 EVERY = timedelta(days=7)
 # No job lives as long as this, so nobody will commit a file that is older and unknown.
 AGE = timedelta(days=3)
+# These have no days, and a run that adds a handful of rows adds a file for them.
+GROWING = ("customer_staging", "rejected", "loads")
+# To write so many as few takes about as long as it saves each run from then on.
+MOST_FILES = 200
 
 
 def note_withdrawal(lake: str, run_id: str) -> None:
@@ -71,6 +75,11 @@ def _read_note(lake: str) -> tuple[str | None, dict[str, list[str]]]:
 
 def _write_note(lake: str, run_id: str | None, files: dict[str, list[str]]) -> None:
     storage.write_text(_note(lake), json.dumps({"runId": run_id, "files": files}) + "\n")
+
+
+def compact(branches: Branches) -> None:
+    """Writes tables of many small files as few."""
+    for_each(GROWING, lambda table: branches.compact(table, MOST_FILES))
 
 
 def remove_orphans(spark: SparkSession, namespace: str, lake: str, now: datetime) -> int | None:

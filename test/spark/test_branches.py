@@ -33,6 +33,7 @@ from lakes import Lake, Snapshot, Tables, new_lake
 from people import AT, DAY, customer, lines, walk
 
 PROJECT = Path(__file__).resolve().parents[2]
+REWRITE_ALL = "map('rewrite-all', 'true')"
 
 
 def land(lake: Lake, files: dict[str, str]) -> None:
@@ -402,9 +403,7 @@ def test_a_publish_that_broke_off_is_carried_to_its_end_although_a_table_was_com
     branches = Branches(built.spark, built.namespace, "run-2")
     assert branches.published_by("customer_trusted") == "run-2"
     assert not branches.is_published()
-    built.spark.sql(
-        f"CALL lake.system.rewrite_data_files(table => '{built.namespace}.customer_trusted', options => map('rewrite-all', 'true'))"
-    )
+    built.spark.sql(f"CALL lake.system.rewrite_data_files(table => '{built.namespace}.customer_trusted', options => {REWRITE_ALL})")
     assert branches.published_by("customer_trusted") == "run-2"
     built.step(steps.PUBLISH, "run-2")
     assert branches.is_published()
@@ -522,6 +521,19 @@ def test_tables_that_somebody_changed_by_hand_are_built_anew(walked: Lake) -> No
     built = walked.built_days(run_id)
     assert built == {"accelerometer_trusted": None, "step_trainer_trusted": set(), "machine_learning_curated": None}
     assert walked.read(run_id, "metrics/audits.json")["identity"] == {"sameTime": 5, "samePerson": 3, "otherPerson": 2}
+
+
+def test_small_files_are_compacted_and_no_day_is_built_anew_for_it(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "MOST_FILES", 1)
+    walked.land("customer_landing/new.json", lines(customer("cem@x.org", shares=None)) + "oops")
+    walked.run()
+    before = walked.dump()
+    assert {table: len(walked.files(table)) for table in upkeep.GROWING} == dict.fromkeys(upkeep.GROWING, 1)
+    walked.spark.sql(f"CALL lake.system.rewrite_data_files(table => '{walked.namespace}.accelerometer_staging', options => {REWRITE_ALL})")
+    run_id = walked.run([])
+    assert walked.dump() == before
+    assert walked.built_days(run_id) == {table: set() for table in INPUTS}
+    assert totals(walked) == walked.counts()
 
 
 def test_a_first_run_in_which_nothing_is_valid(lake: Lake) -> None:
