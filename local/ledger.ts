@@ -32,6 +32,10 @@ const ADDED = [
   ['memory', 'checked'],
 ] as const;
 
+/** In the order in which they are claimed: asked for after every few files that are registered. */
+const WAITING_INDEX =
+  'create index if not exists files_by_waiting on files (state, coalesce(retried_at, arrived_at), landing_table, key, version)';
+
 const fileRow = z
   .object({
     landing_table: z.enum(LANDING_TABLES),
@@ -73,6 +77,7 @@ export class SqliteLedger implements Ledger {
     this.#now = now;
     db.exec(SCHEMA);
     this.#extend();
+    db.exec(WAITING_INDEX);
   }
 
   async register(files: readonly NewFile[]): Promise<number> {

@@ -10,7 +10,7 @@ import type { GlueClient, JobRun, JobRunState } from '@aws-sdk/client-glue';
 import { JOB_STEPS } from '../core/steps.ts';
 import type { JobStep } from '../core/steps.ts';
 import type { Log } from '../core/events.ts';
-import { inParallel } from './parallel.ts';
+import { inParallel } from '../core/parallel.ts';
 
 const ENDED: ReadonlySet<JobRunState | undefined> = new Set(['SUCCEEDED', 'FAILED', 'STOPPED', 'TIMEOUT', 'ERROR', 'EXPIRED']);
 

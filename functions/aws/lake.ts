@@ -9,7 +9,7 @@ import { PUBLISHED_TABLES } from '../core/steps.ts';
 import type { PublishedTable } from '../core/steps.ts';
 import type { PublishedLake, PublishedRun, RunFiles } from '../ports.ts';
 import type { JobRuns } from './jobRuns.ts';
-import { inParallel } from './parallel.ts';
+import { inParallel } from '../core/parallel.ts';
 
 /**
  * What is needed of an Iceberg table's metadata (https://iceberg.apache.org/spec/#table-metadata). Snapshot ids have 64 bits; as numbers they

@@ -9,7 +9,7 @@ import {
 import type { HeadObjectCommandOutput, ListObjectVersionsCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { isIgnoredKey, landingTableOf, tablesFrom } from '../core/catalogFile.ts';
 import type { FileVersion, Landing, ListedFile, Prepared } from '../ports.ts';
-import { limited } from './parallel.ts';
+import { limited } from '../core/parallel.ts';
 
 /** Bytes of a key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
 const LONGEST_KEY = 1024;

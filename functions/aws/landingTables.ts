@@ -10,7 +10,7 @@ import type { Column, GlueClient, Table, TableInput } from '@aws-sdk/client-glue
 import { landingContractOf } from '../core/contracts.ts';
 import type { LandingTable } from '../core/steps.ts';
 import type { LandingTables } from '../ports.ts';
-import { untilDone } from './parallel.ts';
+import { untilDone } from '../core/parallel.ts';
 
 /** Glue takes names and comments of up to 255 characters. */
 const LONGEST_TEXT = 255;

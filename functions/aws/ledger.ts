@@ -24,7 +24,7 @@ import {
 import type { Permit, Queue } from './ledgerItems.ts';
 import { WaitingFiles } from './ledgerIndex.ts';
 import { BATCH_GET, LedgerTable, TRANSACTION, TRANSACTION_BYTES } from './ledgerTable.ts';
-import { chunked, inParallel } from './parallel.ts';
+import { chunked, inParallel } from '../core/parallel.ts';
 
 /**
  * The ledger in one DynamoDB table with the primary key `pk`:

@@ -48,9 +48,8 @@ export function positionOf({ key, version }: Pick<FileVersion, 'key' | 'version'
   const bytes = Buffer.from(position);
   if (bytes.length <= LONGEST_POSITION) return position;
   const hash = hashOf(position);
-  // Cut within a character, its bytes become U+FFFD, three bytes for each: hence the room.
   return `${bytes
-    .subarray(0, LONGEST_POSITION - hash.length - 10)
+    .subarray(0, LONGEST_POSITION - hash.length - 1)
     .toString()
     .replace(/\ufffd+$/, '')}\0${hash}`;
 }

@@ -12,7 +12,7 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import type { Item } from './ledgerItems.ts';
-import { chunked, inParallel, untilDone } from './parallel.ts';
+import { chunked, inParallel, untilDone } from '../core/parallel.ts';
 
 /** How many keys BatchGetItem takes. */
 export const BATCH_GET = 100;

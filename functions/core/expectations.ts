@@ -41,7 +41,7 @@ export function judge(evidence: Evidence, settings: Settings): Validation {
   const ratios = LANDING_TABLES.flatMap((table) => rejectRatio(table, steps, settings));
   expectations.push(...ratios.map((ratio) => ratio.expectation));
   const ok = expectations.every((expectation) => expectation.ok);
-  return { runId: manifest.runId, ok, expectations, held: ok ? [] : heldBy(manifest, expectations, ratios) };
+  return { runId: manifest.runId, ok, expectations, held: heldBy(manifest, expectations, ratios) };
 }
 
 /** A failed reject ratio holds the files that caused it; any other failure can't be pinned on a file and holds the whole claim. */

@@ -212,7 +212,7 @@ async function registerMissed(ports: Ports, began: number): Promise<{ registered
     checking: isPaused ? checking : null,
     checked: isDone ? (checking ?? before.checked) : before.checked,
   };
-  if (after.listedTo !== before.listedTo || after.checking !== before.checking || after.checked !== before.checked)
+  if (after.listedTo !== before.listedTo || after.checked !== before.checked)
     await ports.ledger.remember({ ...(await ports.ledger.memory()), ...after });
   return { registered, failure };
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date
+from datetime import UTC, date, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +122,9 @@ class Branches:
         return None if made is None else made.summary().get(RUN_PROPERTY)
 
     def built_from(self, table: str) -> str | None:
-        """What the published rows were built from, if `replace` has built them and nobody has touched the table since."""
-        return self._said(table, MAIN, ORIGIN_PROPERTY)
+        """What the published rows were built from, if `replace` has built them and nobody has changed them since."""
+        made = self._made(table, MAIN)
+        return None if made is None else made.summary().get(ORIGIN_PROPERTY)
 
     def append(self, rows: DataFrame, table: str, landing_table: str, **options: str) -> None:
         """Adds rows, which come of this landing table, to the run's version."""
@@ -190,11 +191,14 @@ class Branches:
             )
 
     def expire(self, until: datetime) -> None:
-        """Removes the snapshots from before a time, but for the published one, and the files that only they hold."""
+        """Removes the snapshots from before a time, but for the published one, and the files that only they hold.
+
+        Once the oldest is a day older still: a lake that is fed all the time always has one that has just come of age.
+        """
 
         def expire_older(table: str) -> None:
             made = [snapshot.timestampMillis() for snapshot in self._iceberg(table).snapshots().toArray()]
-            if len(made) > 1 and min(made) < until.timestamp() * 1000:
+            if len(made) > 1 and min(made) < (until - timedelta(days=1)).timestamp() * 1000:
                 self._expire(table, f"older_than => TIMESTAMP '{until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', retain_last => 1")
 
         for_each(PUBLISHED_TABLES, expire_older)

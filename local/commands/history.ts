@@ -1,3 +1,4 @@
+import { inParallel } from '../../functions/core/parallel.ts';
 import type { Execution } from '../executions.ts';
 import type { LocalHome } from '../home.ts';
 import { withLedger } from '../lake.ts';
@@ -8,7 +9,7 @@ import { chosenExecution, overviewOf, runDetails, runsText } from '../views/runs
 /** All runs, the latest first. */
 export async function runs({ options, output }: CommandContext): Promise<number> {
   const list = await withLedger(options, async (home) =>
-    Promise.all(historyOf(home).map((execution) => overviewOf(home.runFiles, execution))),
+    inParallel(historyOf(home), (execution) => overviewOf(home.runFiles, execution)),
   );
   const shown = list.filter((run) => run.files !== null);
   output.result(shown, () => runsText(shown));

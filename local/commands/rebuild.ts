@@ -11,7 +11,7 @@ import { LocalHome } from '../home.ts';
 import { lakePaths } from '../lakePaths.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import type { Ledger } from '../../functions/ports.ts';
+import type { Ledger, LedgerFile } from '../../functions/ports.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { isReplacing, rebuildFolder, replaceTables } from '../replaceTables.ts';
 
@@ -28,6 +28,8 @@ interface Comparison {
 interface Built {
   held: string[];
   unread: string[];
+  /** Files that the lake holds and that were loaded here, each with the lake's reason. */
+  noLongerHeld: string[];
   /** File versions that the lake has loaded and landing does not hold any more: deleted, or overwritten since. */
   gone: string[];
   /** Whether the lake has loaded any that were held or not read: then to replace its tables would lose records. */
@@ -74,14 +76,17 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
     try {
       const isPublished = trouble === null && (await home.ports.lake.publishedRun()) !== null;
       const loaded = new Map([...(await loadedFiles(home.ledger)), ...(isPublished ? await loadsOf(home) : [])]);
-      const built = await buildBeside(beside, home.paths.landing, loaded, { options, output });
+      const held = await home.ledger.held();
+      const built = await buildBeside(beside, home.paths.landing, { loaded, held }, { options, output });
       home.close();
       const { comparisons, returning } = await compare(isPublished ? home.paths.tables : null, lakePaths(beside).tables);
       const outcome = outcomeOf(built, comparisons, returning, { replace, forget }, isPublished);
-      const { differs, replaced, held, unread, gone } = outcome;
+      const { differs, replaced, held: stillHeld, noLongerHeld, unread, gone } = outcome;
       if (replaced) replaceTables(options.lake);
-      output.result({ replaced, differs, held, unread, gone, returning, tables: comparisons }, () => outcomeText(outcome));
-      return (differs && !replaced) || held.length > 0 || unread.length > 0 ? 1 : 0;
+      output.result({ replaced, differs, held: stillHeld, noLongerHeld, unread, gone, returning, tables: comparisons }, () =>
+        outcomeText(outcome),
+      );
+      return (differs && !replaced) || stillHeld.length > 0 || unread.length > 0 ? 1 : 0;
     } finally {
       // A replacement that has begun and broke off is finished by the next command.
       if (!isReplacing(options.lake)) rmSync(beside, { recursive: true, force: true });
@@ -115,7 +120,7 @@ function fateOf(isPublished: boolean, mayLose: boolean, replaced: boolean): stri
 async function buildBeside(
   folder: string,
   landing: string,
-  loaded: ReadonlyMap<string, string>,
+  lake: { loaded: ReadonlyMap<string, string>; held: readonly LedgerFile[] },
   { options, output }: CommandContext,
 ): Promise<Built> {
   const settings = loadSettings(options);
@@ -134,12 +139,13 @@ async function buildBeside(
     if (home.ended.every(({ status }) => status === 'FAILED'))
       throw new GateFailedError(`nothing could be rebuilt: ${home.ended.at(-1)?.error ?? ''}. The lake is as it was. ${RAISED}`);
     const rebuilt = await loadedFiles(home.ledger);
-    const gone = [...loaded].filter(([id, key]) => !rebuilt.has(id) && !reasons.held.has(key) && !reasons.unread.has(key));
-    const keys = new Set(loaded.values());
+    const gone = [...lake.loaded].filter(([id, key]) => !rebuilt.has(id) && !reasons.held.has(key) && !reasons.unread.has(key));
+    const keys = new Set(lake.loaded.values());
     const texts = (found: ReadonlyMap<string, string>) => [...found].map(([key, why]) => `${key}: ${why}`);
     return {
       held: texts(reasons.held),
       unread: texts(reasons.unread),
+      noLongerHeld: lake.held.filter((file) => rebuilt.has(versionName(file))).map(({ key, why }) => `${key}: ${why ?? ''}`),
       gone: gone.map(([, key]) => key),
       losesLoaded: [...reasons.held.keys(), ...reasons.unread.keys()].some((key) => keys.has(key)),
     };
@@ -217,7 +223,18 @@ function outcomeOfSame(missing: number): string {
   return missing === 0 ? 'The tables are what landing gives' : 'The tables are what the other files give';
 }
 
-function outcomeText({ comparisons, differs, replaced, returning, held, unread, gone, isPoorer, fate }: Outcome): string {
+function outcomeText({
+  comparisons,
+  differs,
+  replaced,
+  returning,
+  held,
+  unread,
+  gone,
+  isPoorer,
+  fate,
+  noLongerHeld,
+}: Outcome): string {
   const done = replaced ? 'Replaced' : 'Nothing was replaced';
   const advice = isPoorer
     ? ': the lake has loaded what the rebuilt tables may lack'
@@ -233,6 +250,9 @@ function outcomeText({ comparisons, differs, replaced, returning, held, unread, 
       ? `The tables ${replaced ? 'differed' : 'differ'} from what landing gives today`
       : outcomeOfSame(held.length + unread.length),
     ...(held.length > 0 ? [`Held while rebuilding:\n  ${held.join('\n  ')}\n${RAISED}`] : []),
+    ...(noLongerHeld.length > 0
+      ? [`Held by the lake, and loaded here, where all files are judged together:\n  ${noLongerHeld.join('\n  ')}`]
+      : []),
     ...(unread.length > 0 ? [`Not read:\n  ${unread.join('\n  ')}`] : []),
     ...(gone.length > 0
       ? [`Loaded once, and not in landing as they were (deleted, overwritten, or written anew):\n  ${gone.join('\n  ')}\n${fate}`]

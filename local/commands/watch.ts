@@ -23,6 +23,8 @@ const BATCH_MS = 100;
 const RETRY_MS = 1000;
 /** When files wait that no run has taken in, because one broke off: how long until the next try, as by the schedule on AWS. */
 const BROKEN_OFF_MS = 15 * 60_000;
+/** How often landing is listed where the system can't watch all of it. */
+const LISTING_MS = 10_000;
 
 /** Stays and processes what arrives in the landing folders, until it is stopped. */
 export async function watch({ options, output }: CommandContext): Promise<number> {
@@ -49,7 +51,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const stop = stopSignal(output);
   const arrivals = new Arrivals();
   const ended: Ended[] = [];
-  let isLeft = false;
+  let [isLeft, isBlind] = [false, false];
   const watcher = watchFolder(landing, {
     ignored: (file) => file !== landing && isIgnoredName(path.basename(file)),
     ignoreInitial: true,
@@ -58,7 +60,13 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const arrived = (file: string): void => arrivals.add(path.relative(landing, file).split(path.sep).join('/'));
   try {
     watcher.on('add', arrived).on('change', arrived);
-    watcher.on('error', (error) => output.say(`Can't be watched: ${messageOf(error)}; "stedi run" takes in what is there`));
+    // Most often there are more files than the system can watch (fs.inotify.max_user_watches); each of them would be told.
+    watcher.on('error', (error) => {
+      if (!isBlind)
+        output.say(`Not all can be watched: ${messageOf(error)}; landing is listed every ${LISTING_MS / 1000} s instead`);
+      isBlind = true;
+      arrivals.wake();
+    });
     await new Promise<void>((resolve) => watcher.once('ready', resolve));
     for (let isFirst = true; !stop.aborted; isFirst = false) {
       // Opened anew each time, for another command may have replaced the tables and the ledger meanwhile.
@@ -66,11 +74,12 @@ export async function watch({ options, output }: CommandContext): Promise<number
         withLake(options, homeOptions, 'watch', async (home) => {
           await home.requireTables();
           if (isFirst) output.say(`Watching ${landing}; Ctrl-C ends`);
+          if (isBlind && !isFirst && !(await arrivals.lookedFor(home))) return;
           isLeft = await work(home, arrivals, isFirst, output).finally(tellAlerts);
           ended.push(...home.ended);
         });
       await whenFree(take, stop, output);
-      await somethingToDo(arrivals, isLeft, stop);
+      await somethingToDo(arrivals, isBlind ? LISTING_MS : isLeft ? BROKEN_OFF_MS : null, stop);
     }
   } finally {
     await watcher.close(); // or it would keep the process alive
@@ -79,12 +88,12 @@ export async function watch({ options, output }: CommandContext): Promise<number
   return 0;
 }
 
-/** Until files arrive, watch is to stop, or it is time to try again what was left. */
-async function somethingToDo(arrivals: Arrivals, isLeft: boolean, stop: AbortSignal): Promise<void> {
+/** Until files arrive, watch is to stop, or it is time to look again; null where there is no such time. */
+async function somethingToDo(arrivals: Arrivals, againMs: number | null, stop: AbortSignal): Promise<void> {
   const over = new AbortController();
   const signal = AbortSignal.any([stop, over.signal]);
-  const tryAgain = isLeft ? [setTimeout(BROKEN_OFF_MS, undefined, { signal }).catch(() => undefined)] : [];
-  await Promise.race([arrivals.next(), aborted(stop), ...tryAgain]);
+  const lookAgain = againMs === null ? [] : [setTimeout(againMs, undefined, { signal }).catch(() => undefined)];
+  await Promise.race([arrivals.next(), aborted(stop), ...lookAgain]);
   over.abort();
 }
 
@@ -135,6 +144,17 @@ export class Arrivals {
   add(key: string): void {
     this.#keys.add(key);
     this.#wake();
+  }
+
+  /** Ends a wait, as if something had arrived. */
+  wake(): void {
+    this.#wake();
+  }
+
+  /** Looks in landing for what nobody has told of; answers whether anything waits. */
+  async lookedFor(home: LocalHome): Promise<boolean> {
+    for (const { key } of await home.unknownLanded()) this.#keys.add(key);
+    return this.waiting;
   }
 
   /** Resolves when something has arrived. */

@@ -93,11 +93,12 @@ async function alreadyLoaded(
   table: LandingTable,
   files: readonly ManifestFile[],
 ): Promise<Map<string, Load>> {
-  if ((await publishedRun(connection)) === null) return new Map();
+  if (files.length === 0 || (await publishedRun(connection)) === null) return new Map();
   const wanted = new Set(files.map(versionName));
+  const keys = files.map(({ key }) => literal(key)).join(', ');
   const loads = await rowsOf(
     connection,
-    `select file as key, version, landed, staged, duplicate, rejected from loads where landing_table = ${literal(table)}`,
+    `select file as key, version, landed, staged, duplicate, rejected from loads where landing_table = ${literal(table)} and file in (${keys})`,
     z.object({ key: z.string(), version: z.string(), landed: whole, staged: whole, duplicate: whole, rejected: whole }),
   );
   const known = loads.filter((load) => wanted.has(versionName(load)));

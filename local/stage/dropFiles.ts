@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { GetObjectCommand, PutObjectCommand, S3ServiceException } from '@aws-sdk/client-s3';
-import { inParallel } from '../../functions/aws/parallel.ts';
+import { inParallel } from '../../functions/core/parallel.ts';
 import { UsageError } from '../../functions/core/errors.ts';
 import type { FileVersion } from '../../functions/ports.ts';
 import { hashOf, suffixed } from '../dropFiles.ts';

@@ -1,5 +1,12 @@
-import { DescribeExecutionCommand, paginateGetExecutionHistory, paginateListExecutions } from '@aws-sdk/client-sfn';
+import {
+  DescribeExecutionCommand,
+  ExecutionDoesNotExist,
+  paginateGetExecutionHistory,
+  paginateListExecutions,
+} from '@aws-sdk/client-sfn';
+import type { ExecutionListItem } from '@aws-sdk/client-sfn';
 import { executionArnOf, STATUS } from '../../functions/aws/executions.ts';
+import { StageError } from '../../functions/core/errors.ts';
 import { shortCause } from '../../functions/core/shortCause.ts';
 import type { Execution } from '../executions.ts';
 import type { Stage } from './stage.ts';
@@ -11,25 +18,36 @@ const LATEST = 100;
 export async function latestExecutions({ sfn, stateMachineArn }: Stage): Promise<Execution[]> {
   const found: Execution[] = [];
   for await (const { executions = [] } of paginateListExecutions({ client: sfn, pageSize: LATEST }, { stateMachineArn })) {
-    for (const { name = '', status = 'RUNNING', startDate, stopDate } of executions) {
-      found.push({
-        runId: name,
-        status: STATUS[status],
-        error: null,
-        startedAt: startDate?.toISOString() ?? '',
-        endedAt: stopDate?.toISOString() ?? null,
-      });
-    }
+    found.push(...executions.map(asExecution));
     if (found.length >= LATEST) break;
   }
   return found.slice(0, LATEST);
 }
 
-/** An execution with what it failed with. */
-export async function withError({ sfn, stateMachineArn }: Stage, execution: Execution): Promise<Execution> {
-  const executionArn = executionArnOf(stateMachineArn, execution.runId);
-  const { error, cause } = await sfn.send(new DescribeExecutionCommand({ executionArn }));
-  return { ...execution, error: error === undefined ? null : `${error}: ${shortCause(error, cause ?? '')}` };
+/**
+ * One execution, with what it failed with.
+ * @throws StageError for one that Step Functions has forgotten
+ */
+export async function executionOf({ sfn, stateMachineArn, lakeBucket }: Stage, runId: string): Promise<Execution> {
+  const executionArn = executionArnOf(stateMachineArn, runId);
+  const found = await sfn.send(new DescribeExecutionCommand({ executionArn })).catch((error: unknown) => {
+    if (!(error instanceof ExecutionDoesNotExist)) throw error;
+    throw new StageError(
+      `Step Functions has forgotten ${runId}, as it does after 90 days; what it left is in s3://${lakeBucket}/runs/${runId}/`,
+    );
+  });
+  const { error, cause } = found;
+  return { ...asExecution(found), error: error === undefined ? null : `${error}: ${shortCause(error, cause ?? '')}` };
+}
+
+function asExecution({ name = '', status = 'RUNNING', startDate, stopDate }: Partial<ExecutionListItem>): Execution {
+  return {
+    runId: name,
+    status: STATUS[status],
+    error: null,
+    startedAt: startDate?.toISOString() ?? '',
+    endedAt: stopDate?.toISOString() ?? null,
+  };
 }
 
 /** A state that an execution has left. */

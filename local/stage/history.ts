@@ -1,8 +1,9 @@
-import { inParallel } from '../../functions/aws/parallel.ts';
+import { inParallel } from '../../functions/core/parallel.ts';
 import type { CommandContext } from '../lake.ts';
-import { chosenExecution, overviewOf, runDetails, runsText } from '../views/runs.ts';
+import { chosenExecution, chosenRun, overviewOf, runDetails, runsText } from '../views/runs.ts';
 import type { Execution } from '../executions.ts';
-import { latestExecutions, withError } from './executions.ts';
+import { executionOf, latestExecutions } from './executions.ts';
+import { runsOf } from './objects.ts';
 import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
 
@@ -20,9 +21,8 @@ export async function runs({ options, output }: CommandContext): Promise<number>
 export async function show({ options, output }: CommandContext, wanted: string): Promise<number> {
   return withStage(options, async (stage) => {
     const history = await latestExecutions(stage);
-    const execution = wanted === 'last' ? await lastRun(stage, history) : chosenExecution(history, wanted);
-    const { runId } = execution;
-    const run = await overviewOf(stage.runFiles, await withError(stage, execution));
+    const runId = wanted === 'last' ? await lastRun(stage, history) : await namedRun(stage, history, wanted);
+    const run = await overviewOf(stage.runFiles, await executionOf(stage, runId));
     const { value, text } = await runDetails(stage.runFiles, run);
     const console = stage.consoleLink(runId);
     output.result({ ...value, console }, () =>
@@ -33,9 +33,15 @@ export async function show({ options, output }: CommandContext, wanted: string):
 }
 
 /** The latest execution that is going or left something; one that found nothing to do is not what anybody asks about. */
-async function lastRun({ runFiles }: Stage, history: readonly Execution[]): Promise<Execution> {
+async function lastRun({ runFiles }: Stage, history: readonly Execution[]): Promise<string> {
   for (const execution of history) {
-    if (execution.status === 'RUNNING' || (await overviewOf(runFiles, execution)).files !== null) return execution;
+    if (execution.status === 'RUNNING' || (await overviewOf(runFiles, execution)).files !== null) return execution.runId;
   }
-  return chosenExecution(history, 'last');
+  return chosenExecution(history, 'last').runId;
+}
+
+/** One of the latest executions; else an older one, of those that left something. */
+async function namedRun(stage: Stage, history: readonly Execution[], wanted: string): Promise<string> {
+  const latest = history.map(({ runId }) => runId);
+  return chosenRun(latest.some((runId) => runId.startsWith(wanted)) ? latest : (await runsOf(stage)).toReversed(), wanted);
 }

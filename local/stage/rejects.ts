@@ -1,13 +1,14 @@
-import { GetObjectCommand, NoSuchKey } from '@aws-sdk/client-s3';
+import { GetObjectCommand, paginateListObjectsV2 } from '@aws-sdk/client-s3';
 import { rejectedSchema } from '../../functions/core/runFiles.ts';
 import type { Rejected } from '../../functions/core/runFiles.ts';
-import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { CommandContext } from '../lake.ts';
 import { exportRejects, latestRejects, linesOf, rejectsText } from '../views/rejects.ts';
 import { chosenRun } from '../views/runs.ts';
 import { bytesOf, runsOf } from './objects.ts';
 import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
+
+const REJECTS = /^runs\/[^/]+\/rejects\/\w+\.ndjson$/;
 
 /** Rejected records of a stage's runs, failed ones too; `--export` writes them back out. */
 export async function rejects(
@@ -25,21 +26,15 @@ export async function rejects(
 }
 
 async function* readRejects(stage: Stage, runId: string | undefined): AsyncGenerator<Rejected> {
-  const runs = await runsOf(stage);
-  const chosen = runId === undefined ? runs : [chosenRun(runs.toReversed(), runId)];
-  for (const run of chosen) {
-    for (const table of LANDING_TABLES) {
-      for await (const line of linesOf(contentOf(stage, `runs/${run}/rejects/${table}.ndjson`)))
-        yield rejectedSchema.parse(JSON.parse(line));
+  const prefix = runId === undefined ? 'runs/' : `runs/${chosenRun((await runsOf(stage)).toReversed(), runId)}/rejects/`;
+  // Few runs reject anything: to list what is there takes less than to ask each run.
+  for await (const { Contents = [] } of paginateListObjectsV2(
+    { client: stage.s3 },
+    { Bucket: stage.lakeBucket, Prefix: prefix },
+  )) {
+    for (const { Key = '' } of Contents.filter((object) => REJECTS.test(object.Key ?? ''))) {
+      const found = await stage.s3.send(new GetObjectCommand({ Bucket: stage.lakeBucket, Key }));
+      for await (const line of linesOf(bytesOf(found.Body))) yield rejectedSchema.parse(JSON.parse(line));
     }
   }
-}
-
-/** Nothing where there is no such object. */
-async function* contentOf({ s3, lakeBucket }: Stage, key: string): AsyncGenerator<Uint8Array> {
-  const found = await s3.send(new GetObjectCommand({ Bucket: lakeBucket, Key: key })).catch((error: unknown) => {
-    if (error instanceof NoSuchKey) return null;
-    throw error;
-  });
-  yield* bytesOf(found?.Body);
 }

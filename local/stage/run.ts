@@ -16,7 +16,7 @@ import { exitCodeOf, filesToLookAt, isEmpty, loadedBy, noTotals, resultText, tot
 import type { RunResult } from '../views/runResult.ts';
 import type { Execution } from '../executions.ts';
 import { dropIntoLanding } from './dropFiles.ts';
-import { latestExecutions, statesLeft, withError } from './executions.ts';
+import { executionOf, latestExecutions, statesLeft } from './executions.ts';
 import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
 
@@ -115,7 +115,7 @@ async function follow(stage: Stage, before: ReadonlySet<string>, output: Output)
     const lock = await stage.ledger.lock();
     const isGoing = !executions.every(hasEnded);
     calm = isGoing || lock !== null ? 0 : calm + 1;
-    if (calm >= CALM) return Promise.all(executions.map((execution) => withError(stage, execution)));
+    if (calm >= CALM) return Promise.all(executions.map((execution) => executionOf(stage, execution.runId)));
     if (isGoing) lastGoing = Date.now();
     if (lock !== null && Date.now() - lastGoing > STUCK_SECONDS * 1000) {
       throw new StageError(

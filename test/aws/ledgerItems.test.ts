@@ -56,6 +56,11 @@ test('a position that is too long is cut between characters', () => {
   }
 });
 
+test('a position counts in bytes, of which a character may have three', () => {
+  const position = positionThen({ key: '日'.repeat(330), version: 'v'.repeat(32) });
+  expect(Buffer.byteLength(position)).toBeLessThanOrEqual(1024);
+});
+
 test('a queue has 16 parts of about the same size', () => {
   const sizes = new Map<string, number>();
   for (let at = 0; at < 3_200; at += 1) {

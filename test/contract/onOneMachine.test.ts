@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -46,6 +47,7 @@ test('a SQLite ledger that lacks columns which came later goes on', async () => 
     { table: 'customer_landing', key: 'customer_landing/a', version: 'v1', size: 1, format: 'json', unknownFields: [] },
   ]);
   newDatabase(file).exec(`
+    drop index if exists files_by_waiting;
     alter table files drop column retried_at;
     alter table memory drop column checking;
     alter table memory drop column checked;
@@ -133,6 +135,27 @@ test('files behind a link to a folder are listed, each once, even where links le
     'customer_landing/linked/there.json',
     'customer_landing/own/here.json',
   ]);
+});
+
+test('files behind links that lead to each other’s folders are listed once on each way', async () => {
+  const landing = new FolderLanding(path.join(newFolder(), 'landing'));
+  for (const name of ['a', 'b']) mkdirSync(landing.pathOf(`customer_landing/${name}`), { recursive: true });
+  writeFileSync(landing.pathOf('customer_landing/a/here.json'), '{}');
+  symlinkSync('../b', landing.pathOf('customer_landing/a/other'));
+  symlinkSync('../a', landing.pathOf('customer_landing/b/other'));
+  expect((await collected(landing.list())).flat().map(({ key }) => key)).toEqual([
+    'customer_landing/a/here.json',
+    'customer_landing/b/other/here.json',
+  ]);
+});
+
+test('a link to what is neither a file nor a folder is not listed', async () => {
+  const landing = new FolderLanding(path.join(newFolder(), 'landing'));
+  const pipe = path.join(newFolder(), 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  mkdirSync(landing.pathOf('customer_landing'), { recursive: true });
+  symlinkSync(pipe, landing.pathOf('customer_landing/pipe.json'));
+  expect((await collected(landing.list())).flat()).toEqual([]);
 });
 
 landingContract('folder', folderLanding);

@@ -218,6 +218,12 @@ describe('the files that are held', () => {
     ]);
   });
 
+  test('are none that reach the ratio and do not pass it', () => {
+    const evidence = twoFiles({ staged: 4, rejected: 6 });
+    const { held } = judged(evidence, settingsWith({ minRecordsForRatio: 1, maxRejectRatio: 4 / 90 }));
+    expect(held.map(({ file }) => file)).toEqual(['customer_landing/b']);
+  });
+
   test('are none that an earlier run has published: it was judged then', () => {
     const evidence = twoFiles({ staged: 4, rejected: 6, known: true });
     expect(failedNames(judged(evidence))).toEqual([]);

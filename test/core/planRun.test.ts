@@ -1,10 +1,12 @@
 import { noteHeld, readHeld } from '../../functions/core/heldFiles.ts';
 import { planRun } from '../../functions/core/planRun.ts';
 import { reportRun } from '../../functions/core/reportRun.ts';
+import { settleRun } from '../../functions/core/settleRun.ts';
 import { plan } from '../../functions/plan.ts';
 import type { Landing } from '../../functions/ports.ts';
 import { lambdaContext } from '../../local/lambdaContext.ts';
 import { settingsWith } from '../support/lakes.ts';
+import { freed } from '../support/locks.ts';
 import { temporaryWorlds, unwritable } from '../support/world.ts';
 import type { World } from '../support/world.ts';
 
@@ -220,6 +222,37 @@ describe('files that are not what was registered', () => {
     await noteHeld(runFiles, 'run-1', held('v3'));
     expect(await readHeld(runFiles, 'run-1')).toEqual(held('v1', 'v2', 'v3'));
     expect(await readHeld(runFiles, 'run-2')).toEqual([]);
+  });
+});
+
+describe('files that somebody may overwrite before they are read', () => {
+  /** Landing, but it notes of each file whether it may be overwritten. */
+  function noting(world: World, noted: unknown[]): World['ports'] {
+    const landing: Landing = {
+      prepare: async (runId, file, mayChange) => {
+        noted.push(mayChange);
+        return world.landing.prepare(runId, file);
+      },
+      head: world.landing.head.bind(world.landing),
+      list: world.landing.list.bind(world.landing),
+    };
+    return { ...world.ports, landing };
+  }
+
+  test('are those of a run that follows one that broke off, and no others', async () => {
+    const world = newWorld();
+    const noted: unknown[] = [];
+    const ports = noting(world, noted);
+    await world.register('customer_landing/a', 'customer_landing/b');
+    for (const [runId, mayChange] of [
+      ['run-1', false],
+      ['run-2', true],
+    ] as const) {
+      await planRun(ports, SETTINGS, runId);
+      expect(noted.splice(0)).toEqual([mayChange, mayChange]);
+      expect(await settleRun(ports, runId)).toBe('interrupted');
+      await freed(world.ledger);
+    }
   });
 });
 

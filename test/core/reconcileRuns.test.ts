@@ -116,6 +116,20 @@ describe('a changed definition whose runs fail', () => {
     expect(await pass(world)).toBeNull();
     expect(await passes(world, 4, 'other')).toEqual(['run-5', 'run-6', 'run-7', null]);
   });
+
+  test('has not been tried by a pass that finds another run going', async () => {
+    const world = newWorld();
+    world.publish('run-0');
+    await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
+    const runId = await planned(world, 'customer_landing/a');
+    await built(world, runId);
+    for (let time = 0; time < 4; time += 1)
+      expect(await reconcileRuns(world.redefined('def'), 'schedule')).toMatchObject({ started: null });
+    world.publish(runId);
+    world.executions.end(runId, 'SUCCEEDED');
+    expect(await reconcileRuns(world.redefined('def'), 'execution ended')).toMatchObject({ settled: { outcome: 'published' } });
+    expect(await pass(world)).not.toBeNull();
+  });
 });
 
 describe('listing landing', () => {
@@ -150,6 +164,12 @@ describe('listing landing', () => {
     await expect(reconcileRuns(ports, 'schedule')).rejects.toThrow('S3 is away');
     expect(await world.ledger.lock()).toMatchObject({ runId: 'run-2' });
     expect(await world.states()).toEqual({ 'customer_landing/a': 'pending', 'customer_landing/b': 'pending' });
+  });
+
+  test('registers all that a page holds, also more than are looked at side by side', async () => {
+    const world = newWorld();
+    for (let at = 0; at < 201; at += 1) await world.land(`customer_landing/${at}`);
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ registered: 201 });
   });
 
   test('that fails half way starts a run for what it has registered before it says so', async () => {
@@ -295,6 +315,15 @@ describe('looking up in the ledger what was listed', () => {
     expect(await pass()).toEqual([]);
   });
 
+  test('asks for everything where landing does not tell when files landed', async () => {
+    const world = newWorld();
+    await world.land('customer_landing/a');
+    await reconcileRuns(world.ports, 'schedule');
+    world.pass(MINUTES);
+    await world.land('customer_landing/b');
+    expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ registered: 1 });
+  });
+
   test('asks for everything where the ledger was emptied', async () => {
     const { world, land, pass } = watched();
     await land('old');
@@ -429,15 +458,18 @@ describe('after a run that was interrupted while it published', () => {
     expect(await other.ledger.lock()).toBeNull();
   });
 
-  test('a publish that began while reconcile looked, and was stopped half way, is repeated', async () => {
+  test('a publish that began while reconcile looked, and was stopped half way, is repeated, and that is told after the failure', async () => {
     const world = newWorld();
     const runId = await planned(world, 'customer_landing/a');
     await built(world, runId);
+    await reportRun(world.ports, runId, { name: 'States.TaskFailed', cause: 'the job was stopped' });
     world.executions.end(runId, 'ABORTED');
     world.lake.resumes = true;
+    world.lake.counts = goodEvidence().audits?.counts ?? world.lake.counts;
     world.executions.stopJobs = async () => world.ledger.markPublishing(runId, 1);
     expect(await reconcileRuns(world.ports, 'execution ended')).toMatchObject({ settled: { runId, outcome: 'published' } });
     expect(world.lake.resumed).toEqual([1]);
+    expect(world.alerts.map(({ attributes }) => attributes['status'])).toEqual(['FAILED', 'SUCCEEDED']);
   });
 
   test('a publish that came to its end with other counts than the gate saw is neither repeated nor reported again', async () => {
@@ -459,11 +491,13 @@ describe('after a run that was interrupted while it published', () => {
     expect(world.lake.resumed).toEqual([]);
   });
 
-  test('and left nothing to publish, its claims go back', async () => {
+  test('and left nothing to publish, its claims go back, and the failure that was reported is not told again', async () => {
     const world = newWorld();
-    await publishing(world);
+    const runId = await publishing(world);
+    await reportRun(world.ports, runId, { name: 'States.TaskFailed', cause: 'the job was killed' });
     expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ settled: { outcome: 'interrupted' } });
     expect(await world.states()).toEqual({ 'customer_landing/a': 'pending' });
+    expect(world.alerts).toHaveLength(1);
   });
 
   test('nothing is repeated of a run that had not begun to publish', async () => {
@@ -568,6 +602,16 @@ describe('after a run that was interrupted', () => {
     });
     expect(world.alerts).toHaveLength(1);
     expect(await reconcileRuns(world.ports, 'schedule')).toMatchObject({ started: 'run-2' });
+  });
+
+  test('the backlog counts no minutes of it any more', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a');
+    world.pass(60);
+    world.executions.end(runId, 'ABORTED');
+    const logged: unknown[] = [];
+    await reconcileRuns({ ...world.ports, log: (...event) => void logged.push(event) }, 'schedule');
+    expect(logged).toContainEqual(['backlog', expect.objectContaining({ runMinutes: 0 })]);
   });
 
   test('and three times in a row, what it claimed is held', async () => {

@@ -88,6 +88,14 @@ describe('the report of a published run', () => {
     ]);
   });
 
+  test('does not call it publishing although its lock still does', async () => {
+    const world = newWorld();
+    await published(world);
+    const lock = await world.ledger.takeLock('run-1');
+    await world.ledger.markPublishing('run-1', lock?.fence ?? 0);
+    expect(await reportRun(world.ports, 'run-1', null)).toMatchObject({ status: 'SUCCEEDED', publishing: false });
+  });
+
   test('compares with a report that an earlier version has written', async () => {
     const world = newWorld();
     await published(world);
@@ -122,12 +130,13 @@ describe('the report of a published run', () => {
     expect(await reportRun(world.ports, 'run-1', null)).toMatchObject({ slow: ['accelerometer_landing/a'] });
   });
 
-  test('names the files of which every record was rejected', async () => {
+  test('names the files of which every record was rejected, and none that are empty', async () => {
     const world = newWorld();
     const evidence = goodEvidence();
-    const file = evidence.steps.flatMap(({ staging }) => staging?.files ?? [])[0];
-    if (file === undefined) throw new Error('no file was staged');
+    const [file, empty] = evidence.steps.flatMap(({ staging }) => staging?.files ?? []);
+    if (file === undefined || empty === undefined) throw new Error('three files were staged');
     Object.assign(file, { landed: 3, staged: 0, duplicate: 0, rejected: 3 });
+    Object.assign(empty, { landed: 0, staged: 0, duplicate: 0, rejected: 0 });
     await world.writeEvidence('run-1', evidence);
     expect((await reportRun(world.ports, 'run-1', null)).useless).toEqual([{ file: file.key, records: 3 }]);
   });
@@ -198,6 +207,16 @@ describe('the report of a failed run', () => {
     const told = await reportRun(world.ports, 'run-1', { name: 'LandingChangedError', cause: 'customer_landing/a vanished' });
     expect(told).toMatchObject({ status: 'FAILED', publishing: false });
     expect(await world.runFiles.read('run-1', 'report.md')).toMatch(/^# FAILED: nothing was published/);
+  });
+
+  test('that had begun to publish tells that some tables may be published already', async () => {
+    const world = newWorld();
+    await world.writeEvidence('run-1', goodEvidence());
+    const lock = await world.ledger.takeLock('run-1');
+    await world.ledger.markPublishing('run-1', lock?.fence ?? 0);
+    const told = await reportRun(world.ports, 'run-1', { name: 'States.TaskFailed', cause: 'the job was killed' });
+    expect(told).toMatchObject({ status: 'FAILED', publishing: true });
+    expect(world.alerts[0]?.text).toMatch(/^# FAILED: some tables may be published already/);
   });
 
   test('that was never planned can be told, too', async () => {

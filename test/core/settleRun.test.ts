@@ -1,5 +1,6 @@
 import { readHeld } from '../../functions/core/heldFiles.ts';
 import { settleRun, verdicts } from '../../functions/core/settleRun.ts';
+import { validationSchema, writeRunFile } from '../../functions/core/runFiles.ts';
 import type { Validation } from '../../functions/core/runFiles.ts';
 import type { LedgerFile } from '../../functions/ports.ts';
 import { goodEvidence, load, manifestOf } from '../support/evidence.ts';
@@ -122,6 +123,15 @@ describe('settling a run', () => {
       'customer_landing/bad': { state: 'held', why: 'rubbish' },
       'customer_landing/good': { state: 'pending', attempts: 0 },
     });
+  });
+
+  test('whose gate passed, but that was not published, was interrupted', async () => {
+    const world = newWorld();
+    await claimedBy(world, 'run-1', 'customer_landing/a');
+    const passed: Validation = { ...failedGate(), ok: true };
+    await writeRunFile(world.runFiles, 'run-1', 'validation.json', validationSchema, passed);
+    expect(await settleRun(world.ports, 'run-1')).toBe('interrupted');
+    expect(await world.files()).toMatchObject({ 'customer_landing/a': { state: 'pending', attempts: 1 } });
   });
 
   test('after a later one was published leaves what is published alone', async () => {

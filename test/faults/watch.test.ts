@@ -31,6 +31,19 @@ async function watching(lake: string, ...args: string[]): Promise<Running> {
   return watch;
 }
 
+test('where the system can watch nothing more, watch says so once and lists', async () => {
+  const lake = newFolder();
+  landAll(lake, { 'customer_landing/early.json': lines(customer({ email: 'early@x.org', shares: CONSENT })) });
+  const env = { ...process.env, NODE_OPTIONS: `--import ${new URL('noWatches.ts', import.meta.url).href}` };
+  const watch = startStedi(['watch', '--lake', lake, '--set', 'settleSeconds=1'], { env });
+  watches.push(watch);
+  await loaded(lake, 1);
+  landAll(lake, { 'customer_landing/late.json': lines(customer({ email: 'late@x.org', shares: CONSENT })) });
+  await loaded(lake, 2);
+  expect(watch.stdout.match(/Not all can be watched: ENOSPC.* listed every 10 s/g)).toHaveLength(1);
+  await endsWell(watch);
+});
+
 async function loadedFiles(lake: string): Promise<string[]> {
   const { value } = await call({ lake }, (context) => files(context, 'loaded'));
   return z

@@ -1,12 +1,15 @@
 import { z } from 'zod';
 import { check } from '../../local/commands/check.ts';
+import { fileChecks, loadChecks, oneRunCheck } from '../../local/views/checks.ts';
 import { alter, PEOPLE } from '../support/commandLine.ts';
-import { illnesses } from '../support/crashes.ts';
+import { illnesses, killedAt } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { call, landAll, runHere, stedi } from '../support/lake.ts';
 import { AT, walk } from '../support/people.ts';
+import { temporaryWorlds } from '../support/world.ts';
 
 const newFolder = temporaryFolders();
+const newWorld = temporaryWorlds();
 
 test('check audits by the policy that the tables were built with, not by that of its settings', async () => {
   const audit = z.object({ checks: z.array(z.object({ name: z.string(), ok: z.boolean() })) });
@@ -32,6 +35,45 @@ test('check takes tables that lack a column of their contract, which the next ru
   await alter(newFolder(), lake, 'alter table customer_staging drop column phone; drop table rejected');
   expect((await stedi('check', '--lake', lake)).stdout).toMatch(/This lake is healthy/);
   await expect(alter(newFolder(), lake, 'from rejected')).rejects.toThrow(/does not exist/);
+});
+
+test('check finds a run that is half done, and what it has claimed', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  await killedAt(lake, 'log table_staged customer_landing');
+  const { code, stdout } = await stedi('check', '--lake', lake);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/no run is half done +\| NO/);
+  expect(stdout).toMatch(/no file is claimed +\| NO/);
+});
+
+test('a claimed file is wrong where no run goes on, and right where one does', () => {
+  const count = (state: string) => (state === 'claimed' ? 1 : 0);
+  expect(fileChecks(count, false)).toContainEqual({ name: 'no file is claimed', ok: false, found: '1 claimed' });
+  expect(fileChecks(count, true)).toContainEqual({ name: 'no file is claimed', ok: true, found: '1 claimed' });
+});
+
+test('ledger and lake must show one run', () => {
+  const name = 'ledger and lake show one run';
+  expect(oneRunCheck('run-1', 'run-1')).toEqual({ name, ok: true, found: 'run-1' });
+  expect(oneRunCheck('run-1', 'run-2')).toEqual({ name, ok: false, found: 'lake run-1, ledger run-2' });
+  expect(oneRunCheck('run-1', null)).toEqual({ name, ok: false, found: 'lake run-1, ledger none' });
+});
+
+test('loads of a file that the ledger does not call loaded do not stand in the ledger', async () => {
+  const world = newWorld();
+  const loads = (await world.register('customer_landing/pending')).map(({ key, version }) => ({
+    file: key,
+    version,
+    landed: 1,
+    staged: 1,
+    duplicate: 0,
+    rejected: 0,
+  }));
+  expect(await loadChecks(world.ledger, loads)).toMatchObject([
+    { name: 'loaded files stand in loads', ok: true, found: '0 files' },
+    { name: 'loads stand in the ledger', ok: false, found: expect.stringContaining('customer_landing/pending') as unknown },
+  ]);
 });
 
 describe('check finds what is wrong with the tables', () => {

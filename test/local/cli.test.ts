@@ -242,6 +242,7 @@ describe('one lake, command by command, with --json', () => {
       replaced: z.boolean(),
       differs: z.boolean(),
       held: z.array(z.string()),
+      noLongerHeld: z.array(z.string()),
       unread: z.array(z.string()),
       gone: z.array(z.string()),
       returning: z.int(),

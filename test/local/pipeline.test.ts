@@ -309,6 +309,8 @@ describe('file versions', () => {
     const found = await stedi('query', 'select count(*)::INT as people from customer_landing', '--lake', lake, '--json');
     expect(JSON.parse(found.stdout)).toEqual([{ people: PEOPLE.length }]);
     expect(found.stderr).toMatch(/Left out: customer_landing\/f\ufffdnf: its name is not UTF-8: rename it/);
+    // A question that names no landing table does not look there.
+    expect(await stedi('query', 'from customer_trusted', '--lake', lake)).toMatchObject({ code: 0, stderr: '' });
   });
 
   test('more files than one run takes: several runs, the same tables', async () => {

@@ -1,10 +1,11 @@
-import { cpSync, rmSync, utimesSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { z } from 'zod';
 import { lakePaths } from '../../local/lakePaths.ts';
-import { alter, PEOPLE } from '../support/commandLine.ts';
+import { alter, PEOPLE, valueOf } from '../support/commandLine.ts';
 import { killedAt } from '../support/crashes.ts';
 import { temporaryFolders } from '../support/folders.ts';
-import { landAll, stedi } from '../support/lake.ts';
+import { dump, landAll, stedi } from '../support/lake.ts';
 import { AT, customer, lines, walk } from '../support/people.ts';
 
 const newFolder = temporaryFolders();
@@ -59,6 +60,96 @@ test('rebuild does not call records lost that landing still has, in a file that 
   expect((await stedi('rebuild', '--lake', lake)).stdout).toMatch(/people\.json\nWhat no other file holds of them is lost/);
 });
 
+test('rebuild reads all of a landing folder that holds more files than are announced at once', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  for (let at = 0; at < 20; at += 1)
+    landAll(lake, { [`customer_landing/more-${at}.json`]: lines(customer({ email: `more-${at}@x.org` })) });
+  await stedi('run', '--lake', lake);
+  const { code, stdout } = await stedi('rebuild', '--lake', lake);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/customer_staging +\| +22 \| +22 \| +0 \| +0 \|/);
+});
+
+test('rebuild goes on over what a killed one has left', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  await stedi('run', '--lake', lake);
+  mkdirSync(path.join(lake, 'rebuild'));
+  writeFileSync(path.join(lake, 'rebuild', 'lakehouse.duckdb'), 'half');
+  expect((await stedi('rebuild', '--lake', lake)).code).toBe(0);
+});
+
+test('rebuild --replace takes away rows that no file gives', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  await stedi('run', '--lake', lake);
+  const before = await dump(lake);
+  await alter(
+    newFolder(),
+    lake,
+    "insert into customer_staging select * replace ('nobody@x.org' as email) from customer_staging limit 1",
+  );
+  const { code, stdout } = await stedi('rebuild', '--replace', '--lake', lake);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/Replaced\n$/);
+  expect(await dump(lake)).toEqual(before);
+});
+
+test('rebuild does not take tables for lost that can not be opened', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  await stedi('run', '--lake', lake);
+  const { tables } = lakePaths(lake);
+  rmSync(tables);
+  mkdirSync(tables);
+  const { code, stdout, stderr } = await stedi('rebuild', '--replace', '--lake', lake);
+  expect(code).toBe(1);
+  expect(stdout).not.toMatch(/nothing to compare/);
+  expect(stderr).toMatch(/can't be opened/);
+});
+
+describe('files of which a rebuild holds others than the lake', () => {
+  const STRICT = ['--set', 'minRecordsForRatio=1'];
+
+  test('are told, and are a reason for exit code 1 although the tables do not differ, where the rebuild holds them', async () => {
+    const lake = newFolder();
+    landAll(lake, { ...walk(PEOPLE), 'customer_landing/bad.json': 'rubbish\n' });
+    await stedi('run', '--lake', lake, ...STRICT);
+    const { code, stdout } = await stedi('rebuild', '--lake', lake, ...STRICT);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/what the other files give[^]*Held while rebuilding:\n {2}customer_landing\/bad\.json: /);
+  });
+
+  test('are named with the reason of the lake where the lake holds them and the rebuild does not', async () => {
+    const lake = newFolder();
+    landAll(lake, walk(PEOPLE));
+    await stedi('run', '--lake', lake);
+    landAll(lake, { 'customer_landing/bad.json': `${lines(customer({ email: 'new@x.org' }))}rubbish\n` });
+    expect((await stedi('run', '--lake', lake, ...STRICT)).code).toBe(1);
+    const rebuilt = z.looseObject({ held: z.array(z.string()), noLongerHeld: z.array(z.string()), differs: z.boolean() });
+    expect(valueOf(await stedi('rebuild', '--json', '--lake', lake), rebuilt, 1)).toMatchObject({
+      held: [],
+      noLongerHeld: [expect.stringMatching(/^customer_landing\/bad\.json: 1 of 2 records rejected/) as unknown],
+      differs: true,
+    });
+    expect((await stedi('rebuild', '--lake', lake)).stdout).toMatch(
+      /Held by the lake, and loaded here[^]*:\n {2}customer_landing\/bad\.json: 1 of 2 records rejected/,
+    );
+  });
+
+  test('do not take what the lake has loaded of them with --forget: landing still has it', async () => {
+    const lake = newFolder();
+    landAll(lake, { ...walk(PEOPLE), 'customer_landing/bad.json': `${lines(customer({ email: 'new@x.org' }))}rubbish\n` });
+    expect((await stedi('run', '--lake', lake)).code).toBe(0);
+    const before = await dump(lake);
+    const { code, stdout } = await stedi('rebuild', '--replace', '--forget', '--lake', lake, ...STRICT);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/Nothing was replaced: the lake has loaded/);
+    expect(await dump(lake)).toEqual(before);
+  });
+});
+
 describe('tables that a rebuild would bring back without a withdrawal', () => {
   const withdrawal = { 'customer_landing/later.json': lines(customer({ email: 'ann@x.org', updated: AT + 1 })) };
 
@@ -95,6 +186,15 @@ describe('tables that a rebuild would bring back without a withdrawal', () => {
     for (const end of ['', '-wal', '-shm']) rmSync(`${lakePaths(lake).ledger}${end}`, { force: true });
     expect((await stedi('run', '--lake', lake)).code).toBe(0);
     expect((await stedi('check', '--lake', lake)).stdout).toMatch(/healthy/);
+  });
+
+  test('they stay where only the tables tell what was loaded, for the ledger is lost', async () => {
+    const { lake } = await withdrawnLake();
+    for (const end of ['', '-wal', '-shm']) rmSync(`${lakePaths(lake).ledger}${end}`, { force: true });
+    rmSync(path.join(lake, 'landing', 'customer_landing', 'later.json'));
+    const kept = await stedi('rebuild', '--replace', '--lake', lake);
+    expect(kept.code).toBe(1);
+    expect(kept.stdout).toMatch(/later\.json[^]*Nothing was replaced/);
   });
 
   test('lost tables are replaced without files that were loaded only if that is wanted', async () => {

@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import job
 import pytest
-from lakehouse import counts, landing, lock, models, session, steps, tables, upkeep
+from lakehouse import branches, counts, landing, lock, models, session, steps, tables, upkeep
 from lakehouse.branches import Branches, branch_of
 from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
 from lakehouse.days import INPUTS
@@ -453,6 +454,20 @@ def test_orphans_are_removed_from_time_to_time(walked: Lake, monkeypatch: pytest
     assert walked.dump() == before
 
 
+def test_older_snapshots_expire_once_one_is_a_day_over_its_time(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branches, "PUBLISHED_TABLES", ("loads",))
+    before, own = walked.rows("loads"), Branches(walked.spark, walked.namespace, "run-1")
+
+    def snapshots_after(until: datetime) -> int:
+        own.expire(until)
+        return walked.spark.sql(f"select * from {walked.full('loads')}.snapshots").count()
+
+    now = datetime.now(UTC)
+    assert snapshots_after(now + timedelta(hours=23)) > 1
+    assert snapshots_after(now + timedelta(hours=25)) == 1
+    assert walked.rows("loads") == before
+
+
 def test_upkeep_that_fails_does_not_fail_a_published_run(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for what follows a withdrawal: there the job must not end well."""
 
@@ -511,7 +526,7 @@ def test_a_run_without_files(walked: Lake) -> None:
 
 
 def test_tables_that_somebody_changed_by_hand_are_built_anew(walked: Lake) -> None:
-    """As compaction does to one that others are built from; or worse. What the run before has counted may be gone."""
+    """Also where the rows are the same afterwards. What the run before has counted may be gone."""
     before = walked.dump()
     walked.spark.sql(f"insert overwrite {walked.full('accelerometer_staging')} select * from {walked.full('accelerometer_staging')}")
     walked.spark.sql(f"delete from {walked.full('machine_learning_curated')} where reading_date > date '2022-06-19'")
@@ -529,7 +544,8 @@ def test_small_files_are_compacted_and_no_day_is_built_anew_for_it(walked: Lake,
     walked.run()
     before = walked.dump()
     assert {table: len(walked.files(table)) for table in upkeep.GROWING} == dict.fromkeys(upkeep.GROWING, 1)
-    walked.spark.sql(f"CALL lake.system.rewrite_data_files(table => '{walked.namespace}.accelerometer_staging', options => {REWRITE_ALL})")
+    for table in ("accelerometer_staging", "step_trainer_trusted"):
+        walked.spark.sql(f"CALL lake.system.rewrite_data_files(table => '{walked.namespace}.{table}', options => {REWRITE_ALL})")
     run_id = walked.run([])
     assert walked.dump() == before
     assert walked.built_days(run_id) == {table: set() for table in INPUTS}

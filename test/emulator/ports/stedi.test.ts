@@ -70,6 +70,7 @@ test('a run from the files to what it left', async () => {
   const shown = await stedi('show', 'last', '--stage', 'one');
   expect(shown.code).toBe(0);
   expect(shown.stdout).toContain('# SUCCEEDED: 3 files loaded');
+  expect(await stedi('show', runId, '--stage', 'one')).toEqual(shown);
   expect(shown.stdout).toContain(
     `Console: https://us-east-1.console.aws.amazon.com/states/home?region=us-east-1#/v2/executions/details/arn:aws:states:us-east-1:000000000000:execution:stedi-one-pipeline:${runId}`,
   );

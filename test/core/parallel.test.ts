@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { chunked, inParallel, limited, untilDone } from '../../functions/aws/parallel.ts';
+import { chunked, inParallel, limited, untilDone } from '../../functions/core/parallel.ts';
 
 describe('working on all items', () => {
   test('answers in their order, a bounded number at a time', async () => {
