@@ -125,10 +125,12 @@ export class FolderLanding implements Landing {
 
   async *#pages(table: string, after: string): AsyncIterable<string[]> {
     const folder = path.join(this.root, table);
-    const names = (await filesBelow(folder))
-      .map((file) => path.relative(folder, file).split(path.sep).join('/'))
-      .filter((name) => name > after)
-      .sort();
+    const names: string[] = [];
+    for await (const file of filesBelow(folder)) {
+      const name = path.relative(folder, file).split(path.sep).join('/');
+      if (name > after) names.push(name);
+    }
+    names.sort();
     for (let at = 0; at < names.length; at += 1000) yield names.slice(at, at + 1000);
   }
 }
@@ -137,26 +139,24 @@ export class FolderLanding implements Landing {
  * Files below a folder, also behind links to folders, as they are watched; of a folder that can't be opened by its name, that name. `links`: the
  * folders of the links on the way; none is read again behind its own link.
  */
-async function filesBelow(folder: string, links: readonly string[] = []): Promise<string[]> {
+async function* filesBelow(folder: string, links: readonly string[] = []): AsyncGenerator<string> {
   // Each folder by itself: one that is gone by now, or can't be opened by its name, hides no other.
   const entries = await readdir(folder, { withFileTypes: true }).catch(nothingWhereMissing);
-  if (entries === null) return [folder];
-  const found: string[] = [];
-  for (const entry of entries.filter(({ name }) => !isIgnoredName(name))) {
+  if (entries === null) yield folder;
+  for (const entry of entries?.filter(({ name }) => !isIgnoredName(name)) ?? []) {
     const file = path.join(folder, entry.name);
-    if (entry.isFile()) found.push(file);
-    else if (entry.isDirectory()) found.push(...(await filesBelow(file, links)));
+    if (entry.isFile()) yield file;
+    else if (entry.isDirectory()) yield* filesBelow(file, links);
     else if (entry.isSymbolicLink()) {
       const isFolder = (await stat(file).catch(nothingWhereMissing))?.isDirectory() === true;
-      if (!isFolder) found.push(file);
-      else {
-        const [target, place] = [await realpath(file), await realpath(folder)];
-        if (![...links, place].some((passed) => isBelow(target, passed)))
-          found.push(...(await filesBelow(file, [...links, place])));
+      if (!isFolder) {
+        yield file;
+        continue;
       }
+      const [target, place] = [await realpath(file), await realpath(folder)];
+      if (![...links, place].some((passed) => isBelow(target, passed))) yield* filesBelow(file, [...links, place]);
     }
   }
-  return found;
 }
 
 function nothingWhereMissing(error: unknown): null {
