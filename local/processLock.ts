@@ -2,7 +2,7 @@ import path from 'node:path';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
-import { LakeBusyError, messageOf } from '../functions/core/errors.ts';
+import { LakeBusyError, LakeUnusableError, messageOf } from '../functions/core/errors.ts';
 
 /** A process that has just taken the lock, or is about to let it go, stands there without a name for a moment. */
 const NAMELESS_MS = 1_000;
@@ -58,14 +58,19 @@ export class ProcessLock {
 
 /** Null when another process has the lock. */
 function lockedDatabase(folder: string): DatabaseSync | null {
-  const database = new DatabaseSync(path.join(folder, '.lock'), { timeout: INSTANT_MS });
+  const file = path.join(folder, '.lock');
+  const database = new DatabaseSync(file, { timeout: INSTANT_MS });
   try {
     database.exec('begin exclusive');
     return database;
   } catch (error) {
     database.close();
-    if (!/locked/.test(messageOf(error))) throw error;
-    return null;
+    if (/locked/.test(messageOf(error))) return null;
+    if (/file is not a database|malformed/.test(messageOf(error)))
+      throw new LakeUnusableError(
+        `${file} is damaged: ${messageOf(error)}. It holds nothing: remove it when no stedi works on the lake`,
+      );
+    throw error;
   }
 }
 

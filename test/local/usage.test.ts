@@ -112,6 +112,38 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
   });
 });
 
+describe('whatever becomes of the output', () => {
+  const lake = newFolder();
+  const shell = (line: string) =>
+    new Running('bash', ['-c', `set -o pipefail; "$0" "$1" runs --lake "$2" ${line}`, process.execPath, STEDI, lake]).ended;
+  beforeAll(async () => stedi('run', sourceFolder(newFolder()), '--lake', lake));
+
+  test('a reader that has seen enough is no error', async () => {
+    expect(await shell('| true')).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('a full disk behind it is one', async () => {
+    expect(await shell('> /dev/full')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/output can't be written: .*ENOSPC/) as unknown,
+    });
+  });
+
+  test.each([
+    ['ledger.sqlite', /Move it away/],
+    ['.lock', /remove it/],
+  ])('with --json an error is its one value: %s is damaged', async (name, advice) => {
+    const damaged = newFolder();
+    cpSync(lake, damaged, { recursive: true });
+    writeFileSync(path.join(damaged, name), 'rubbish'.repeat(1_000));
+    const { code, stdout, stderr } = await stedi('run', '--lake', damaged, '--json');
+    const { error } = z.strictObject({ error: z.string() }).parse(JSON.parse(stdout));
+    expect({ code, stderr }).toEqual({ code: 1, stderr: `${error}\n` });
+    expect(error).toContain(`${path.join(damaged, name)} is damaged`);
+    expect(error).toMatch(advice);
+  });
+});
+
 test('settings may begin with a byte order mark, as some editors write it', async () => {
   const settings = path.join(newFolder(), 'settings.json');
   writeFileSync(settings, '\ufeff{ "mlJoin": "time" }');
