@@ -46,6 +46,16 @@ def generate(out: Path, customers: int, seed: int, dirty: bool) -> dict[str, Any
     return generated
 
 
+def add_dirty(landing: Path, aside: Path, customers: int, seed: int) -> dict[str, Any]:
+    """Sample landing files with every defect, beside those that are there; returns what the generator says of them."""
+    generated = generate(aside, customers, seed, dirty=True)
+    for path in [path for path in aside.rglob("*") if path.is_file()]:
+        place = landing / path.parent.name / f"dirty-{path.name}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    return generated
+
+
 def damage(out: Path, files: int, seed: int) -> None:
     """Landing files to whose bytes anything has happened."""
     _call("damage", str(out), str(files), str(seed))

@@ -111,10 +111,7 @@ def test_files_to_whose_bytes_anything_has_happened(lake: Lake, seed: int) -> No
 
 def land_dirty(lake: Lake, seed: int) -> dict[str, Any]:
     """Generated files with every defect; returns what the generator says of them."""
-    expected = duckdb.generate(lake.folder / "dirty", customers=100, seed=seed, dirty=True)
-    for path in (path for path in (lake.folder / "dirty").rglob("*") if path.is_file()):
-        lake.land(f"{path.parent.name}/dirty-{path.name}", path.read_bytes())
-    return expected
+    return duckdb.add_dirty(lake.landing, lake.folder / "dirty", customers=100, seed=seed)
 
 
 def land_a_round(lake: Lake, draw: random.Random, number: int) -> None:
