@@ -9,6 +9,7 @@ import type { LandingTable } from '../functions/core/steps.ts';
 import { isIgnoredName } from '../functions/core/catalogFile.ts';
 import { codeOf, isMissing, pathOf } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
+import { isNotUtf8 } from './landing.ts';
 import { isAlive } from './isAlive.ts';
 
 /** A file that is to be dropped, and the landing table it belongs to. */
@@ -119,10 +120,9 @@ export async function dropFiles(landingRoot: string, drops: readonly Drop[]): Pr
   return dropped;
 }
 
-/** What is not UTF-8 in a name Node spells with U+FFFD, and then finds no such file. */
 function explainName(error: unknown): never {
   const at = pathOf(error);
-  if (isMissing(error) && at?.includes('\ufffd') === true)
+  if (isMissing(error) && at !== null && isNotUtf8(at))
     throw new UsageError(`${at}: its name is not UTF-8; rename it. Nothing was copied`);
   throw error;
 }

@@ -112,9 +112,7 @@ export class FolderLanding implements Landing {
         const files = await Promise.all(
           names.map(async (name) => {
             const file = await this.current(`${table}/${name}`);
-            // Node spells so what is not UTF-8.
-            if (file === null && name.includes('\ufffd'))
-              this.misnamed.set(`${table}/${name}`, 'its name is not UTF-8: rename it');
+            if (file === null && isNotUtf8(name)) this.misnamed.set(`${table}/${name}`, 'its name is not UTF-8: rename it');
             return file;
           }),
         );
@@ -157,6 +155,11 @@ async function* filesBelow(folder: string, links: readonly string[] = []): Async
       if (![...links, place].some((passed) => isBelow(target, passed))) yield* filesBelow(file, [...links, place]);
     }
   }
+}
+
+/** Whether a path that leads nowhere has a name that is not UTF-8: Node spells what is not with U+FFFD, and then finds no such file. */
+export function isNotUtf8(name: string): boolean {
+  return name.includes('\ufffd');
 }
 
 function nothingWhereMissing(error: unknown): null {

@@ -118,13 +118,11 @@ class Branches:
 
     def published_by(self, table: str) -> str | None:
         """The run whose rows are the published ones, also where they were compacted since."""
-        made = self._made(table, MAIN)
-        return None if made is None else made.summary().get(RUN_PROPERTY)
+        return _said(self._made(table, MAIN), RUN_PROPERTY)
 
     def built_from(self, table: str) -> str | None:
         """What the published rows were built from, if `replace` has built them and nobody has changed them since."""
-        made = self._made(table, MAIN)
-        return None if made is None else made.summary().get(ORIGIN_PROPERTY)
+        return _said(self._made(table, MAIN), ORIGIN_PROPERTY)
 
     def append(self, rows: DataFrame, table: str, landing_table: str, **options: str) -> None:
         """Adds rows, which come of this landing table, to the run's version."""
@@ -291,14 +289,17 @@ class Branches:
 
     def _said(self, table: str, branch: str, name: str) -> str | None:
         """What the snapshot of a branch says of itself under this name; None where it says nothing, or there is no such branch."""
-        snapshot = self._iceberg(table).snapshot(branch)
-        return None if snapshot is None else snapshot.summary().get(name)
+        return _said(self._iceberg(table).snapshot(branch), name)
 
     def _iceberg(self, table: str) -> Any:  # noqa: ANN401
         return iceberg_table(self._spark, self._full(table))
 
     def _full(self, table: str) -> str:
         return full_name(self._namespace, table)
+
+
+def _said(snapshot: Any, name: str) -> str | None:  # noqa: ANN401
+    return None if snapshot is None else snapshot.summary().get(name)
 
 
 def _id(snapshot: Any) -> int | None:  # noqa: ANN401

@@ -76,17 +76,17 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
     try {
       const isPublished = trouble === null && (await home.ports.lake.publishedRun()) !== null;
       const loaded = new Map([...(await loadedFiles(home.ledger)), ...(isPublished ? await loadsOf(home) : [])]);
-      const held = await home.ledger.held();
-      const built = await buildBeside(beside, home.paths.landing, { loaded, held }, { options, output });
+      const lake = { loaded, held: await home.ledger.held() };
+      const built = await buildBeside(beside, home.paths.landing, lake, { options, output });
       home.close();
       const { comparisons, returning } = await compare(isPublished ? home.paths.tables : null, lakePaths(beside).tables);
       const outcome = outcomeOf(built, comparisons, returning, { replace, forget }, isPublished);
-      const { differs, replaced, held: stillHeld, noLongerHeld, unread, gone } = outcome;
+      const { differs, replaced, held, noLongerHeld, unread, gone } = outcome;
       if (replaced) replaceTables(options.lake);
-      output.result({ replaced, differs, held: stillHeld, noLongerHeld, unread, gone, returning, tables: comparisons }, () =>
+      output.result({ replaced, differs, held, noLongerHeld, unread, gone, returning, tables: comparisons }, () =>
         outcomeText(outcome),
       );
-      return (differs && !replaced) || stillHeld.length > 0 || unread.length > 0 ? 1 : 0;
+      return (differs && !replaced) || held.length > 0 || unread.length > 0 ? 1 : 0;
     } finally {
       // A replacement that has begun and broke off is finished by the next command.
       if (!isReplacing(options.lake)) rmSync(beside, { recursive: true, force: true });

@@ -11,11 +11,8 @@ import { run } from './run.ts';
 
 /** `npm start`: sample data where there is none, a run, and what to try next. */
 export async function start(context: CommandContext): Promise<number> {
-  const code = await run(
-    context,
-    [],
-    new Set(await withLake(context.options, {}, 'start', (home) => sampleData(home, context.output))),
-  );
+  const own = await withLake(context.options, {}, 'start', (home) => sampleData(home, context.output));
+  const code = await run(context, [], new Set(own));
   if (!context.output.json) context.output.say(nextSteps(context.options.lake));
   return code;
 }

@@ -62,9 +62,9 @@ export async function watch({ options, output }: CommandContext): Promise<number
     watcher.on('add', arrived).on('change', arrived);
     // Most often there are more files than the system can watch (fs.inotify.max_user_watches); each of them would be told.
     watcher.on('error', (error) => {
-      if (!isBlind)
-        output.say(`Not all can be watched: ${messageOf(error)}; landing is listed every ${LISTING_MS / 1000} s instead`);
+      if (isBlind) return;
       isBlind = true;
+      output.say(`Not all can be watched: ${messageOf(error)}; landing is listed every ${LISTING_MS / 1000} s instead`);
       arrivals.wake();
     });
     await new Promise<void>((resolve) => watcher.once('ready', resolve));
