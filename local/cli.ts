@@ -85,6 +85,12 @@ function numberOf(typed: string): number {
   return value;
 }
 
+function countOf(typed: string): number {
+  const value = numberOf(typed);
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('Expected a whole number from 1.');
+  return value;
+}
+
 program.command('help [command]', { hidden: true }).action((name?: string) => {
   (program.commands.find((each) => each.name() === name) ?? program).help();
 });
@@ -121,12 +127,14 @@ command('watch', 'stay and process what arrives in the landing folders, until Ct
   'watch --set settleSeconds=10',
 ]).action(() => act(async (context) => (await import('./commands/watch.ts')).watch(context)));
 
-command('runs', 'history: all runs, the latest first', ['runs', 'runs --json']).action(() =>
-  act(
-    async (context) => (await import('./commands/history.ts')).runs(context),
-    async (context) => (await import('./stage/history.ts')).runs(context),
-  ),
-);
+command('runs', 'history, the latest run first', ['runs', 'runs --limit 1', 'runs --json'])
+  .option('--limit <n>', 'how many of the latest are shown', countOf, 100)
+  .action(({ limit }: { limit: number }) =>
+    act(
+      async (context) => (await import('./commands/history.ts')).runs(context, limit),
+      async (context) => (await import('./stage/history.ts')).runs(context, limit),
+    ),
+  );
 
 command('show <run>', 'one run: its files, steps, counts, expectations and timings', [
   'show last',

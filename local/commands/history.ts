@@ -1,18 +1,14 @@
-import { inParallel } from '../../functions/core/parallel.ts';
 import type { Execution } from '../executions.ts';
 import type { LocalHome } from '../home.ts';
 import { withLedger } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { ProcessLock } from '../processLock.ts';
-import { chosenExecution, overviewOf, runDetails, runsText } from '../views/runs.ts';
+import { chosenExecution, latestRuns, overviewOf, runDetails } from '../views/runs.ts';
 
-/** All runs, the latest first. */
-export async function runs({ options, output }: CommandContext): Promise<number> {
-  const list = await withLedger(options, async (home) =>
-    inParallel(historyOf(home), (execution) => overviewOf(home.runFiles, execution)),
-  );
-  const shown = list.filter((run) => run.files !== null);
-  output.result(shown, () => runsText(shown));
+/** The latest runs, the latest first. */
+export async function runs({ options, output }: CommandContext, limit: number): Promise<number> {
+  const { value, text } = await withLedger(options, async (home) => latestRuns(home.runFiles, historyOf(home), limit));
+  output.result(value, () => text);
   return 0;
 }
 

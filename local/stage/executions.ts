@@ -11,17 +11,17 @@ import { shortCause } from '../../functions/core/shortCause.ts';
 import type { Execution } from '../executions.ts';
 import type { Stage } from './stage.ts';
 
-/** How many executions are looked at; Step Functions forgets them after 90 days, `runs/` in the lake bucket does not. */
-const LATEST = 100;
-
-/** The latest executions, the latest first. */
-export async function latestExecutions({ sfn, stateMachineArn }: Stage): Promise<Execution[]> {
+/** The latest executions, the latest first. Step Functions forgets them after 90 days, `runs/` in the lake bucket does not. */
+export async function latestExecutions({ sfn, stateMachineArn }: Stage, limit = 100): Promise<Execution[]> {
   const found: Execution[] = [];
-  for await (const { executions = [] } of paginateListExecutions({ client: sfn, pageSize: LATEST }, { stateMachineArn })) {
+  for await (const { executions = [] } of paginateListExecutions(
+    { client: sfn, pageSize: Math.min(limit, 1000) },
+    { stateMachineArn },
+  )) {
     found.push(...executions.map(asExecution));
-    if (found.length >= LATEST) break;
+    if (found.length >= limit) break;
   }
-  return found.slice(0, LATEST);
+  return found.slice(0, limit);
 }
 
 /**

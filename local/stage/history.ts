@@ -1,6 +1,5 @@
-import { inParallel } from '../../functions/core/parallel.ts';
 import type { CommandContext } from '../lake.ts';
-import { chosenExecution, chosenRun, overviewOf, runDetails, runsText } from '../views/runs.ts';
+import { chosenExecution, chosenRun, latestRuns, overviewOf, runDetails } from '../views/runs.ts';
 import type { Execution } from '../executions.ts';
 import { executionOf, latestExecutions } from './executions.ts';
 import { runsOf } from './objects.ts';
@@ -8,12 +7,11 @@ import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
 
 /** The latest runs of a stage, the latest first. */
-export async function runs({ options, output }: CommandContext): Promise<number> {
-  const list = await withStage(options, async (stage) =>
-    inParallel(await latestExecutions(stage), (execution) => overviewOf(stage.runFiles, execution)),
+export async function runs({ options, output }: CommandContext, limit: number): Promise<number> {
+  const { value, text } = await withStage(options, async (stage) =>
+    latestRuns(stage.runFiles, await latestExecutions(stage, limit + 1), limit),
   );
-  const shown = list.filter((run) => run.files !== null);
-  output.result(shown, () => runsText(shown));
+  output.result(value, () => text);
   return 0;
 }
 

@@ -1,3 +1,4 @@
+import { inParallel } from '../../functions/core/parallel.ts';
 import { UsageError } from '../../functions/core/errors.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import { manifestSchema, readRunFile, readStepMetrics, reportSchema } from '../../functions/core/runFiles.ts';
@@ -28,8 +29,15 @@ export async function overviewOf(runFiles: RunFiles, execution: Execution): Prom
   };
 }
 
-/** Runs as a table. */
-export function runsText(shown: readonly RunOverview[]): string {
+/** So many of the latest executions as runs, as a value and as text: those that left something. */
+export async function latestRuns(runFiles: RunFiles, history: readonly Execution[], limit: number) {
+  const latest = await inParallel(history.slice(0, limit), (execution) => overviewOf(runFiles, execution));
+  const value = latest.filter(({ files }) => files !== null);
+  const text = history.length > limit ? `${runsText(value)}\n\nThe latest ${figure(limit)}; --limit shows more` : runsText(value);
+  return { value, text };
+}
+
+function runsText(shown: readonly RunOverview[]): string {
   if (shown.length === 0) return 'No run yet; "stedi run" starts one';
   return table(
     ['run', 'started', 'status', 'files', 'machine learning rows', 'seconds'],

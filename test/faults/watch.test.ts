@@ -57,7 +57,7 @@ async function loaded(lake: string, number: number): Promise<void> {
 }
 
 async function runsOf(lake: string): Promise<number> {
-  return z.array(z.unknown()).parse((await call({ lake }, runs)).value).length;
+  return z.array(z.unknown()).parse((await call({ lake }, (context) => runs(context, 100))).value).length;
 }
 
 async function endsWell(watch: Running): Promise<void> {

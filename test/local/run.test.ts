@@ -142,6 +142,10 @@ test('the latest run is the one that was started last, although the clock was se
   database.close();
   const { runs } = valueOf(await stedi('run', '--lake', lake, '--set', 'mlJoin=time', '--json'), runResultSchema);
   expect((await stedi('show', 'last', '--lake', lake)).stdout).toContain(`Run ${runs[0]}`);
+  const latest = (await stedi('runs', '--limit', '1', '--lake', lake)).stdout;
+  expect(latest).toMatch(new RegExp(`${runs[0]} .*\n\nThe latest 1; --limit shows more\n$`));
+  expect(latest).not.toContain('2099');
+  expect((await stedi('runs', '--limit', '2', '--lake', lake)).stdout).toMatch(/2099.*\n$/);
 });
 
 describe('a first run that was killed before it published', () => {

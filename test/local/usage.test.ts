@@ -51,6 +51,7 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
       /customer_landing, accelerometer_landing, step_trainer_landing/,
     ],
     ['a file that is missing', ['drop', 'customer_landing', '/no/such.json'], /\/no\/such\.json/],
+    ['a limit below one', ['runs', '--limit', '0'], /--limit.*'0'.*whole number from 1/],
     ['a run that is unknown', ['show', 'run-of-luck'], /run-of-luck.*stedi runs/],
     ['rejects of an unknown run', ['rejects', '--run', 'run-of-luck'], /run-of-luck.*stedi runs/],
     ['retry of nothing', ['retry'], /--run/],
