@@ -59,7 +59,7 @@ export async function withLake<T>(
   work: (home: LocalHome) => Promise<T>,
 ): Promise<T> {
   const { settings = loadSettings(options) } = homeOptions;
-  makeFolder(options.lake);
+  makeLakeFolder(options.lake);
   const lock = ProcessLock.acquire(options.lake, `stedi ${command}`);
   try {
     finishReplacing(options.lake);
@@ -98,9 +98,10 @@ function finishKilledReplacement(folder: string): void {
   }
 }
 
-function makeFolder(folder: string): void {
+/** Makes the lake's folder where there is none: its owner's alone, for what people have sent stands in it. */
+export function makeLakeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new LakeUnusableError(
       `the lake ${folder} can't be made: ${messageOf(error)}; choose another folder with --lake, or mend its permissions`,

@@ -6,6 +6,8 @@ import { isLandingTable, LANDING_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 
 const HEAD_BYTES = 64 * 1024;
+// Behind the first of several it does not look again: the first bytes may be nothing else.
+const LAYOUT_END = /(?<![\]\s,])[\]\s,]+$/;
 
 /** The landing table of a key: its first folder. Null for keys that belong to none, and for folder markers. */
 export function landingTableOf(key: string): LandingTable | null {
@@ -41,7 +43,7 @@ export function sniff(table: LandingTable, head: Uint8Array): { format: FileForm
 function fieldsOfFirstRecord(text: string): string[] | null {
   // The decoder has taken a byte order mark away; commas and blanks and an array's bracket are layout (docs/records.md).
   const [line = ''] = text.replace(/^[[\s,]+/, '').split('\n', 1);
-  const record = line.replace(/[\]\s,]+$/, '');
+  const record = line.replace(LAYOUT_END, '');
   try {
     const value: unknown = JSON.parse(record);
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.keys(value) : null;

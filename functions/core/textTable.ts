@@ -18,12 +18,15 @@ export function table(
   return markdownTable([[...header], ...rows.map((row) => row.map(inCell))], { align: [...align] });
 }
 
+// Behind the first of several blanks it does not look again: a record may hold millions.
+const LINE_ENDS = /(?<!\s)\s*[\t\r\n]\s*/g;
+
 /** A file name or a cause may hold anything; a cell is one line and ends at a bar. */
 function inCell(text: string): string {
-  return printable(text.replaceAll('|', '\\|').replace(/\s*[\t\r\n]+\s*/g, ' '));
+  return printable(text.replaceAll('|', '\\|').replace(LINE_ENDS, ' '));
 }
 
-/** Without control characters but for tab and line feed: a terminal would do what they say. */
+/** Without control characters but for tab and line feed, and without those that turn the direction of writing: a terminal would do what they say. */
 export function printable(text: string): string {
-  return text.replace(/[^\P{Cc}\t\n]/gu, '\ufffd');
+  return text.replace(/[^\P{Cc}\t\n]|[\u202a-\u202e\u2066-\u2069]/gu, '\ufffd');
 }

@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { DuckDBTypeId, StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, Json } from '@duckdb/node-api';
 import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
-import { figure } from '../../functions/core/textTable.ts';
+import { figure, printable } from '../../functions/core/textTable.ts';
 import { publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
 import { asPattern, literal, openSession } from '../duckdb/session.ts';
@@ -31,7 +31,7 @@ export async function query({ options, output }: CommandContext, sql: string, ou
   try {
     const landing = new FolderLanding(paths.landing);
     const landed = SHOWS_LANDING.test(sql)
-      ? await createLandingViews(session.run, landing, unknownFieldsIn(paths.ledger), (text) => console.error(text))
+      ? await createLandingViews(session.run, landing, unknownFieldsIn(paths.ledger), (text) => console.error(printable(text)))
       : [];
     const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
     await session.run.run(

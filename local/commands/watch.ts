@@ -11,7 +11,7 @@ import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { Ended } from '../executions.ts';
 import { lakePaths } from '../lakePaths.ts';
 import type { LocalHome } from '../home.ts';
-import { loadSettings, withLake } from '../lake.ts';
+import { loadSettings, makeLakeFolder, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
 import type { Output } from '../output.ts';
@@ -30,6 +30,7 @@ const LISTING_MS = 10_000;
 export async function watch({ options, output }: CommandContext): Promise<number> {
   const settings = loadSettings(options);
   const { landing } = lakePaths(options.lake);
+  makeLakeFolder(options.lake);
   for (const table of LANDING_TABLES) mkdirSync(path.join(landing, table), { recursive: true });
   const show = progress(output);
   // An alert is sent within a state: it is told once the line of that state is.

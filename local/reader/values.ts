@@ -6,6 +6,8 @@ export interface LandedValue {
 }
 
 const LAYOUT = /[ \t\r,]*/y;
+// Behind the first of several blanks it does not look again: a line may hold millions.
+const BLANK_END = /(?<![ \t\r])[ \t\r]+$/;
 const SCALAR = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 
 /** The values of one line, from left to right; after `broken` there are no more. */
@@ -21,7 +23,7 @@ export function* valuesOf(line: string): Generator<LandedValue> {
     const end = endOfValue(line, at);
     const text = end === -1 ? '' : line.slice(at, end);
     if (end === -1 || !isJson(text)) {
-      yield { kind: 'broken', text: line.slice(at).replace(/[ \t\r]+$/, '') };
+      yield { kind: 'broken', text: line.slice(at).replace(BLANK_END, '') };
       return;
     }
     yield { kind: char === '{' ? 'object' : 'other', text };

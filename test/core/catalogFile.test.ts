@@ -51,6 +51,11 @@ describe('the first bytes', () => {
     expect(sniff('customer_landing', Buffer.from(content))).toEqual({ format, unknownFields });
   });
 
+  test('may be blanks for the most part', () => {
+    const blanks = Buffer.from(`{${' '.repeat(2_000_000)}x`);
+    expect(sniff('customer_landing', blanks)).toEqual({ format: 'json', unknownFields: [] });
+  });
+
   test('are judged by the contract of their own table', () => {
     expect(sniff('step_trainer_landing', Buffer.from('{"email":"a@x.org","serialnumber":"s"}')).unknownFields).toEqual(['email']);
   });

@@ -229,4 +229,6 @@ test('text that would break a table is kept inside its cell', () => {
   const lines = table(['file', 'why'], [['a|b.json', 'x']]).split('\n');
   expect(lines).toHaveLength(3);
   expect(lines[2]).toContain('a\\|b.json');
+  const [, , cell = ''] = table(['file'], [[`a \r\n\t b${' '.repeat(1_000_000)}c\u202e`]]).split('\n');
+  expect(cell).toMatch(/^\| a b {1000000}c\ufffd \|$/);
 });

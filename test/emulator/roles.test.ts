@@ -94,21 +94,22 @@ test('the roles bind: what a function or a job has no business with is denied', 
   expect(await refusal(glue.send(new StartJobRunCommand({ JobName: 'stedi-test-publish' })))).toMatch(DENIED);
 });
 
-test('a producer can put files into the landing prefixes, and nothing else', async () => {
+test('a producer of readings can put files into their landing prefixes, and nothing else', async () => {
   const iam = new IAMClient(stage.client);
   await iam.send(new CreateUserCommand({ UserName: 'device' }));
   await iam.send(
     new AttachUserPolicyCommand({
       UserName: 'device',
-      PolicyArn: 'arn:aws:iam::000000000000:policy/stedi-test-producer-us-east-1',
+      PolicyArn: 'arn:aws:iam::000000000000:policy/stedi-test-readings-producer-us-east-1',
     }),
   );
   const { AccessKey } = await iam.send(new CreateAccessKeyCommand({ UserName: 'device' }));
   const producer = s3Of({ accessKeyId: AccessKey?.AccessKeyId ?? '', secretAccessKey: AccessKey?.SecretAccessKey ?? '' });
   const Bucket = stage.bucketOf('landing');
   await producer.send(new PutObjectCommand({ Bucket, Key: 'step_trainer_landing/empty.json', Body: '{}' }));
-  expect(await refusal(producer.send(new PutObjectCommand({ Bucket, Key: 'elsewhere/a.json', Body: '{}' })))).toMatch(DENIED);
-  expect(await refusal(producer.send(new GetObjectCommand({ Bucket, Key: 'customer_landing/people.json' })))).toMatch(DENIED);
+  for (const Key of ['elsewhere/a.json', 'customer_landing/a.json'])
+    expect(await refusal(producer.send(new PutObjectCommand({ Bucket, Key, Body: '{}' })))).toMatch(DENIED);
+  expect(await refusal(producer.send(new GetObjectCommand({ Bucket, Key: 'step_trainer_landing/empty.json' })))).toMatch(DENIED);
   expect(
     await refusal(
       producer.send(new PutObjectCommand({ Bucket: stage.bucketOf('lake'), Key: 'customer_landing/a.json', Body: '{}' })),

@@ -291,7 +291,7 @@ describe('file versions', () => {
       'customers/b.json': '{}',
       'c.json': '{}',
       '\u001b[31mred.json': '{}',
-      'customer_landing/a\\[b.json': lines(customer({ email: 'left@x.org' })),
+      'customer_landing/a\\[b\u001b.json': lines(customer({ email: 'left@x.org' })),
     });
     writeFileSync(
       Buffer.concat([Buffer.from(`${lake}/landing/customer_landing/M`), Buffer.of(0xfc), Buffer.from('.json')]),
@@ -304,11 +304,12 @@ describe('file versions', () => {
     expect(stdout).toMatch(/customer_landing\/f\ufffdnf: its name is not UTF-8: rename it/);
     for (const stray of ['customers/', 'c.json']) expect(stdout).toContain(`left alone: ${stray} belongs to no landing table`);
     expect(stdout).toMatch(/customer_landing\/M\ufffd\.json: its name is not UTF-8: rename it/);
-    expect(stdout).toContain('customer_landing/a\\[b.json: its path holds a backslash and one of [ * ?: rename it');
+    expect(stdout).toContain('customer_landing/a\\[b\ufffd.json: its path holds a backslash and one of [ * ?: rename it');
     expect((await dump(lake)).customer_staging).toHaveLength(PEOPLE.length);
     const found = await stedi('query', 'select count(*)::INT as people from customer_landing', '--lake', lake, '--json');
     expect(JSON.parse(found.stdout)).toEqual([{ people: PEOPLE.length }]);
     expect(found.stderr).toMatch(/Left out: customer_landing\/f\ufffdnf: its name is not UTF-8: rename it/);
+    expect(found.stderr).toContain('customer_landing/a\\[b\ufffd.json: its path');
     // A question that names no landing table does not look there.
     expect(await stedi('query', 'from customer_trusted', '--lake', lake)).toMatchObject({ code: 0, stderr: '' });
   });

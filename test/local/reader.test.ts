@@ -290,6 +290,19 @@ test('a line that is clean but for a byte that is not UTF-8 is rejected alone', 
   expect(tables['rejected']).toEqual([expect.stringMatching(/"line":2,.*"reason":"not_utf8"/)]);
 });
 
+test('a line that is not JSON may hold millions of blanks', async () => {
+  const table = 'customer_landing';
+  const file: LandedFile = {
+    table,
+    key: `${table}/blanks.json`,
+    version: 'v1',
+    bytes: Buffer.from(`{"email":${' '.repeat(2_000_000)}x${' '.repeat(9)}\n{"email":"a@x.org"}\n`),
+  };
+  const tables = await bench.stage([file], 'run-1');
+  expect(tables['customer_staging']).toHaveLength(1);
+  expect(tables['rejected']).toEqual([expect.stringMatching(/"line":1,.*"reason":"broken_json".* x"/)]);
+});
+
 test('a gzip file that finds no room to be unpacked is an error, not a broken file', async () => {
   const folder = newFolder();
   const file = path.join(folder, 'file.json.gz');

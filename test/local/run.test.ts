@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
@@ -132,6 +132,22 @@ describe('files that were dropped and that no run knows yet', () => {
     expect((await stedi('rejects', ...at)).code).toBe(0);
     expect((await stedi('check', ...at)).stdout).toContain('0 loaded, 1 pending, 0 held');
   });
+});
+
+test('a lake that a command makes is its owner’s alone, and one that is there stays as it is', async () => {
+  const lake = path.join(newFolder(), 'deep', 'lake');
+  const modes = () => [path.dirname(lake), lake].map((folder) => statSync(folder).mode & 0o777);
+  await stedi(
+    'drop',
+    'customer_landing',
+    path.join(sourceFolder(newFolder()), 'customer_landing', 'people.json'),
+    '--lake',
+    lake,
+  );
+  expect(modes()).toEqual([0o700, 0o700]);
+  chmodSync(lake, 0o755);
+  await stedi('run', '--lake', lake);
+  expect(modes()).toEqual([0o700, 0o755]);
 });
 
 test('the latest run is the one that was started last, although the clock was set back', async () => {

@@ -1,6 +1,6 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { JOB_STEPS } from '../../functions/core/steps.ts';
+import { JOB_STEPS, LANDING_TABLES } from '../../functions/core/steps.ts';
 import {
   actionsOf,
   BOTO3,
@@ -187,19 +187,22 @@ describe('a job', () => {
   });
 });
 
-describe('a producer', () => {
-  const may = allows(statementsOf(template, 'ProducerPolicy'));
+describe.each([
+  ['CustomerProducerPolicy', ['customer_landing']],
+  ['ReadingsProducerPolicy', ['accelerometer_landing', 'step_trainer_landing']],
+])('a producer with %s', (policy, tables) => {
+  const may = allows(statementsOf(template, policy));
 
-  test.each(['customer_landing', 'accelerometer_landing', 'step_trainer_landing'])('puts files into %s', (table) => {
-    expect(may('s3:PutObject', `${LANDING}/${table}/2024/a.json`)).toBe(true);
+  test('puts files into the prefixes of its tables alone', () => {
+    expect(LANDING_TABLES.filter((table) => may('s3:PutObject', `${LANDING}/${table}/2024/a.json`))).toEqual(tables);
   });
 
   test.each([
     ['s3:PutObject', `${LANDING}/elsewhere/a.json`],
     ['s3:PutObject', `${LAKE}/warehouse/a.parquet`],
-    ['s3:GetObject', `${LANDING}/customer_landing/a.json`],
-    ['s3:DeleteObject', `${LANDING}/customer_landing/a.json`],
-    ['s3:PutObjectAcl', `${LANDING}/customer_landing/a.json`],
+    ['s3:GetObject', `${LANDING}/${tables[0]}/a.json`],
+    ['s3:DeleteObject', `${LANDING}/${tables[0]}/a.json`],
+    ['s3:PutObjectAcl', `${LANDING}/${tables[0]}/a.json`],
     ['s3:ListBucket', LANDING],
   ])('may not %s on %s', (action, resource) => {
     expect(may(action, resource)).toBe(false);

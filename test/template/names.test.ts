@@ -187,8 +187,9 @@ describe('alarms', () => {
         .flatMap(([, { RoleName, ManagedPolicyName, DashboardName }]) => [RoleName, ManagedPolicyName, DashboardName]),
     );
     expect(shared.filter((name) => name !== undefined).sort()).toEqual([
+      'stedi-dev-customer-producer-us-east-1',
       'stedi-dev-data-scientist-us-east-1',
-      'stedi-dev-producer-us-east-1',
+      'stedi-dev-readings-producer-us-east-1',
       'stedi-dev-us-east-1',
     ]);
   });
