@@ -12,8 +12,8 @@ from lakehouse.errors import JobError
 
 # An apostrophe inside a word opens and closes nothing; what is never closed is taken to its end.
 _QUOTED = re.compile(r"""(?P<quote>(?<!\w)'|["`]).*?(?:(?P=quote)(?!\w)|$)""")
-# Not everybody quotes.
-_ADDRESS = re.compile(r"\S+@\S+")
+# Not everybody quotes. It looks at a word once, from its start: a record may be one word of any length.
+_ADDRESS = re.compile(r"(?<!\S)\S+@\S+")
 _TRACEBACK = "Traceback (most recent call last):"
 # Some messages begin on the line below the name of their class.
 _BREAK = re.compile(r":\s*\n\s*")

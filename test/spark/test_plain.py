@@ -67,6 +67,9 @@ ValueError: not a line: "ann@x.org"
         (ValueError('the record is {"email":"ann@x.org","x":'), "ValueError: the record is {…:…,…:"),
         (ValueError("the value 'ann\n@x.org' is"), "ValueError: the value …"),
         (ValueError("of ann@x.org, `Ann` and 'Ann"), "ValueError: of … … and …"),
+        pytest.param(
+            ValueError(f"{'b' * 1_000_000} ann@x.org"), f"ValueError: {'b' * 1_000_000} …", id="a word of any length is looked at once"
+        ),
         (RuntimeError(), "RuntimeError: no message"),
         (Py4JJavaError(JavaError(f"org.apache.spark.SparkException: {CAST}")), f"org.apache.spark.SparkException: {CAST_TOLD}"),
         (
