@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakehouse import landing
+from lakehouse import landing, staging
 from lakehouse.branches import Branches, branch_of
 from lakehouse.contracts import LANDING_TABLES, landing_contract
+from lakehouse.errors import LandingChangedError
 from lakehouse.landing import LandingFile
+from lakehouse.lines import Lines
 from lakehouse.records import judge_line
 from lakehouse.run_files import ManifestFile, RunFiles
 from lakehouse.session import use_namespace
@@ -21,6 +23,7 @@ from pyspark.sql import SparkSession
 
 from cases import STAGED, Case, CaseFile, load_cases
 from lakes import new_lake, row_text
+from people import AT, DAY, customer, lines, motion
 
 CASES = load_cases()
 ALONE = [case for case in CASES if case.name.startswith("duplicates:")]
@@ -116,6 +119,35 @@ def test_a_case_alone(case: Case, bench: Bench, spark: SparkSession, tmp_path: P
         assert sorted(row_text(table, row) for row in found[table]) == sorted(row_text(table, row) for row in expected[table])
     for table in ("loads", "rejected"):
         assert _runs(found[table]) == _runs(expected[table])
+
+
+def test_equal_records_meet_where_a_day_is_spread_over_tasks(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_BYTES_PER_BUCKET", 100)
+    text = lines(*(motion(f"{number}@x.org") for number in range(20))).encode()
+    files = [CaseFile("accelerometer_landing", f"accelerometer_landing/{number}.json", "v1", 1, text) for number in range(4)]
+    found = Bench(spark, tmp_path).stage("run-1", _land(tmp_path, 1, files))
+    assert sorted((row["staged"], row["duplicate"]) for row in found["loads"]) == [(0, 20), (0, 20), (0, 20), (20, 0)]
+
+
+def test_more_days_than_a_run_names_are_compared_with_all_that_is_staged(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "MOST_DAYS", 3)
+    bench, text = Bench(spark, tmp_path), lines(*(motion("ann@x.org", AT + day * DAY) for day in range(6))).encode()
+    for run in (1, 2):
+        file = CaseFile("accelerometer_landing", f"accelerometer_landing/{run}.json", "v1", run, text)
+        found = bench.stage(f"run-{run}", _land(tmp_path, run, [file]))
+        bench.publish(f"run-{run}")
+    assert sorted((row["staged"], row["duplicate"]) for row in found["loads"]) == [(0, 6), (6, 0)]
+
+
+def test_a_reader_that_skips_lines_fails_the_run(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native = Lines.native
+    monkeypatch.setattr(Lines, "native", lambda *arguments: native(*arguments).where("value not like '%ben@x.org%'"))
+    text = lines(customer("ann@x.org"), customer("ben@x.org")).encode()
+    claim = _land(tmp_path, 1, [CaseFile("customer_landing", "customer_landing/a.json", "v1", 1, text)])
+    with pytest.raises(LandingChangedError, match=r"customer_landing/a\.json has \d+ bytes, but \d+ were read"):
+        Bench(spark, tmp_path).stage("run-1", claim)
 
 
 def _runs(rows: list[Row]) -> set[tuple[str, str, str]]:

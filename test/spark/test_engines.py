@@ -92,13 +92,26 @@ def test_three_runs_with_withdrawals_and_agreements(make_lake: Callable[..., Lak
     land_a_round(lake, draw, 1)
     land_acquaintances(lake, 1)
     run_id = run_both(lake)
-    assert built_of_acquaintances(lake, run_id) == [{2, 3, 5, 6}, {2, 4, 5, 6}, {2, 3, 4, 5, 6}]
+    assert built_of_acquaintances(lake, run_id) == [{2, 3, 5, 6, 8}, {2, 4, 5, 6}, {2, 3, 4, 5, 6, 8}]
     if expected is not None:
         assert dirty_loads(lake) == {name: expected[name] for name in ("records", "rejected", "duplicates")}
     land_a_round(lake, draw, 2)
     land_acquaintances(lake, 2)
     run_id = run_both(lake)
     assert built_of_acquaintances(lake, run_id) == [{0, 1, 6, 7}, {0, 1, 4, 5, 6, 7}, {0, 1, 4, 5, 6, 7}]
+
+
+def test_who_moves_for_the_first_time_brings_earlier_steps_in(lake: Lake) -> None:
+    """In a run in which no customer file comes."""
+    lake.land("customer_landing/people.json", lines(customer("ann@x.org"), customer("ben@x.org")))
+    lake.land("accelerometer_landing/ann.json", lines(motion("ann@x.org")))
+    lake.land("step_trainer_landing/ben.json", lines(reading("device-of-ben@x.org")))
+    lake.run()
+    assert lake.counts()["step_trainer_trusted"] == 0
+    lake.land("accelerometer_landing/ben.json", lines(motion("ben@x.org", AT + 5 * DAY)))
+    run_id = lake.plan()
+    lake.run_steps(run_id, *MODEL_TABLES[:4])
+    assert lake.of_run(run_id, "step_trainer_trusted").count() == 1
 
 
 def test_files_to_whose_bytes_anything_has_happened(lake: Lake, seed: int) -> None:
@@ -141,9 +154,9 @@ FAR = AT + 100 * DAY
 def land_acquaintances(lake: Lake, number: int) -> None:
     """People of whom is known on which days they and nobody else were there, counted from FAR."""
     customers = [
-        [customer("ann@x.org"), customer("ben@x.org"), customer("cem@x.org", shares=None), customer("gus@x.org")],
-        # Cem agrees to what was there before, and Dan was unknown.
-        [customer("cem@x.org", updated=AT), customer("dan@x.org")],
+        [customer("ann@x.org"), customer("ben@x.org"), customer("cem@x.org", shares=None), customer("gus@x.org"), customer("hal@x.org")],
+        # Cem agrees to what was there before, and Dan was unknown; Hal agrees anew, to what comes after the day on which he was there.
+        [customer("cem@x.org", updated=AT), customer("dan@x.org"), customer("hal@x.org", shares=FAR + 9 * DAY, updated=AT)],
         # Ann takes another device, Eve's makes Ben's nobody's, Gus withdraws; Cem has another phone and stands where he stood.
         [
             customer("ann@x.org", serial="new", updated=AT),
@@ -153,7 +166,7 @@ def land_acquaintances(lake: Lake, number: int) -> None:
         ],
     ][number]
     # Ben's first motion makes his earlier steps count.
-    motions = [[("ann", 0), ("ann", 1), ("cem", 2), ("dan", 3), ("gus", 7)], [("ann", 6), ("ben", 5)], []][number]
+    motions = [[("ann", 0), ("ann", 1), ("cem", 2), ("dan", 3), ("gus", 7), ("hal", 8)], [("ann", 6), ("ben", 5)], []][number]
     steps = [[("ann", 0), ("ann", 1), ("ben", 4), ("ben", 5), ("cem", 2), ("gus", 7)], [("ann", 6)], []][number]
     lake.land(f"customer_landing/known-{number}.json", lines(*customers))
     lake.land(f"accelerometer_landing/known-{number}.json", lines(*(motion(f"{name}@x.org", FAR + day * DAY) for name, day in motions)))
@@ -163,7 +176,7 @@ def land_acquaintances(lake: Lake, number: int) -> None:
 
 def built_of_acquaintances(lake: Lake, run_id: str) -> list[set[int]]:
     """Which of their days a run has built anew, by table."""
-    return [{day for day in range(8) if day + FAR // DAY in (days or ())} for days in lake.built_days(run_id).values()]
+    return [{day for day in range(9) if day + FAR // DAY in (days or ())} for days in lake.built_days(run_id).values()]
 
 
 def dirty_loads(lake: Lake) -> dict[str, dict[str, int]]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
+import os
 import sys
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import job
 import pytest
-from lakehouse import storage
-from lakehouse.errors import JobError, LandingChangedError
+from lakehouse import landing, lock, storage
+from lakehouse.errors import JobError, LandingChangedError, LockLostError
 from lakehouse.reasons import reason
 from lakehouse.workers import forget_archives
 
@@ -116,9 +119,9 @@ def test_a_stream_that_breaks_off_goes_on(monkeypatch: pytest.MonkeyPatch) -> No
             return self._rest.read(min(size, 50))
 
     class Client:
-        def get_object(self, Range: str = "bytes=0-", IfMatch: str = "1", **_: Any) -> dict[str, Any]:  # noqa: ANN401, N803 - as in boto3
-            assert IfMatch == "1"
-            return {"ETag": "1", "Body": Body(int(Range.removeprefix("bytes=").removesuffix("-")))}
+        def get_object(self, Range: str | None = None, IfMatch: str | None = None, **_: Any) -> dict[str, Any]:  # noqa: ANN401, N803 - as in boto3
+            assert IfMatch == (None if Range is None else "1")  # what goes on must be of the same object
+            return {"ETag": "1", "Body": Body(int((Range or "bytes=0-").removeprefix("bytes=").removesuffix("-")))}
 
     monkeypatch.setattr(storage, "_s3", lambda place: (Client(), "bucket", place))
     errors += [BotoCoreError("read timed out"), ConnectionResetError(), BotoCoreError("incomplete")]
@@ -144,3 +147,32 @@ def test_a_forgotten_archive_can_be_imported_from(tmp_path: Path, monkeypatch: p
     forget_archives()
     assert str(archive) not in sys.path_importer_cache
     assert importlib.import_module("kept_in_zip_2").NAME == "kept_in_zip_2"
+
+
+def test_what_a_job_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    least = ["--step=publish", "--run_id=r", "--fence=3", f"--lake={tmp_path}/", f"--landing={tmp_path}"]
+    told = job.job_of(job.parse(least))
+    assert (told.lake, told.namespace, told.snapshots_kept, told.definition) == (str(tmp_path), "stedi", timedelta(days=7), None)
+    assert isinstance(told.lock, lock.FileLock)
+    more = ["--ledger=t", "--database=x", "--snapshot_days=2", "--definition=d", "--region=eu-central-1"]
+    told = job.job_of(job.parse([*least, *more]))
+    assert (told.namespace, told.snapshots_kept, told.definition) == ("x", timedelta(days=2), "d")
+    assert isinstance(told.lock, lock.TableLock)
+    assert os.environ == {"AWS_DEFAULT_REGION": "eu-central-1"}  # as Spark's workers ask for it
+
+
+def test_a_job_of_an_older_fence_does_not_hold_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "lock.json").write_text(json.dumps({"runId": "r", "fence": 2, "publishing": False}))
+    lock.check(lock.FileLock(str(tmp_path)), "r", 2)
+    with pytest.raises(LockLostError):
+        lock.check(lock.FileLock(str(tmp_path)), "r", 1)
+
+
+def test_of_a_line_that_is_too_long_little_more_than_the_limit_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many lines, and pieces of it, come before."""
+    monkeypatch.setattr(landing, "LONGEST_LINE", 100)
+    pieces = [b"a" * 60, b"b" * 30 + b"\n" + b"c" * 60, b"d" * 30 + b"\n" + b"e" * 90, b"e" * 90, b"e" * 90, b"\nok"]
+    found = [(line, len(text)) for line, text in landing._split(iter(pieces))]
+    assert [found[0], found[1], found[3]] == [(1, 90), (2, 90), (4, 2)]
+    assert 100 < found[2][1] <= 200
