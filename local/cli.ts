@@ -85,7 +85,7 @@ function numberOf(typed: string): number {
   return value;
 }
 
-function countOf(typed: string): number {
+function limitOf(typed: string): number {
   const value = numberOf(typed);
   if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('Expected a whole number from 1.');
   return value;
@@ -128,7 +128,7 @@ command('watch', 'stay and process what arrives in the landing folders, until Ct
 ]).action(() => act(async (context) => (await import('./commands/watch.ts')).watch(context)));
 
 command('runs', 'history, the latest run first', ['runs', 'runs --limit 1', 'runs --json'])
-  .option('--limit <n>', 'how many of the latest are shown', countOf, 100)
+  .option('--limit <n>', 'how many of the latest are shown', limitOf, 100)
   .action(({ limit }: { limit: number }) =>
     act(
       async (context) => (await import('./commands/history.ts')).runs(context, limit),

@@ -109,7 +109,8 @@ test('a producer of readings can put files into their landing prefixes, and noth
   await producer.send(new PutObjectCommand({ Bucket, Key: 'step_trainer_landing/empty.json', Body: '{}' }));
   for (const Key of ['elsewhere/a.json', 'customer_landing/a.json'])
     expect(await refusal(producer.send(new PutObjectCommand({ Bucket, Key, Body: '{}' })))).toMatch(DENIED);
-  expect(await refusal(producer.send(new GetObjectCommand({ Bucket, Key: 'step_trainer_landing/empty.json' })))).toMatch(DENIED);
+  for (const Key of ['step_trainer_landing/empty.json', 'customer_landing/people.json'])
+    expect(await refusal(producer.send(new GetObjectCommand({ Bucket, Key })))).toMatch(DENIED);
   expect(
     await refusal(
       producer.send(new PutObjectCommand({ Bucket: stage.bucketOf('lake'), Key: 'customer_landing/a.json', Body: '{}' })),

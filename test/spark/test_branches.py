@@ -544,14 +544,23 @@ def test_a_job_that_was_deployed_after_its_run_was_planned(built: Lake) -> None:
     assert built.counts()["machine_learning_curated"] == 4
 
 
-def test_everybody_withdraws_on_more_days_than_a_run_names(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(days, "MOST_DAYS", 1)
-    gone = [customer(email, shares=None, updated=AT) for email in ("ann@x.org", "ben@x.org", "eve@x.org")]
-    walked.land("customer_landing/withdrawn.json", lines(*gone))
+EVERYBODY_GONE = lines(*(customer(email, shares=None, updated=AT) for email in ("ann@x.org", "ben@x.org", "eve@x.org")))
+
+
+def test_everybody_withdraws(walked: Lake) -> None:
+    walked.land("customer_landing/withdrawn.json", EVERYBODY_GONE)
     run_id = walked.run()
     assert {table: walked.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 0)
-    assert walked.built_days(run_id) == dict.fromkeys(INPUTS)
     assert Branches(walked.spark, walked.namespace, run_id).is_published()
+
+
+def test_everybody_withdraws_on_more_days_than_a_run_names(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(days, "MOST_DAYS", 1)
+    walked.land("customer_landing/withdrawn.json", EVERYBODY_GONE)
+    run_id = walked.plan()
+    walked.run_steps(run_id, *MODEL_TABLES[:2])
+    assert walked.read(run_id, "days/accelerometer_trusted.json")["days"] is None
+    assert walked.of_run(run_id, "accelerometer_trusted").count() == 0
 
 
 def test_tables_that_somebody_changed_by_hand_are_built_anew(walked: Lake) -> None:
@@ -674,19 +683,29 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
 # The job as a process
 
 
+def arguments_of(lake: Lake, step: str, run_id: str) -> list[str]:
+    """What a job is told, Glue's own arguments among it."""
+    found = ["--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
+    own = {"step": step, "run_id": run_id, "fence": str(lake.runs), "lake": str(lake.folder), "landing": str(lake.landing)}
+    for argument, value in {**own, "definition": lake.definition}.items():
+        found += [f"--{argument}", value]
+    return [*found, "--database", lake.namespace, "--TempDir", "s3://nowhere/", "--enable-metrics", "--conf", "spark.a=b --conf spark.c=d"]
+
+
+@pytest.fixture
+def in_the_session(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets job.py run in the session of the tests, for one of its own takes long to start."""
+    monkeypatch.setattr(session, "start", lambda _: spark)
+    monkeypatch.setattr(type(spark), "stop", lambda _: None)
+
+
 def start_job(lake: Lake, step: str, run_id: str) -> subprocess.Popen[str]:
     """Starts job.py alone in a folder, as Glue would: all else comes from the bundle, which the driver finds."""
     alone = lake.landing.parent / "job"
     alone.mkdir(exist_ok=True)
     shutil.copy(PROJECT / "glue/job.py", alone)
     bundle = duckdb.bundle(alone)
-    arguments = {"step": step, "run_id": run_id, "fence": str(lake.runs), "lake": str(lake.folder), "landing": str(lake.landing)}
-    arguments["definition"] = lake.definition
-    command = [sys.executable, str(Path(__file__).with_name("driver.py")), str(bundle), "job.py"]
-    command += ["--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
-    for argument, value in arguments.items():
-        command += [f"--{argument}", value]
-    command += ["--database", lake.namespace, "--TempDir", "s3://nowhere/", "--enable-metrics", "--conf", "spark.a=b --conf spark.c=d"]
+    command = [sys.executable, str(Path(__file__).with_name("driver.py")), str(bundle), "job.py", *arguments_of(lake, step, run_id)]
     # Most of the time of one small job goes into compiling.
     (alone / "spark-defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in UNCOMPILED.items()))
     environment = {
@@ -708,7 +727,8 @@ def shared(walked: Lake, warehouse: Path) -> Lake:
     return walked
 
 
-def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> None:
+@pytest.mark.usefixtures("in_the_session")
+def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake, capfd: pytest.CaptureFixture[str]) -> None:
     before = shared.dump()
     land(shared, walk("cem@x.org", at=AT + DAY))
     # What Spark's Python workers read and judge: the driver's modules must have come to them.
@@ -727,15 +747,17 @@ def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake) -> N
     shared.refresh()
     assert shared.dump() == before
     assert shared.of_run(run_id, "accelerometer_staging").count() == 4  # so it was killed with a part of its work done
-    shared.run_steps(run_id, *steps.STEPS[1:])
+    job.main(arguments_of(shared, "accelerometer_trusted", run_id))
+    output = capfd.readouterr().out
+    assert [json.loads(line)["event"] for line in output.splitlines()[-2:]] == ["table_staged", "table_built"]
     assert [load["rejected"] for load in shared.read(run_id, "metrics/accelerometer_trusted.json")["staging"]["files"]] == [1, 0]
+    shared.run_steps(run_id, *steps.STEPS[2:])
     assert {table: shared.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
     assert totals(shared) == shared.counts()
 
 
-def test_a_job_that_fails_raises_its_reason(walked: Lake, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(session, "start", lambda lake: walked.spark)
-    monkeypatch.setattr(type(walked.spark), "stop", lambda _: None)
+@pytest.mark.usefixtures("in_the_session")
+def test_a_job_that_fails_raises_its_reason(walked: Lake, capfd: pytest.CaptureFixture[str]) -> None:
     arguments = {"step": "customer_trusted", "run_id": "run-8", "fence": "8", "lake": str(walked.folder), "landing": str(walked.landing)}
     reason = "LockLostError: run-8 (fence 8) does not hold the run lock: it is with run-1 (fence 1); start a new run"
     with pytest.raises(JobError) as raised:

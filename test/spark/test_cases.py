@@ -134,10 +134,10 @@ def test_more_days_than_a_run_names_are_compared_with_all_that_is_staged(
 ) -> None:
     monkeypatch.setattr(staging, "MOST_DAYS", 3)
     bench, text = Bench(spark, tmp_path), lines(*(motion("ann@x.org", AT + day * DAY) for day in range(6))).encode()
-    for run in (1, 2):
-        file = CaseFile("accelerometer_landing", f"accelerometer_landing/{run}.json", "v1", run, text)
-        found = bench.stage(f"run-{run}", _land(tmp_path, run, [file]))
-        bench.publish(f"run-{run}")
+    first, again = (CaseFile("accelerometer_landing", f"accelerometer_landing/{run}.json", "v1", run, text) for run in (1, 2))
+    bench.stage("run-1", _land(tmp_path, 1, [first]))
+    bench.publish("run-1")
+    found = bench.stage("run-2", _land(tmp_path, 2, [again]))
     assert sorted((row["staged"], row["duplicate"]) for row in found["loads"]) == [(0, 6), (6, 0)]
 
 

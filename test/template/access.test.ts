@@ -200,12 +200,13 @@ describe.each([
   test.each([
     ['s3:PutObject', `${LANDING}/elsewhere/a.json`],
     ['s3:PutObject', `${LAKE}/warehouse/a.parquet`],
-    ['s3:GetObject', `${LANDING}/${tables[0]}/a.json`],
-    ['s3:DeleteObject', `${LANDING}/${tables[0]}/a.json`],
-    ['s3:PutObjectAcl', `${LANDING}/${tables[0]}/a.json`],
     ['s3:ListBucket', LANDING],
   ])('may not %s on %s', (action, resource) => {
     expect(may(action, resource)).toBe(false);
+  });
+
+  test.each(['s3:GetObject', 's3:DeleteObject', 's3:PutObjectAcl'])('may not %s in any landing prefix', (action) => {
+    expect(LANDING_TABLES.filter((table) => may(action, `${LANDING}/${table}/a.json`))).toEqual([]);
   });
 });
 
