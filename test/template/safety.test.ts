@@ -136,6 +136,24 @@ test.each(template.ofType('AWS::SQS::Queue'))('queue %s is encrypted and keeps m
   expect(properties).toMatchObject({ SqsManagedSseEnabled: true, MessageRetentionPeriod: 1209600 });
 });
 
+test.each([...template.ofType('AWS::SQS::Queue'), ...template.ofType('AWS::SNS::Topic')])('%s is reached by TLS only', (id) => {
+  const [names, arn] = id.endsWith('Topic') ? ['Topics', { Ref: id }] : ['Queues', { 'Fn::GetAtt': [id, 'Arn'] }];
+  const policies = template.resources.flatMap(([each]) => {
+    const properties = template.properties(each);
+    return list(properties[names]).includes(template.resolve({ Ref: id }) ?? '') ? [object(properties['PolicyDocument'])] : [];
+  });
+  const denied = policies.flatMap(statementsIn).filter(({ effect }) => effect === 'Deny');
+  expect(denied).toEqual([
+    {
+      effect: 'Deny',
+      actions: [id.endsWith('Topic') ? 'sns:Publish' : 'sqs:*'],
+      resources: [template.resolve(arn)],
+      principal: '*',
+      condition: { Bool: { 'aws:SecureTransport': false } },
+    },
+  ]);
+});
+
 test('topics are encrypted with a key that alarms may use', () => {
   const topics = template.ofType('AWS::SNS::Topic');
   expect(topics.map(([, { KmsMasterKeyId }]) => KmsMasterKeyId)).toEqual(['AlertsKey.Arn', 'AlertsKey.Arn']);
