@@ -32,8 +32,10 @@ UNCOMPILED = {
 }
 SMALL = {
     **UNCOMPILED,
-    # One session for hundreds of runs: what they leave behind, some 700 MB, goes only when memory is collected.
+    # One session for hundreds of runs: what they leave behind goes only when all of the memory is collected.
     "spark.driver.memory": "2g",
+    # By default each sort and each hash table would begin with 32 MB, for a handful of rows.
+    "spark.buffer.pageSize": "1m",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.maxPlanStringLength": "64",
     "spark.driver.extraJavaOptions": (
