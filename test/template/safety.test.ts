@@ -136,22 +136,27 @@ test.each(template.ofType('AWS::SQS::Queue'))('queue %s is encrypted and keeps m
   expect(properties).toMatchObject({ SqsManagedSseEnabled: true, MessageRetentionPeriod: 1209600 });
 });
 
-test.each([...template.ofType('AWS::SQS::Queue'), ...template.ofType('AWS::SNS::Topic')])('%s is reached by TLS only', (id) => {
-  const [names, arn] = id.endsWith('Topic') ? ['Topics', { Ref: id }] : ['Queues', { 'Fn::GetAtt': [id, 'Arn'] }];
-  const policies = template.resources.flatMap(([each]) => {
-    const properties = template.properties(each);
-    return list(properties[names]).includes(template.resolve({ Ref: id }) ?? '') ? [object(properties['PolicyDocument'])] : [];
+describe.each([
+  ['AWS::SQS::Queue', 'Queues', 'sqs:*'],
+  ['AWS::SNS::Topic', 'Topics', 'sns:Publish'],
+])('%s', (type, named, action) => {
+  const policies = template.ofType(`${type}Policy`);
+
+  test.each(template.ofType(type))('%s is reached by TLS only', (id) => {
+    const own = policies.filter(([, properties]) => list(properties[named]).includes(template.resolve({ Ref: id }) ?? ''));
+    const denied = own
+      .flatMap(([, { PolicyDocument }]) => statementsIn(object(PolicyDocument)))
+      .filter(({ effect }) => effect === 'Deny');
+    expect(denied).toEqual([
+      {
+        effect: 'Deny',
+        actions: [action],
+        resources: [template.resolve({ 'Fn::GetAtt': [id, 'Arn'] })],
+        principal: '*',
+        condition: { Bool: { 'aws:SecureTransport': false } },
+      },
+    ]);
   });
-  const denied = policies.flatMap(statementsIn).filter(({ effect }) => effect === 'Deny');
-  expect(denied).toEqual([
-    {
-      effect: 'Deny',
-      actions: [id.endsWith('Topic') ? 'sns:Publish' : 'sqs:*'],
-      resources: [template.resolve(arn)],
-      principal: '*',
-      condition: { Bool: { 'aws:SecureTransport': false } },
-    },
-  ]);
 });
 
 test('topics are encrypted with a key that alarms may use', () => {
