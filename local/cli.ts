@@ -181,11 +181,15 @@ command('retry [file...]', 'held files go back to pending', [
     ),
   );
 
-command('rebuild', 'build every table anew from landing and compare with what is there; exit code 1 when it differs and stays', [
+command(
   'rebuild',
-  'rebuild --replace                also when the tables are lost or damaged',
-  'rebuild --set maxRejectRatio=1   a limit that was raised to take a file in must be raised here too',
-])
+  'build every table anew from landing and compare with what is there; exit code 1 when it differs and stays, or a file is held or not read',
+  [
+    'rebuild',
+    'rebuild --replace                also when the tables are lost or damaged',
+    'rebuild --set maxRejectRatio=1   a limit that was raised to take a file in must be raised here too',
+  ],
+)
   .option('--replace', 'replace the tables by the rebuilt ones', false)
   .option('--forget', 'with --replace: also take away records whose files are gone from landing', false)
   .action((flags: RebuildFlags) => act(async (context) => (await import('./commands/rebuild.ts')).rebuild(context, flags)));

@@ -146,7 +146,7 @@ function dataDictionary(): string {
     '# Data dictionary',
     'Every table of the lake with its columns. Generated from the contracts in `glue/tables/` by `npm run docs`; change it there.',
     overview(),
-    'Columns marked as personal hold what leads to a person, directly or together with another table.',
+    'Columns marked as personal hold what leads to a person, directly or together with a table that its readers may also read.',
     ...zones,
   ].join('\n\n')}\n`;
 }

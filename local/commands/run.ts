@@ -7,7 +7,7 @@ import { dropFiles, findDrops } from '../dropFiles.ts';
 import type { Drop } from '../dropFiles.ts';
 import type { LocalHome } from '../home.ts';
 import { lakePaths } from '../lakePaths.ts';
-import { loadSettings, withLake } from '../lake.ts';
+import { loadSettings, makeLakeFolder, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
@@ -31,6 +31,7 @@ export async function run(
 export async function runLake({ options, output }: CommandContext, drops: readonly Drop[], own: ReadonlySet<string> = new Set()) {
   const started = performance.now();
   const settings = loadSettings(options);
+  makeLakeFolder(options.lake);
   const dropped = await dropFiles(lakePaths(options.lake).landing, drops);
   if (drops.length > 0) output.say(droppedText(dropped));
   const { log, unread } = noticingUnread(progress(output));

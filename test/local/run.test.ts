@@ -134,16 +134,13 @@ describe('files that were dropped and that no run knows yet', () => {
   });
 });
 
-test('a lake that a command makes is its owner’s alone, and one that is there stays as it is', async () => {
+test.each([
+  ['drop', (source: string) => ['drop', 'customer_landing', path.join(source, 'customer_landing', 'people.json')]],
+  ['run', (source: string) => ['run', source]],
+])('a lake that %s makes is its owner’s alone, and one that is there stays as it is', async (_, words) => {
   const lake = path.join(newFolder(), 'deep', 'lake');
   const modes = () => [path.dirname(lake), lake].map((folder) => statSync(folder).mode & 0o777);
-  await stedi(
-    'drop',
-    'customer_landing',
-    path.join(sourceFolder(newFolder()), 'customer_landing', 'people.json'),
-    '--lake',
-    lake,
-  );
+  await stedi(...words(sourceFolder(newFolder())), '--lake', lake);
   expect(modes()).toEqual([0o700, 0o700]);
   chmodSync(lake, 0o755);
   await stedi('run', '--lake', lake);
