@@ -64,6 +64,16 @@ function isForStage(options: CommonOptions): boolean {
   return true;
 }
 
+/** All others show what runs have built, each by the settings that it had. */
+const BUILDS: ReadonlySet<string> = new Set(['start', 'run', 'watch', 'rebuild']);
+
+program.hook('preAction', (_, acting) => {
+  if (program.opts<CommonOptions>().set.length === 0 || BUILDS.has(acting.name())) return;
+  throw new UsageError(
+    `--set changes what a run builds, and ${acting.name()} builds nothing: expected it with ${[...BUILDS].join(', ')}`,
+  );
+});
+
 function forStage(onStage: Action | undefined): Action {
   if (onStage !== undefined) return onStage;
   throw new UsageError(
@@ -199,7 +209,7 @@ command('query <sql>', 'read-only SQL over all tables', [
   'query "select * from machine_learning_curated limit 5" --json',
   'query "from machine_learning_curated order by all" --out training.parquet',
 ])
-  .option('--out <file>', 'write the rows to a file, .parquet or .csv; on one machine only')
+  .option('--out <file>', 'write the rows to a file, .parquet or .csv, any number of them; on one machine only')
   .action((sql: string, { out }: { out?: string }) =>
     act(
       async (context) => (await import('./commands/query.ts')).query(context, sql, out),

@@ -146,7 +146,7 @@ function dataDictionary(): string {
     '# Data dictionary',
     'Every table of the lake with its columns. Generated from the contracts in `glue/tables/` by `npm run docs`; change it there.',
     overview(),
-    'Columns marked as personal hold what leads to a person, directly or together with a table that its readers may also read.',
+    'Columns marked as personal hold what leads to a person, by itself or with a table that the same people may read on AWS (on one machine, whoever reads one table reads all).',
     ...zones,
   ].join('\n\n')}\n`;
 }

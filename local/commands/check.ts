@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { auditsSchema, readRunFile } from '../../functions/core/runFiles.ts';
 import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
 import { ensureTables } from '../duckdb/tables.ts';
 import { countOf, REBUILD_ADVICE, rowsOf, whole } from '../duckdb/session.ts';
@@ -7,6 +8,7 @@ import { requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import {
   auditChecks,
+  auditedCheck,
   checksText,
   conservationChecks,
   countByState,
@@ -61,8 +63,12 @@ async function shown(home: LocalHome): Promise<Check[]> {
   // The policies that the tables were built with: a changed setting waits for the next run.
   await createViews(run, await home.policiesOf(published.runId));
   const knows = (await home.ledger.published())?.runId ?? null;
+  const counted = await countLake(run);
+  const audits = await readRunFile(home.runFiles, published.runId, 'metrics/audits.json', auditsSchema);
   return [
-    ...conservationChecks(await countLake(run)),
+    // Folders of runs may be deleted.
+    ...(audits === null ? [] : [auditedCheck(audits, counted.counts)]),
+    ...conservationChecks(counted),
     ...(await recordsOnceChecks((from) => countOf(run, from))),
     ...auditChecks(await runAudits(run)),
     oneRunCheck(published.runId, knows),

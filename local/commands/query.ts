@@ -42,7 +42,9 @@ export async function query({ options, output }: CommandContext, sql: string, ou
       if (file === undefined) await show(session.run, sql, output);
       else {
         const rows = await writeResult(session.run, sql, file);
-        output.result({ file: out, rows }, () => `${figure(rows)} ${rows === 1 ? 'row' : 'rows'} in ${out}`);
+        const run = (await publishedRun(session.aside))?.runId ?? null;
+        const from = run === null ? '' : `, from the tables of ${run}`;
+        output.result({ file: out, rows, run }, () => `${figure(rows)} ${rows === 1 ? 'row' : 'rows'} in ${out}${from}`);
       }
     } catch (error) {
       if (error instanceof UsageError) throw error;
@@ -84,7 +86,10 @@ async function explainMissing(options: CommonOptions): Promise<never> {
 /** Of several statements only one would be answered, so they are refused; so is one that may change a file. */
 async function requireQuestion(run: DuckDBConnection, sql: string): Promise<void> {
   const { count } = await run.extractStatements(sql);
-  if (count > 1) throw new UsageError(`query takes one statement, found ${count}; ask them one after the other`);
+  if (count > 1)
+    throw new UsageError(
+      `query takes one statement, found ${count}; ask them one after the other (a PIVOT without IN (…) counts as two)`,
+    );
   if (!(await isQuestion(run, sql))) throw new UsageError(ONLY_READS);
 }
 

@@ -74,7 +74,7 @@ interface Field {
 /** Those of the contract, then unknown ones; names that differ in nothing but case are one column. */
 function fieldsOf(table: LandingTable, unknown: readonly string[]): Field[] {
   const { columns } = landingContractOf(table);
-  const known = columns.map(({ name, spellings }): Field => ({ name: spellings[0] ?? name, spellings }));
+  const known = columns.map(({ name, spellings }): Field => ({ name, spellings }));
   const fields = new Map(known.map((field) => [field.name.toLowerCase(), field]));
   for (const name of unknown) {
     const field = fields.get(name.toLowerCase());

@@ -1,6 +1,6 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import { DuckDBInstance } from '@duckdb/node-api';
+import { DuckDBInstance, DuckDBTimestampTZValue } from '@duckdb/node-api';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
 import { LakeBusyError, LakeUnusableError, messageOf, TablesDamagedError } from '../../functions/core/errors.ts';
@@ -44,6 +44,9 @@ export async function openSession(
   await run.run("set disabled_optimizers = 'join_order,build_side_probe_side'");
   // Trying these on every column costs more time than they ever save here; the files are no larger without them.
   await run.run("set disabled_compression_methods = 'fsst,dict_fsst,zstd'");
+  // Days are UTC days wherever the machine stands, and so is what a question makes of a time.
+  await run.run("set global TimeZone = 'UTC'");
+  DuckDBTimestampTZValue.timezoneOffsetInMinutes = 0;
   return {
     run,
     aside,

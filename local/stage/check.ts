@@ -5,6 +5,7 @@ import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { CommandContext } from '../lake.ts';
 import {
   auditChecks,
+  auditedCheck,
   checksText,
   conservationChecks,
   countByState,
@@ -58,19 +59,6 @@ async function published(stage: Stage, scan: boolean): Promise<Check[]> {
       : [auditedCheck(audits, shown), ...conservationChecks(audits), ...auditChecks(audits.audits)]),
     ...(scan ? await scanned(stage, shown) : []),
   ];
-}
-
-/** What the run counted before it was published is what the tables show. */
-function auditedCheck({ counts }: Audits, shown: Audits['counts']): Check {
-  const differing = PUBLISHED_TABLES.filter((table) => counts[table] !== shown[table]);
-  return {
-    name: 'tables hold what was audited',
-    ok: differing.length === 0,
-    found:
-      differing.length === 0
-        ? `${PUBLISHED_TABLES.length} tables`
-        : differing.map((table) => `${table}: audited ${counts[table]}, shows ${shown[table]}`).join('; '),
-  };
 }
 
 /** What Athena reads from the tables: rows against their metadata, each record once, loads against the ledger. */

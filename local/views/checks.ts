@@ -4,7 +4,7 @@ import { landingContractOf } from '../../functions/core/contracts.ts';
 import { versionName } from '../../functions/core/fileVersions.ts';
 import { figure, filesText, table } from '../../functions/core/textTable.ts';
 import type { Audits } from '../../functions/core/runFiles.ts';
-import { LANDING_TABLES } from '../../functions/core/steps.ts';
+import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { FileState, Ledger } from '../../functions/ports.ts';
 
 export interface Check {
@@ -55,6 +55,19 @@ export function conservationChecks({ loads, counts }: Pick<Audits, 'loads' | 'co
       found: `${figure(landed)} landed = ${figure(staged)} staged + ${figure(duplicate)} duplicate + ${figure(rejected)} rejected; ${figure(counts[feeds])} rows in ${feeds}`,
     };
   });
+}
+
+/** What the run counted before it was published is what the tables show. */
+export function auditedCheck({ counts }: Pick<Audits, 'counts'>, shown: Audits['counts']): Check {
+  const differing = PUBLISHED_TABLES.filter((name) => counts[name] !== shown[name]);
+  return {
+    name: 'tables hold what was audited',
+    ok: differing.length === 0,
+    found:
+      differing.length === 0
+        ? `${PUBLISHED_TABLES.length} tables`
+        : differing.map((name) => `${name}: audited ${counts[name]}, shows ${shown[name]}`).join('; '),
+  };
 }
 
 /** Each record stands once in its staging table. `rowsIn` counts the rows of what stands behind FROM. */

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { z } from 'zod';
 import { check } from '../../local/commands/check.ts';
 import { fileChecks, loadChecks, oneRunCheck } from '../../local/views/checks.ts';
@@ -21,7 +23,9 @@ test('check audits by the policy that the tables were built with, not by that of
   const [anyTime, consentDate] = [newFolder(), newFolder()];
   landAll(anyTime, consentsLate);
   await stedi('run', '--lake', anyTime);
-  expect(await failedAudits(anyTime, '--set', 'consentFrom=consent-date')).toEqual([]);
+  const settings = path.join(newFolder(), 'settings.json');
+  writeFileSync(settings, '{"consentFrom": "consent-date"}');
+  expect(await failedAudits(anyTime, '--settings', settings)).toEqual([]);
   landAll(consentDate, consentsLate);
   await stedi('run', '--lake', consentDate, '--set', 'consentFrom=consent-date');
   await alter(newFolder(), consentDate, 'insert into accelerometer_trusted select * from accelerometer_staging');
@@ -80,6 +84,7 @@ describe('check finds what is wrong with the tables', () => {
   const adapted = "update loads set staged = staged + 1, landed = landed + 1 where landing_table = 'customer_landing'";
 
   test.each([
+    ['tables hold what was audited', 'delete from machine_learning_curated'],
     ['conservation of customer_landing', 'delete from customer_staging'],
     ['conservation of customer_landing', "update loads set landed = landed + 1 where landing_table = 'customer_landing'"],
     ['each record once in customer_staging', `insert into customer_staging from customer_staging limit 1; ${adapted}`],

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { z } from 'zod';
+import { landingContractOf } from '../../functions/core/contracts.ts';
 import { BAD_MOTION, fileRow, PEOPLE, runRow, sourceFolder, valueOf } from '../support/commandLine.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { landAll, runResultSchema, startStedi, stedi } from '../support/lake.ts';
@@ -98,9 +99,20 @@ describe('one lake, command by command, with --json', () => {
     expect([failed.code, failed.stderr]).toEqual([2, expect.stringContaining('on the way') as unknown]);
     expect(readFileSync(file, 'utf8')).toBe('of an earlier query');
     const written = await json('query', 'select email from customer_trusted; -- whoever', '--out', file);
-    expect(valueOf(written, z.unknown())).toEqual({ file, rows: 1 });
+    expect(valueOf(written, z.unknown())).toEqual({ file, rows: 1, run: runId });
     const read = await (await (await DuckDBInstance.create()).connect()).runAndReadAll(`from '${file}'`);
     expect(read.getRowObjectsJson()).toEqual([{ email: 'ann@x.org' }]);
+  });
+
+  test('query knows the columns of a landing table by the names of the contract, whatever records call them', async () => {
+    const [row] = valueOf(await json('query', 'from customer_landing limit 1'), z.array(z.record(z.string(), z.unknown())));
+    expect(Object.keys(row ?? {})).toEqual(landingContractOf('customer_landing').columns.map(({ name }) => name));
+  });
+
+  test.each(['UTC', 'America/New_York', 'Asia/Tokyo'])('query tells times in UTC on a machine of the zone %s', async (zone) => {
+    const sql = 'select hour(t) as hour, t from (select to_timestamp(1655562417) as t)';
+    const asked = startStedi(['query', sql, '--lake', lake, '--json'], { env: { ...process.env, TZ: zone } });
+    expect(valueOf(await asked.ended, z.unknown())).toEqual([{ hour: 14, t: '2022-06-18 14:26:57+00' }]);
   });
 
   test('query explain shows the plan as it is drawn', async () => {
@@ -144,7 +156,10 @@ describe('one lake, command by command, with --json', () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining('shows 100,000 rows at most') as unknown]);
     expect(valueOf(await json('query', 'from range(100_000)'), z.array(z.unknown()))).toHaveLength(100_000);
     const file = path.join(newFolder(), 'range.parquet');
-    expect(valueOf(await json('query', 'from range(300_000)', '--out', file), z.unknown())).toEqual({ file, rows: 300_000 });
+    expect(valueOf(await json('query', 'from range(300_000)', '--out', file), z.unknown())).toMatchObject({
+      file,
+      rows: 300_000,
+    });
   });
 
   test.each([

@@ -38,6 +38,11 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
     ['a value that a setting does not take', ['run', '--set', 'mlJoin=never'], /mlJoin.*person-and-time.*never/],
     ['a number out of range', ['run', '--set', 'maxRejectRatio=2'], /maxRejectRatio.*2/],
     ['a count of an unknown table', ['run', '--set', 'expectedCounts={"customers":1}'], /customers; known are customer_landing/],
+    [
+      'a setting for a command that builds nothing',
+      ['query', 'select 1', '--set', 'mlJoin=time'],
+      /query builds nothing.*start, run, watch, rebuild/,
+    ],
     ['a setting without a value', ['run', '--set', 'mlJoin'], /--set mlJoin: expected key=value/],
     ['a settings file that is missing', ['run', '--settings', '/no/such/settings.json'], /\/no\/such\/settings\.json/],
     ['a settings file that is no JSON', ['run', '--settings', broken], /settings\.json/],
