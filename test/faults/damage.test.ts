@@ -304,13 +304,17 @@ describe('the tables file of a lake that has published is lost', () => {
       expect(await illnesses(lake)).toEqual([
         expect.stringMatching(/the tables are there.*lakehouse\.duckdb.*rebuild --replace/),
       ]);
-      const settings = ['--lake', lake, '--set', 'maxRejectRatio=1'];
-      for (const command of [['run'], ['watch'], ['query', 'from loads']]) {
-        const { code, stderr } = await stedi(...command, ...settings);
+      const settings = ['--set', 'maxRejectRatio=1'];
+      for (const command of [
+        ['run', ...settings],
+        ['watch', ...settings],
+        ['query', 'from loads'],
+      ]) {
+        const { code, stderr } = await stedi(...command, '--lake', lake);
         expect({ command, code }).toEqual({ command, code: 1 });
         expect(stderr).toMatch(/lakehouse\.duckdb.*"stedi rebuild --replace"/);
       }
-      expect((await stedi('rebuild', ...settings)).code).toBe(1);
+      expect((await stedi('rebuild', '--lake', lake, ...settings)).code).toBe(1);
       await rebuildAndReplace(lake);
       expect({ ...(await dump(lake)), loads: null }).toEqual(before);
       expect(await illnesses(lake)).toEqual([]);
