@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { auditsSchema, readRunFile } from '../../functions/core/runFiles.ts';
+import { readRunFile } from '../../functions/core/runFiles.ts';
 import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
 import { ensureTables } from '../duckdb/tables.ts';
 import { countOf, REBUILD_ADVICE, rowsOf, whole } from '../duckdb/session.ts';
@@ -9,6 +9,7 @@ import type { CommandContext } from '../lake.ts';
 import {
   auditChecks,
   auditedCheck,
+  auditedSchema,
   checksText,
   conservationChecks,
   countByState,
@@ -64,7 +65,7 @@ async function shown(home: LocalHome): Promise<Check[]> {
   await createViews(run, await home.policiesOf(published.runId));
   const knows = (await home.ledger.published())?.runId ?? null;
   const counted = await countLake(run);
-  const audits = await readRunFile(home.runFiles, published.runId, 'metrics/audits.json', auditsSchema);
+  const audits = await readRunFile(home.runFiles, published.runId, 'metrics/audits.json', auditedSchema);
   return [
     // Folders of runs may be deleted.
     ...(audits === null ? [] : [auditedCheck(audits, counted.counts)]),
