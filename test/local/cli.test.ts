@@ -156,9 +156,10 @@ describe('one lake, command by command, with --json', () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining('shows 100,000 rows at most') as unknown]);
     expect(valueOf(await json('query', 'from range(100_000)'), z.array(z.unknown()))).toHaveLength(100_000);
     const file = path.join(newFolder(), 'range.parquet');
-    expect(valueOf(await json('query', 'from range(300_000)', '--out', file), z.unknown())).toMatchObject({
+    expect(valueOf(await json('query', 'from range(300_000)', '--out', file), z.unknown())).toEqual({
       file,
       rows: 300_000,
+      run: runId,
     });
   });
 
