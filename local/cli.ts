@@ -208,6 +208,7 @@ command('query <sql>', 'read-only SQL over all tables', [
   'query "select reason, count(*) from rejected group by 1"',
   'query "select * from machine_learning_curated limit 5" --json',
   'query "from machine_learning_curated order by all" --out training.parquet',
+  'query "$(cat glue/counts/consents_in_doubt.sql)"',
 ])
   .option('--out <file>', 'write the rows to a file, .parquet or .csv, any number of them; on one machine only')
   .action((sql: string, { out }: { out?: string }) =>
@@ -254,8 +255,11 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+// SQL that begins with a comment, as all files below glue/ do, is no option.
+const typed = process.argv.map((argument) => (/^--\s/.test(argument) ? `\n${argument}` : argument));
+
 try {
-  await program.parseAsync();
+  await program.parseAsync(typed);
 } catch (error) {
   const isHelp = error instanceof CommanderError && error.exitCode === 0;
   const isUsage = error instanceof CommanderError || error instanceof UsageError;

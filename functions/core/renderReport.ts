@@ -46,12 +46,20 @@ export function identitySentence(identity: NonNullable<Report['identity']>, mlJo
   return `${figure(identity.sameTime)} at the same time = ${figure(identity.samePerson)} same person + ${figure(identity.otherPerson)} other person, ${end}`;
 }
 
+/** What to ask about people whose consent is in doubt; null when there are none. */
+export function doubtSentence(people: number | null): string | null {
+  if (people === null || people === 0) return null;
+  const are = people === 1 ? '1 person is' : `${figure(people)} people are`;
+  return `${are} trusted though a record of theirs does not share, and its date, or that of the record that decides, is missing or not in milliseconds. Ask them: docs/records.md, "Which record of a person decides", tells who they are.`;
+}
+
 /** `report.md`: outcome first, then what changed and why; reads well in a terminal and in a mail. */
 export function renderReport(report: Report): string {
   const sections = [
     headline(report),
     report.tables === null ? null : rowCountTable(report.tables, report.tablesBefore),
     report.tables === null ? null : identityOf(report),
+    report.tables === null ? null : doubtSentence(report.consentsInDoubt),
     failures(report),
     section('Held, waiting for a person', heldTable(report.held)),
     report.tables === null ? unpublished(report) : section('Withheld: staged, but not trusted', withheldTable(report)),

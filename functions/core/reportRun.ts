@@ -62,6 +62,7 @@ export async function reportRun(ports: ReportPorts, runId: string, error: RunErr
     rejected: reasonsByTable(steps),
     withheld: audits?.withheld ?? null,
     identity: audits?.identity ?? null,
+    consentsInDoubt: audits?.consentsInDoubt ?? null,
     expectations: [...(validation?.expectations ?? []), ...(published?.expectations ?? [])],
     held: [...(validation?.held ?? []), ...(await readHeld(ports.runFiles, runId))],
     slow: steps.flatMap(({ staging }) => staging?.slow ?? []),

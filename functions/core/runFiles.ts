@@ -112,6 +112,8 @@ export const auditsSchema = z.strictObject({
   loads: z.record(z.enum(LANDING_TABLES), countsSchema),
   withheld: z.strictObject({ accelerometer: reasonsSchema, step_trainer: reasonsSchema }),
   identity: identitySchema,
+  /** People who are trusted though nobody can say whether that is their last word; a run of a version that did not count them lacks it. */
+  consentsInDoubt: count.nullable().default(null),
   /** Rows that each audit returned. */
   audits: z.array(z.strictObject({ name: z.string(), rows: count })),
 });
@@ -161,6 +163,8 @@ export const reportSchema = z.strictObject({
   rejected: z.partialRecord(z.enum(LANDING_TABLES), reasonsSchema),
   withheld: z.strictObject({ accelerometer: reasonsSchema, step_trainer: reasonsSchema }).nullable(),
   identity: identitySchema.nullable(),
+  /** As in `metrics/audits.json`. */
+  consentsInDoubt: count.nullable().default(null),
   expectations: z.array(expectationSchema),
   held: z.array(heldSchema),
   /** Keys of large files that one task had to read; a report that was written before there was this list lacks it. */

@@ -75,8 +75,8 @@ async function publishedTotals(home: LocalHome, settings: Settings): Promise<Tot
   const { run: connection } = await home.session();
   const policies = await home.policiesOf(shown.runId);
   await createViews(connection, policies);
-  const { counts, loads, identity, withheld } = await countLake(connection);
-  return { tables: { ...landingTotals(loads), ...counts }, identity, mlJoin: policies.mlJoin, withheld };
+  const { counts, loads, ...others } = await countLake(connection);
+  return { tables: { ...landingTotals(loads), ...counts }, mlJoin: policies.mlJoin, ...others };
 }
 
 function summary(result: RunResult, report: Report | null, error: string | null, lake: string): string {

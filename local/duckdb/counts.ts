@@ -49,9 +49,7 @@ export async function countTables(connection: DuckDBConnection): Promise<Audits[
 }
 
 /** All counts of `glue/counts/`, and of the tables. */
-export async function countLake(
-  connection: DuckDBConnection,
-): Promise<Pick<Audits, 'counts' | 'loads' | 'withheld' | 'identity'>> {
+export async function countLake(connection: DuckDBConnection): Promise<Omit<Audits, 'runId' | 'seconds' | 'audits'>> {
   const sql = sqlFiles('counts');
   const reasons = async (name: string) => {
     const rows = await rowsOf(connection, sql.get(name) ?? '', z.object({ reason: z.string(), readings: whole }));
@@ -64,6 +62,7 @@ export async function countLake(
     loads: byLandingTable((table) => loadsOf(loads, table)),
     withheld: { accelerometer: await reasons('withheld_accelerometer'), step_trainer: await reasons('withheld_step_trainer') },
     identity: { sameTime, samePerson, otherPerson: sameTime - samePerson },
+    consentsInDoubt: await countOf(connection, `(${sql.get('consents_in_doubt') ?? ''})`),
   };
 }
 

@@ -1,5 +1,5 @@
 import { versionName } from '../../functions/core/fileVersions.ts';
-import { identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
+import { doubtSentence, identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
 import { figure, filesText } from '../../functions/core/textTable.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import { addedUp } from '../../functions/core/runFiles.ts';
@@ -16,6 +16,8 @@ export interface RunResult {
   /** The policy that these tables were built by. Where there are none: on one machine that of the next run, of a stage the default. */
   mlJoin: Policies['mlJoin'];
   withheld: { accelerometer: Record<string, number>; step_trainer: Record<string, number> };
+  /** People who are trusted though nobody can say whether that is their last word; null where that was not counted. */
+  consentsInDoubt: number | null;
   /** What became of the records of the files that these runs loaded. */
   loaded: LoadCounts;
   held: { file: string; why: string }[];
@@ -29,7 +31,7 @@ export interface RunResult {
   seconds: number;
 }
 
-export type Totals = Pick<RunResult, 'tables' | 'identity' | 'mlJoin' | 'withheld'>;
+export type Totals = Pick<RunResult, 'tables' | 'identity' | 'mlJoin' | 'withheld' | 'consentsInDoubt'>;
 
 /** What a lake shows that never published. */
 export function noTotals(mlJoin: Policies['mlJoin']): Totals {
@@ -38,14 +40,15 @@ export function noTotals(mlJoin: Policies['mlJoin']): Totals {
     identity: { sameTime: 0, samePerson: 0, otherPerson: 0 },
     mlJoin,
     withheld: { accelerometer: {}, step_trainer: {} },
+    consentsInDoubt: 0,
   };
 }
 
 /** What the lake showed after a run; null when the run published nothing, or left no report. */
 export function totalsOf(report: Report | null): Totals | null {
-  const { tables = null, identity = null, withheld = null, policies = null } = report ?? {};
+  const { tables = null, identity = null, withheld = null, policies = null, consentsInDoubt = null } = report ?? {};
   if (tables === null || identity === null || withheld === null || policies === null) return null;
-  return { tables, identity, mlJoin: policies.mlJoin, withheld };
+  return { tables, identity, mlJoin: policies.mlJoin, withheld, consentsInDoubt };
 }
 
 /** What became of the records that runs have published. */
@@ -90,9 +93,11 @@ export function resultText(result: RunResult, report: Report | null, error: stri
   return [...parts, ...troubles(result), places.join('\n')].join('\n\n');
 }
 
-/** What needs a person: files that wait for one, and expectations that were not met. */
-export function troubles({ held, heldBefore, useless, unread, expectations }: RunResult): string[] {
+/** What needs a person: consents in doubt, files that wait for one, and expectations that were not met. */
+export function troubles({ consentsInDoubt, held, heldBefore, useless, unread, expectations }: RunResult): string[] {
   const parts: string[] = [];
+  const doubt = doubtSentence(consentsInDoubt);
+  if (doubt !== null) parts.push(doubt);
   const listed = (files: RunResult['held']) => files.map(({ file, why }) => `  ${file}: ${why}`).join('\n');
   if (held.length > 0) parts.push(`Held, waiting for a person:\n${listed(held)}`);
   if (heldBefore.length > 0)

@@ -48,6 +48,7 @@ const SUCCEEDED: Report = {
   rejected: { accelerometer_landing: { broken_json: 5, not_a_number: 1 } },
   withheld: { accelerometer: { no_consent: 40_292 }, step_trainer: { no_consent: 14_220 } },
   identity: { sameTime: 43_681, samePerson: 40_981, otherPerson: 2_700 },
+  consentsInDoubt: 0,
   expectations: [{ name: 'audit:loaded_once', ok: true, expected: 0, found: 0 }],
   held: [],
   slow: [],
@@ -77,6 +78,7 @@ const FAILED: Report = {
   rejected: { customer_landing: { broken_json: 6 } },
   withheld: null,
   identity: null,
+  consentsInDoubt: null,
   expectations: [
     { name: 'audit:loaded_once', ok: true, expected: 0, found: 0 },
     {
@@ -211,6 +213,19 @@ test('the identity under mlJoin time says that strangers are paired', () => {
   expect(identitySentence({ sameTime: 43_681, samePerson: 40_981, otherPerson: 2_700 }, 'time')).toBe(
     '43,681 at the same time = 40,981 same person + 2,700 other person, included (mlJoin is time: strangers are paired)',
   );
+});
+
+test.each([
+  [1, '1 person is trusted though a record of theirs does not share'],
+  [1_200, '1,200 people are trusted though a record of theirs does not share'],
+])('%d consents in doubt are told, and where to look', (people, told) => {
+  const text = renderReport({ ...SUCCEEDED, consentsInDoubt: people });
+  expect(text).toContain(`excluded\n\n${told}`);
+  expect(text).toContain('docs/records.md, "Which record of a person decides"');
+});
+
+test('where no consent is in doubt, or nobody has counted them, nothing is said of it', () => {
+  for (const consentsInDoubt of [0, null]) expect(renderReport({ ...SUCCEEDED, consentsInDoubt })).not.toContain('though');
 });
 
 test('the row count table has no changes without a run before', () => {

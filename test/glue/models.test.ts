@@ -116,6 +116,43 @@ describe('the current customer', () => {
   });
 });
 
+describe('consents in doubt', () => {
+  const IN_MS = 1_655_564_376_361;
+  const IN_US = IN_MS * 1000;
+
+  test.each([
+    ['a record that does not share has no date', IN_MS, null, 1],
+    ['its date is in seconds', IN_MS, 1_655_564_376, 1],
+    ['its date is the last before milliseconds', IN_MS, 99_999_999_999, 1],
+    ['its date is the first in milliseconds', IN_MS, 100_000_000_000, 0],
+    ['it is earlier by a millisecond', IN_MS, IN_MS - 1, 0],
+    ['the record that decides is dated in microseconds', IN_US, IN_MS, 1],
+    ['the record that decides is of the last millisecond that counts', 253_402_300_799_999, IN_MS, 0],
+    ['the record that decides is dated after it', 253_402_300_800_000, IN_MS, 1],
+  ])('are counted by person: %s', async (_, deciding, other, people) => {
+    await staged([
+      customer('ann', 's', deciding, 1),
+      customer('ann', 's', other, null),
+      customer('ann', 's', other, null, { customername: 'again' }),
+    ]);
+    await bench.build();
+    expect(await bench.values('customer_trusted', 'email')).toEqual(['ann']);
+    expect((await bench.counts()).consentsInDoubt).toBe(people);
+  });
+
+  test('are not of people who are not trusted, whose records all share, or of others', async () => {
+    await staged([
+      customer('ann', 's', IN_MS, null),
+      customer('ann', 's', null, null),
+      customer('bo', 's', IN_MS, 1),
+      customer('bo', 's', null, 1),
+      customer('cy', 's', IN_US, 1),
+    ]);
+    await bench.build();
+    expect((await bench.counts()).consentsInDoubt).toBe(0);
+  });
+});
+
 /** ann shares since 150, bo does not; cy shares and never moved; dee and ed hold one device; fay has none. */
 const PEOPLE = [
   customer('ann', 's-ann', 1, 150),
@@ -232,9 +269,10 @@ describe('the trusted and curated tables', () => {
 
   test('of nothing are empty', async () => {
     await bench.build();
-    const { counts, identity, withheld } = await bench.counts();
+    const { counts, identity, withheld, consentsInDoubt } = await bench.counts();
     expect(Object.values(counts).every((rows) => rows === 0)).toBe(true);
-    expect({ identity, withheld }).toEqual({
+    expect({ identity, withheld, consentsInDoubt }).toEqual({
+      consentsInDoubt: 0,
       identity: { sameTime: 0, samePerson: 0, otherPerson: 0 },
       withheld: { accelerometer: {}, step_trainer: {} },
     });

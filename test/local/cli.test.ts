@@ -82,6 +82,10 @@ describe('one lake, command by command, with --json', () => {
     expect(existsSync(path.join(lake, 'stolen.csv'))).toBe(false);
   });
 
+  test('query takes SQL that begins with a comment', async () => {
+    expect(valueOf(await json('query', '-- Grain: one row.\nselect 1 as one'), z.unknown())).toEqual([{ one: 1 }]);
+  });
+
   test('query never writes the landing files that it reads', async () => {
     const landed = path.join(lake, 'landing', 'accelerometer_landing', 'walk.json');
     const before = readFileSync(landed, 'utf8');

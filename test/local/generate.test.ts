@@ -176,7 +176,7 @@ test('every kind of defect is there, the same for the same seed, and growing wit
   ];
   expect(digest(await filesOf(again.out))).toBe(digest(await filesOf(small.out)));
   const kinds = small.generated.defects.map(({ kind }) => kind);
-  expect(kinds).toHaveLength(40);
+  expect(kinds).toHaveLength(41);
   expect(new Set(kinds).size).toBe(kinds.length);
   for (const { count, what } of small.generated.defects) {
     expect(count).toBeGreaterThanOrEqual(1);

@@ -516,6 +516,22 @@ describe('the gate', () => {
     });
   });
 
+  test('a withdrawal in seconds changes nothing, and is told until the person is asked', async () => {
+    const lake = await walkedLake();
+    const told = /1 person is trusted though a record of theirs does not share/;
+    const withdraw = async (updated: number): Promise<void> => {
+      landAll(lake, { [`customer_landing/${updated}.json`]: lines(customer({ email: 'ann@x.org', updated })) });
+      expect(await runHere(lake)).toMatchObject({ status: 'SUCCEEDED', exitCode: 0 });
+    };
+    await withdraw(AT / 1000);
+    const again = await stedi('run', '--lake', lake);
+    expect(again.stdout).toMatch(told);
+    expect((await stedi('show', 'last', '--lake', lake)).stdout).toMatch(told);
+    expect(await runHere(lake)).toMatchObject({ status: 'NOTHING_TO_DO', consentsInDoubt: 1, tables: { customer_trusted: 2 } });
+    await withdraw(AT + 1);
+    expect(await runHere(lake)).toMatchObject({ consentsInDoubt: 0, tables: { customer_trusted: 1 } });
+  });
+
   test('rows of devices that become ambiguous may go, however many they are', async () => {
     const { lake, half } = await lakeOfTen();
     const newcomers = half.map((email) => customer({ email: `new-${email}`, serial: `device-of-${email}` }));

@@ -86,6 +86,7 @@ export function goodEvidence(): Evidence {
       },
       withheld: { accelerometer: { no_consent: 70, unknown_customer: 30 }, step_trainer: { no_motion: 50 } },
       identity: { sameTime: 2100, samePerson: 1900, otherPerson: 200 },
+      consentsInDoubt: 0,
       audits: AUDIT_NAMES.map((name) => ({ name, rows: 0 })),
     },
   };

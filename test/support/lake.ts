@@ -85,6 +85,7 @@ export const runResultSchema = z.strictObject({
   identity: z.strictObject({ sameTime: count, samePerson: count, otherPerson: count }),
   mlJoin: z.enum(['person-and-time', 'time']),
   withheld: z.strictObject({ accelerometer: z.record(z.string(), count), step_trainer: z.record(z.string(), count) }),
+  consentsInDoubt: count.nullable(),
   loaded: z.strictObject({ landed: count, staged: count, duplicate: count, rejected: count }),
   held: z.array(z.strictObject({ file: z.string(), why: z.string() })),
   heldBefore: z.array(z.strictObject({ file: z.string(), why: z.string() })),

@@ -228,11 +228,11 @@ function mixed(kind: string, changes: Changes, times: number, mix: Mix): Mixed {
 
 // Changes
 
-function set(field: string, json: string): Change {
+export function set(field: string, json: string): Change {
   return (members) => [...without(field)(members), [field, json]];
 }
 
-function without(field: string): Change {
+export function without(field: string): Change {
   return (members) => members.filter(([name]) => name !== field);
 }
 

@@ -64,6 +64,12 @@ export class Material {
     return customerMembers(this.#someoneElse());
   }
 
+  /** A new record of a person who consents that does not; its date is that of the clean one. */
+  freshWithdrawal(): Members {
+    const customer = at(this.#clean.customers, this.#taken(this.#consenting));
+    return customerMembers({ ...customer, ...withoutSharing, registrationDate: this.#time() });
+  }
+
   cleanMotion(): Members {
     return this.#clean.motion(this.#taken(this.#consenting), this.#turn % STEPS);
   }

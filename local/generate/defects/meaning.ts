@@ -1,5 +1,6 @@
 import { repeated } from './defect.ts';
 import type { Defect } from './defect.ts';
+import { set, without } from './fields.ts';
 import { Sheet } from './sheet.ts';
 
 /** Records that are well formed one by one, and odd together. */
@@ -68,17 +69,24 @@ export const MEANING_DEFECTS: readonly Defect[] = [
     mix: (material, times) => {
       const sheet = new Sheet('customer_landing');
       for (let customer = 0; customer < times; customer += 1) {
-        for (const spelling of [undefined, 'null', '""']) {
-          const members = material.freshCustomer();
-          sheet.freshLine(
-            members.flatMap(([name, json]) => {
-              if (name !== 'serialNumber') return [[name, json] as const];
-              return spelling === undefined ? [] : [[name, spelling] as const];
-            }),
-          );
+        for (const lacking of [without('serialNumber'), set('serialNumber', 'null'), set('serialNumber', '""')]) {
+          sheet.freshLine(lacking(material.freshCustomer()));
         }
       }
       return { count: 3 * times, drops: [sheet.drop('no-device.json')] };
+    },
+  },
+  {
+    kind: 'undated_withdrawal',
+    what: 'records that withdraw a consent, without a date or with one in seconds: they change nothing, and reports count these people',
+    mix: (material, times) => {
+      const sheet = new Sheet('customer_landing');
+      for (let person = 0; person < times; person += 1) {
+        for (const undated of [without('lastUpdateDate'), set('lastUpdateDate', '1655564376')]) {
+          sheet.freshLine(undated(material.freshWithdrawal()));
+        }
+      }
+      return { count: 2 * times, drops: [sheet.drop('undated-withdrawals.json')] };
     },
   },
 ];
