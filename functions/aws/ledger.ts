@@ -1,6 +1,6 @@
 import { paginateScan } from '@aws-sdk/client-dynamodb';
 import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
-import { claimLost, lockLost } from '../core/errors.ts';
+import { lockLost } from '../core/errors.ts';
 import { inOrder } from '../core/fileVersions.ts';
 import type { FileVerdict, FileVersion, Ledger, LedgerFile, Lock, Memory, NewFile, PublishedRun } from '../ports.ts';
 import {
@@ -12,8 +12,6 @@ import {
   memoryItem,
   memoryOf,
   newFileItem,
-  permitOf,
-  permitPk,
   pkOf,
   positionOf,
   PUBLISHED,
@@ -21,9 +19,10 @@ import {
   queueOf,
   unknownFields,
 } from './ledgerItems.ts';
-import type { Permit, Queue } from './ledgerItems.ts';
+import type { Queue } from './ledgerItems.ts';
 import { WaitingFiles } from './ledgerIndex.ts';
-import { BATCH_GET, LedgerTable, TRANSACTION, TRANSACTION_BYTES } from './ledgerTable.ts';
+import { checkOpen, Permits } from './ledgerPermits.ts';
+import { LedgerTable, TRANSACTION } from './ledgerTable.ts';
 import { chunked, inParallel } from '../core/parallel.ts';
 
 /**
@@ -33,24 +32,21 @@ import { chunked, inParallel } from '../core/parallel.ts';
  * - `published`: what the lake showed last.
  * - `memory`: what reconcile keeps in mind.
  * - `file#<key>#<version>`: a file version. While it is pending or held it also has `queue`, and so stands in the index `waiting` (ledgerIndex.ts), ordered by `position`.
- * - `claim#<run>#<n>`: a permit, which names up to 99 file versions that a run may take.
+ * - `claim#<run>#<n>`: a permit, which names up to 99 file versions that a run may take (ledgerPermits.ts).
  *
  * Every change of state is a write with a condition on the state before.
- *
- * **A claim of 10,000 files is no single write.** Permits are written first, in transactions that check the lock. Then the files move, in
- * parallel, each permit's files in one transaction that checks the permit. So the permits name every file version that the run can have claimed,
- * wherever the process that claimed was killed, and reading them back does not depend on the index. To read a claim back (`claimed`) closes
- * its permits: a Plan that goes on somewhere although its execution was aborted can take nothing that nobody would give back.
  */
 export class DynamoLedger implements Ledger {
   readonly #table: LedgerTable;
   readonly #now: () => Date;
   readonly #waiting: WaitingFiles;
+  readonly #permits: Permits;
 
   constructor(client: DynamoDBClient, table: string, now: () => Date) {
     this.#table = new LedgerTable(client, table);
     this.#now = now;
     this.#waiting = new WaitingFiles(this.#table, now);
+    this.#permits = new Permits(this.#table);
   }
 
   async register(files: readonly NewFile[]): Promise<number> {
@@ -146,22 +142,14 @@ export class DynamoLedger implements Ledger {
   async claim(runId: string, fence: number, files: readonly FileVersion[]): Promise<void> {
     const lock = await this.lock();
     if (lock?.runId !== runId || lock.fence !== fence) throw lockLost(runId);
-    const permits = await this.#writePermits(runId, fence, files.map(pkOf));
-    await inParallel(permits, (permit) => this.#take(runId, permit));
+    const permits = await this.#permits.write(runId, fence, files.map(pkOf));
+    await inParallel(permits, (permit) => this.#permits.take(runId, permit));
   }
 
   /** Closes the claim: what it has not moved by now stays where it is. */
   async claimed(runId: string): Promise<LedgerFile[]> {
-    const permits = await this.#permits(runId);
-    await inParallel(
-      permits.filter(({ closed }) => !closed),
-      ({ pk }) =>
-        this.#table.change(pk, {
-          expression: 'SET closed = :yes',
-          condition: 'attribute_exists(pk)',
-          values: { ':yes': { BOOL: true } },
-        }),
-    );
+    const permits = await this.#permits.of(runId);
+    await this.#permits.close(permits);
     const files = await this.#files([...new Set(permits.flatMap((permit) => permit.files))]);
     return inOrder(files.filter((file) => file.state === 'claimed' && file.runId === runId));
   }
@@ -178,16 +166,15 @@ export class DynamoLedger implements Ledger {
       if (moved && verdict.state === 'pending') this.#waiting.note(verdict);
     });
     const settled = new Set(verdicts.map(pkOf));
-    const permits = await this.#permits(runId);
-    if (permits.every(({ files }) => files.every((pk) => settled.has(pk))))
-      await this.#table.deleteAll(permits.map(({ pk }) => pk));
+    const permits = await this.#permits.of(runId);
+    if (permits.every(({ files }) => files.every((pk) => settled.has(pk)))) await this.#permits.delete(permits);
   }
 
   async hold(runId: string, fence: number, unready: readonly { file: FileVersion; why: string }[]): Promise<void> {
     for (const batch of chunked(unready, TRANSACTION - 1)) {
       for (let left = batch; left.length > 0;) {
         const failed = await this.#table.transact([
-          this.#checkOpen(runId, fence),
+          checkOpen(this.#table.name, runId, fence),
           ...left.map((each) => this.#holding(runId, each)),
         ]);
         if (failed.includes(0)) throw lockLost(runId);
@@ -295,98 +282,6 @@ export class DynamoLedger implements Ledger {
       values: { ...values, ':claimed': { S: 'claimed' }, ':run': { S: runId } },
     });
   }
-
-  // Permits
-
-  /** Writes down what the run may take. Permits are numbered without a gap, and one that is there is never changed. */
-  async #writePermits(runId: string, fence: number, pks: readonly string[]): Promise<Permit[]> {
-    const written: Permit[] = [];
-    const left = chunked(pks, TRANSACTION - 1);
-    while (left.length > 0) {
-      const from = (await this.#permits(runId)).length;
-      const group = left.splice(0, fitting(left)).map((files, at) => ({ pk: permitPk(runId, from + at), files, closed: false }));
-      const failed = await this.#table.transact([
-        this.#checkOpen(runId, fence),
-        ...group.map(({ pk, files }) => ({
-          Put: {
-            TableName: this.#table.name,
-            Item: { pk: { S: pk }, files: { L: files.map((file) => ({ S: file })) } },
-            ConditionExpression: 'attribute_not_exists(pk)',
-          },
-        })),
-      ]);
-      if (failed.includes(0)) throw lockLost(runId);
-      // Another Plan of this run has just taken these numbers; both claims hold what they name.
-      if (failed.length > 0) left.unshift(...group.map(({ files }) => files));
-      else written.push(...group);
-    }
-    return written;
-  }
-
-  /** That the run holds the lock, and was not settled. */
-  #checkOpen(runId: string, fence: number): TransactWriteItem {
-    return {
-      ConditionCheck: {
-        TableName: this.#table.name,
-        Key: { pk: { S: LOCK } },
-        ConditionExpression: 'run_id = :run AND fence = :fence AND attribute_not_exists(settled)',
-        ExpressionAttributeValues: { ':run': { S: runId }, ':fence': { N: String(fence) } },
-      },
-    };
-  }
-
-  /** Moves the files of one permit, all or none. Those that this run has already may be among them. */
-  async #take(runId: string, permit: Permit): Promise<void> {
-    const failed = await this.#table.transact([
-      {
-        ConditionCheck: {
-          TableName: this.#table.name,
-          Key: { pk: { S: permit.pk } },
-          ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(closed)',
-        },
-      },
-      ...permit.files.map((pk) => ({
-        Update: {
-          TableName: this.#table.name,
-          Key: { pk: { S: pk } },
-          UpdateExpression: 'SET #state = :claimed, run_id = :run REMOVE queue',
-          ConditionExpression: '#state = :pending OR (#state = :claimed AND run_id = :run)',
-          ExpressionAttributeNames: { '#state': 'state' },
-          ExpressionAttributeValues: { ':claimed': { S: 'claimed' }, ':pending': { S: 'pending' }, ':run': { S: runId } },
-        },
-      })),
-    ]);
-    const [first] = failed;
-    if (first === undefined) return;
-    if (first === 0) throw lockLost(runId);
-    const file = (permit.files[first - 1] ?? '').slice(FILE_PREFIX.length);
-    throw claimLost(file);
-  }
-
-  /** All permits of a run, in their order. */
-  async #permits(runId: string): Promise<Permit[]> {
-    const permits: Permit[] = [];
-    for (;;) {
-      const pks = Array.from({ length: permits.length === 0 ? 8 : BATCH_GET }, (_, at) => permitPk(runId, permits.length + at));
-      const items = await this.#table.getAll(pks, { consistent: true, keysOnly: false });
-      permits.push(
-        ...pks.flatMap((pk) => {
-          const item = items.get(pk);
-          return item === undefined ? [] : [permitOf(item)];
-        }),
-      );
-      if (items.size < pks.length) return permits;
-    }
-  }
-}
-
-/** How many of these permits fit into one transaction, the check of the lock besides; at least one. */
-function fitting(permits: readonly (readonly string[])[]): number {
-  let bytes = 0;
-  const over = permits.findIndex(
-    (files) => (bytes += files.reduce((sum, pk) => sum + Buffer.byteLength(pk) + 3, 100)) > TRANSACTION_BYTES,
-  );
-  return Math.max(Math.min(over === -1 ? permits.length : over, TRANSACTION - 1), 1);
 }
 
 /** `SET a = :a REMOVE b` for values and nulls. */
