@@ -172,6 +172,8 @@ export interface PublishedLake {
   publishedRun(): Promise<PublishedRun | null>;
   /** Rows of each visible table, read from the tables. */
   counts(): Promise<Record<PublishedTable, number>>;
+  /** Whether all tables become visible in one step: then of a publish that did not come to its end nothing is visible. */
+  publishesAtOnce: boolean;
   /** Repeats the Publish of a run that was interrupted, where what it would publish is still there. */
   resumePublish(runId: string, fence: number): Promise<void>;
 }

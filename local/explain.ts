@@ -1,6 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { CommanderError } from 'commander';
 import { messageOf, NamedError } from '../functions/core/errors.ts';
+import { troubleWith } from './duckdb/trouble.ts';
 import { codeOf, pathOf } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 import type { CommonOptions } from './lake.ts';
@@ -9,13 +10,20 @@ import { lakePaths } from './lakePaths.ts';
 /** Codes of the operating system for a lake that can't be read or written. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EIO']);
 
-function mayOnlyBeRead(folder: string): boolean {
+function mayOnlyBeRead(path: string): boolean {
   try {
-    accessSync(folder, constants.W_OK);
+    accessSync(path, constants.W_OK);
     return false;
   } catch (error) {
     return ['EACCES', 'EROFS'].includes(codeOf(error));
   }
+}
+
+/** What of a lake's folder and ledger may only be read; all of it where that can't be told. SQLite keeps two files beside the ledger. */
+function readOnlyPaths(lake: string): string[] {
+  const { folder, ledger } = lakePaths(lake);
+  const found = [folder, ledger, `${ledger}-wal`, `${ledger}-shm`].filter(mayOnlyBeRead);
+  return found.length > 0 ? found : [folder];
 }
 
 /** What a person is told: what is wrong and what to do next, without a stack. */
@@ -33,7 +41,7 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
     stage === undefined &&
     (/readonly database/i.test(text) || (/unable to open database file/i.test(text) && mayOnlyBeRead(lake)))
   )
-    return `The lake ${lake} may only be read here, and this command keeps a ledger in it: ask for permission to write; "stedi query" and "stedi rejects" only read`;
+    return `The lake ${lake} may only be read here, and this command keeps a ledger in it: ask for permission to write ${readOnlyPaths(lake).join(', ')}; "stedi query" and "stedi rejects" only read`;
   if (/file is not a database|disk image is malformed/i.test(text))
     return `${lakePaths(lake).ledger} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
   if (
@@ -42,5 +50,7 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
   ) {
     return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
   }
+  const trouble = stage === undefined ? troubleWith(lakePaths(lake).tables, error) : null;
+  if (trouble !== null) return trouble.message;
   return `${text}\n(set STEDI_DEBUG=1 to see where this comes from)`;
 }

@@ -13,8 +13,9 @@ import type { Alerts, FileVersion, Ports, PublishedLake } from '../functions/por
 import { reconcile } from '../functions/reconcile.ts';
 import { countTables, publishedRun } from './duckdb/counts.ts';
 import { RunTables } from './duckdb/runTables.ts';
-import { openSession, REBUILD_ADVICE } from './duckdb/session.ts';
+import { openSession } from './duckdb/session.ts';
 import type { OpenOptions, Session } from './duckdb/session.ts';
+import { REBUILD_ADVICE, troubleWith } from './duckdb/trouble.ts';
 import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './events.ts';
 import { LocalExecutions } from './executions.ts';
 import type { Ended } from './executions.ts';
@@ -100,13 +101,15 @@ export class LocalHome {
       now,
       newRunId: () => runIdOf(now(), randomBytes(3).toString('hex')),
     });
-    this.#pipeline = new Pipeline(this.ports, settings, settleMs, async (manifest) =>
-      RunTables.begin(await this.session(), manifest, {
-        landingRoot: this.paths.landing,
-        scratchFolder: this.paths.scratch,
-        runFolder: this.runFiles.folderOf(manifest.runId),
-      }),
-    );
+    this.#pipeline = new Pipeline(this.ports, settings, settleMs, {
+      begin: async (manifest) =>
+        RunTables.begin(await this.session(), manifest, {
+          landingRoot: this.paths.landing,
+          scratchFolder: this.paths.scratch,
+          runFolder: this.runFiles.folderOf(manifest.runId),
+        }),
+      troubleWith: (error) => troubleWith(paths.tables, error),
+    });
   }
 
   /** Tells `catalog` that files are there, as S3 and EventBridge would, in batches of ten. */
@@ -168,8 +171,9 @@ export class LocalHome {
       const isLeft = (await this.ledger.lock())?.runId === shown.runId;
       return isKnown && !isLeft ? tablesOlder(tables, shown.runId, published.runId) : null;
     } catch (error) {
-      if (!(error instanceof TablesDamagedError)) throw error;
-      return error.message;
+      const trouble = troubleWith(tables, error);
+      if (trouble instanceof TablesDamagedError) return trouble.message;
+      throw error;
     } finally {
       this.#closeSession();
     }
@@ -214,6 +218,7 @@ export class LocalHome {
     return {
       publishedRun: async () => (existsSync(this.paths.tables) ? publishedRun((await this.session()).aside) : null),
       counts: async (): Promise<Record<PublishedTable, number>> => countTables((await this.session()).aside),
+      publishesAtOnce: true,
       // An interrupted commit is either done, and then publishedRun says so, or gone with its transaction.
       resumePublish: async () => undefined,
     };

@@ -15,20 +15,26 @@ import type { Handler } from './stateMachine.ts';
 
 const jobArguments = z.object({ '--run_id': z.string(), '--fence': z.coerce.number() });
 
+interface Tables {
+  /** Opens the tables for a run; its first job asks for that. */
+  begin: (manifest: Manifest) => Promise<RunTables>;
+  /** What is wrong with the tables file, where an error says that. */
+  troubleWith: (error: unknown) => Error | null;
+}
+
 /** Executes runs: the state machine, with the handlers of AWS and with jobs that build a run's tables in one transaction. */
 export class Pipeline {
   readonly #ports: Ports;
   readonly #settings: Settings;
   readonly #settleMs: number;
-  readonly #begin: (manifest: Manifest) => Promise<RunTables>;
+  readonly #tables: Tables;
   #run: { runId: string; tables: RunTables } | null = null;
 
-  /** `begin` opens the tables for a run; its first job asks for that. */
-  constructor(ports: Ports, settings: Settings, settleMs: number, begin: (manifest: Manifest) => Promise<RunTables>) {
+  constructor(ports: Ports, settings: Settings, settleMs: number, tables: Tables) {
     this.#ports = ports;
     this.#settings = settings;
     this.#settleMs = settleMs;
-    this.#begin = begin;
+    this.#tables = tables;
   }
 
   /**
@@ -81,7 +87,7 @@ export class Pipeline {
             return result;
           } catch (error) {
             this.#ports.log('state_failed', { runId, state, seconds: seconds() });
-            throw error;
+            throw this.#tables.troubleWith(error) ?? error;
           }
         },
       ]),
@@ -126,7 +132,7 @@ export class Pipeline {
     const manifest = await readRunFile(this.#ports.runFiles, runId, 'manifest.json', manifestSchema);
     if (manifest === null)
       throw new LockLostError(`runs/${runId}/manifest.json is missing: Plan did not finish; start a new run`);
-    const tables = await this.#begin(manifest);
+    const tables = await this.#tables.begin(manifest);
     this.#run = { runId, tables };
     return tables;
   }

@@ -37,7 +37,9 @@ const LAST_TABLE = 'machine_learning_curated' satisfies PublishedTable;
 const RUN_PROPERTY = 'run-id';
 
 /** The published tables: Iceberg on S3, found through the Glue Data Catalog. What their branch `main` holds is what everybody sees. */
-export class VisibleLake implements Pick<PublishedLake, 'publishedRun' | 'counts'> {
+export class VisibleLake implements Pick<PublishedLake, 'publishedRun' | 'counts' | 'publishesAtOnce'> {
+  /** Each table has a `main` of its own. */
+  readonly publishesAtOnce = false;
   readonly #glue: GlueClient;
   readonly #s3: S3Client;
   readonly #database: string;

@@ -228,7 +228,7 @@ function shrinkExpectations(steps: readonly StepMetrics[], manifest: Manifest, s
         metrics.rows >= least,
         `at least ${least}`,
         metrics.rows,
-        `${metrics.rowsBefore} rows before, of which ${metrics.rowsExcepted} may go (withdrawn, device ambiguous); maxShrinkRatio is ${percent(settings.maxShrinkRatio)}`,
+        `${metrics.rowsBefore} rows before, of which ${metrics.rowsExcepted} may go (withdrawn, device ambiguous); maxShrinkRatio is ${percent(settings.maxShrinkRatio)}. If the loss is right, raise it for one run, and retry the files`,
       );
     });
 }

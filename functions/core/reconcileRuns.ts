@@ -34,8 +34,8 @@ export interface Reconciled {
 }
 
 /**
- * Puts right what events and executions left behind (docs/architecture.md, "Crashes"): settles the run that ended and frees the lock for it,
- * says what waits (on schedule), starts the follow-up, and registers landed file versions whose event was lost (on schedule).
+ * Puts right what events and executions left behind (docs/architecture.md, "Crashes"): says what waits (on schedule), settles the run that ended
+ * and frees the lock for it, starts the follow-up, and registers landed file versions whose event was lost (on schedule).
  * @param told the execution whose event this is: asked at this moment, Step Functions may still call it RUNNING
  */
 export async function reconcileRuns(ports: Ports, occasion: Occasion, told: EndedExecution | null = null): Promise<Reconciled> {
@@ -43,11 +43,12 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion, told: Ende
   const lock = await ports.ledger.lock();
   const isTold = told !== null && told.runId === lock?.runId;
   const status = lock === null ? null : isTold ? told.status : await ports.executions.status(lock.runId);
+  // First: what follows may fail each time, and then nothing else tells how long files have waited.
+  if (occasion === 'schedule') await logBacklog(ports, status === 'RUNNING' ? (lock?.runId ?? null) : null);
   const ended = lock !== null && status !== 'RUNNING' && status !== 'NOT_STARTED';
   const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock, status, occasion) } : null;
   if (told !== null && !isTold) await tellLate(ports, told);
 
-  if (occasion === 'schedule') await logBacklog(ports, status === 'RUNNING' ? (lock?.runId ?? null) : null);
   const isBroken = settled?.outcome === 'interrupted' || (settled?.outcome === 'nothing to do' && status !== 'SUCCEEDED');
   const due = status === 'NOT_STARTED' || (await hasReasonToRun(ports, occasion, isBroken));
   const mayBeChanged =
@@ -136,7 +137,10 @@ async function reportEnded(
     runId,
     outcome === 'published'
       ? null
-      : { name: 'Interrupted', cause: `the execution is ${status} and left no report: it was killed or aborted` },
+      : {
+          name: 'Interrupted',
+          cause: `the execution is ${status} and left no report: it was killed or aborted, or took too long`,
+        },
   );
 }
 

@@ -19,7 +19,7 @@ import { renderReport } from './renderReport.ts';
 
 export type ReportPorts = Pick<Ports, 'runFiles' | 'alerts' | 'log' | 'now'> & {
   ledger: Pick<Ledger, 'lock'>;
-  lake: Pick<PublishedLake, 'publishedRun' | 'counts'>;
+  lake: Pick<PublishedLake, 'publishedRun' | 'counts' | 'publishesAtOnce'>;
 };
 
 /** What a run is reported with that published something else than the gate saw. */
@@ -49,7 +49,7 @@ export async function reportRun(ports: ReportPorts, runId: string, error: RunErr
   const report: Report = {
     runId,
     status: failure === null ? 'SUCCEEDED' : 'FAILED',
-    publishing: !isPublished && lock?.runId === runId && lock.publishing,
+    publishing: !isPublished && !ports.lake.publishesAtOnce && lock?.runId === runId && lock.publishing,
     error: failure,
     reason: manifest?.reason ?? null,
     policies: manifest?.policies ?? null,

@@ -270,7 +270,10 @@ class Branches:
             return True
         if _id(main) != started:
             moved = f"main is at snapshot {_id(main)}, expected {started}"
-            raise LakeUnusableError(f"{table} was changed since {self.run_id} started ({moved}); start a new run")
+            raise LakeUnusableError(
+                f"{table} was changed since {self.run_id} started ({moved}). Put its main back there if this run is publishing"
+                ' (docs/operations.md, "A run that hangs"), else start a new run'
+            )
         return False
 
     def _own_snapshots(self, found: Any) -> list[Any]:  # noqa: ANN401

@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs';
 import { readRunFile } from '../../functions/core/runFiles.ts';
 import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
 import { ensureTables } from '../duckdb/tables.ts';
-import { countOf, REBUILD_ADVICE, rowsOf, whole } from '../duckdb/session.ts';
+import { TablesDamagedError } from '../../functions/core/errors.ts';
+import { countOf, rowsOf, whole } from '../duckdb/session.ts';
+import { REBUILD_ADVICE, unlessDamaged } from '../duckdb/trouble.ts';
 import type { LocalHome } from '../home.ts';
 import { requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
@@ -26,11 +28,16 @@ import type { Check } from '../views/checks.ts';
 export async function check({ options, output }: CommandContext): Promise<number> {
   requireLake(options.lake);
   const { checks, lost } = await withLake(options, {}, 'check', async (home) => {
+    const { tables } = home.paths;
     const trouble = await home.tablesTrouble();
-    const there: Check = { name: 'the tables are there', ok: trouble === null, found: trouble ?? home.paths.tables };
-    if (trouble !== null) return { checks: [...(await halfDone(home)), there], lost: true };
-    const tables = existsSync(home.paths.tables) ? [there, ...(await shown(home))] : [];
-    return { checks: [...(await halfDone(home)), ...tables], lost: false };
+    const found = trouble === null && existsSync(tables) ? await unlessDamaged(tables, () => shown(home)) : [];
+    const lost = found instanceof TablesDamagedError ? found.message : trouble;
+    const there: Check = { name: 'the tables are there', ok: lost === null, found: lost ?? tables };
+    const rest = found instanceof TablesDamagedError ? [] : found;
+    return {
+      checks: [...(await halfDone(home)), ...(lost !== null || existsSync(tables) ? [there] : []), ...rest],
+      lost: lost !== null,
+    };
   });
   const ok = checks.every((each) => each.ok);
   output.result({ ok, checks }, () =>

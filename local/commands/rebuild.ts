@@ -1,18 +1,20 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
-import { GateFailedError, LakeUnusableError, UsageError } from '../../functions/core/errors.ts';
+import { GateFailedError, LakeUnusableError, TablesDamagedError, UsageError } from '../../functions/core/errors.ts';
 import { contractOf } from '../../functions/core/contracts.ts';
 import { versionName } from '../../functions/core/fileVersions.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import { MODEL_TABLES, STAGING_TABLES } from '../../functions/core/steps.ts';
 import { countOf, literal, openSession, rowsOf } from '../duckdb/session.ts';
+import { unlessDamaged } from '../duckdb/trouble.ts';
 import { LocalHome } from '../home.ts';
 import { lakePaths } from '../lakePaths.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import type { Ledger, LedgerFile } from '../../functions/ports.ts';
 import { noticingUnread, progress } from '../output.ts';
+import type { Output } from '../output.ts';
 import { isReplacing, rebuildFolder, replaceTables } from '../replaceTables.ts';
 
 interface Comparison {
@@ -69,17 +71,20 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
     if (lock !== null && trouble === null)
       throw new UsageError(`a run of ${options.lake} is half done; "stedi run" finishes it, then rebuild`);
     if (lock !== null) await home.executions.status(lock.runId); // a run that was killed with the tables gone: nobody can finish it
-    if (trouble !== null) output.say(`${trouble}\nThere is nothing to compare with`);
+    if (trouble !== null) output.say(nothingToCompare(trouble));
     output.say(`Building all tables from landing, beside ${options.lake}, which stays as it is meanwhile`);
     const beside = rebuildFolder(options.lake);
     mkdirSync(beside);
     try {
-      const isPublished = trouble === null && (await home.ports.lake.publishedRun()) !== null;
-      const loaded = new Map([...(await loadedFiles(home.ledger)), ...(isPublished ? await loadsOf(home) : [])]);
-      const lake = { loaded, held: await home.ledger.held() };
+      const loads = trouble === null ? await tellingDamage(home.paths.tables, output, () => loadsOf(home)) : null;
+      const lake = { loaded: new Map([...(await loadedFiles(home.ledger)), ...(loads ?? [])]), held: await home.ledger.held() };
       const built = await buildBeside(beside, home.paths.landing, lake, { options, output });
       home.close();
-      const { comparisons, returning } = await compare(isPublished ? home.paths.tables : null, lakePaths(beside).tables);
+      const rebuilt = lakePaths(beside).tables;
+      const compared =
+        loads === null ? null : await tellingDamage(home.paths.tables, output, () => compare(home.paths.tables, rebuilt));
+      const isPublished = compared !== null;
+      const { comparisons, returning } = compared ?? (await compare(null, rebuilt));
       const outcome = outcomeOf(built, comparisons, returning, { replace, forget }, isPublished);
       const { differs, replaced, held, noLongerHeld, unread, gone } = outcome;
       if (replaced) replaceTables(options.lake);
@@ -136,8 +141,11 @@ async function buildBeside(
     }
     if (home.ended.length === 0)
       throw new LakeUnusableError(`nothing could be rebuilt: ${landing} holds no file that can be read. The lake is as it was`);
-    if (home.ended.every(({ status }) => status === 'FAILED'))
-      throw new GateFailedError(`nothing could be rebuilt: ${home.ended.at(-1)?.error ?? ''}. The lake is as it was. ${RAISED}`);
+    if (home.ended.every(({ status }) => status === 'FAILED')) {
+      const error = home.ended.at(-1)?.error ?? '';
+      const advice = error.startsWith(GateFailedError.name) ? ` ${RAISED}` : '';
+      throw new LakeUnusableError(`nothing could be rebuilt: ${error}. The lake is as it was.${advice}`);
+    }
     const rebuilt = await loadedFiles(home.ledger);
     const gone = [...lake.loaded].filter(([id, key]) => !rebuilt.has(id) && !reasons.held.has(key) && !reasons.unread.has(key));
     const keys = new Set(lake.loaded.values());
@@ -162,8 +170,19 @@ async function loadedFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<string, s
   return loaded;
 }
 
-/** The same, as the lake itself knows it: its ledger may be new. */
-async function loadsOf(home: LocalHome): Promise<Map<string, string>> {
+const nothingToCompare = (trouble: string): string => `${trouble}\nThere is nothing to compare with`;
+
+/** What an action finds in the lake's tables; null, and said, where it comes to damage. */
+async function tellingDamage<T>(tables: string, output: Output, action: () => Promise<T>): Promise<T | null> {
+  const found = await unlessDamaged(tables, action);
+  if (!(found instanceof TablesDamagedError)) return found;
+  output.say(nothingToCompare(found.message));
+  return null;
+}
+
+/** The same, as the lake itself knows it: its ledger may be new. Null where no run was published. */
+async function loadsOf(home: LocalHome): Promise<Map<string, string> | null> {
+  if ((await home.ports.lake.publishedRun()) === null) return null;
   const { aside } = await home.session();
   const loads = await rowsOf(aside, 'select file, version from loads', z.object({ file: z.string(), version: z.string() }));
   return new Map(loads.map(({ file, version }) => [versionName({ key: file, version }), file]));

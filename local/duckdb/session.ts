@@ -3,7 +3,8 @@ import { setTimeout } from 'node:timers/promises';
 import { DuckDBInstance, DuckDBTimestampTZValue } from '@duckdb/node-api';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
-import { LakeBusyError, LakeUnusableError, messageOf, TablesDamagedError } from '../../functions/core/errors.ts';
+import { LakeBusyError, LakeUnusableError, messageOf } from '../../functions/core/errors.ts';
+import { damageAtOpening, firstLine } from './trouble.ts';
 
 /** An open lake file: one connection that holds a run's transaction, and one whose errors leave that transaction alone. */
 export interface Session {
@@ -21,10 +22,6 @@ export interface OpenOptions {
 }
 
 const PATIENCE_MS = 15_000;
-/** What to do when the tables file is lost or damaged. */
-export const REBUILD_ADVICE = '"stedi rebuild --replace" builds all tables anew from landing';
-/** What DuckDB says of a file that is no database, is cut short, or holds other bytes than were written. */
-const DAMAGED = /not a valid DuckDB database|not read enough bytes|corrupt|checksum|serializ/i;
 
 /**
  * Opens the lake file, and makes it where there is none. Another process that holds it is waited for.
@@ -93,9 +90,8 @@ async function openInstance(
     } catch (error) {
       const text = messageOf(error);
       const holder = /PID (\d+)/.exec(text)?.[1];
-      if (DAMAGED.test(text)) throw new TablesDamagedError(`${file} can't be opened: ${firstLine(text)}; ${REBUILD_ADVICE}`);
       if (!text.includes('Could not set lock on file'))
-        throw new LakeUnusableError(`${file} can't be opened: ${firstLine(text)}`);
+        throw damageAtOpening(file, error) ?? new LakeUnusableError(`${file} can't be opened: ${firstLine(text)}`);
       if (Date.now() > until) {
         onBusy(
           new LakeBusyError(`${file} is open in process ${holder ?? 'unknown'}; wait until it ends, or stop it, and try again`),
@@ -138,8 +134,4 @@ export function fileList(paths: readonly string[]): string {
 /** The pattern that a file's name alone matches: DuckDB takes names as glob patterns even inside a list. */
 export function asPattern(path: string): string {
   return path.replace(/[[*?]/g, '[$&]');
-}
-
-function firstLine(text: string): string {
-  return text.split('\n', 1)[0] ?? text;
 }

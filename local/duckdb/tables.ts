@@ -5,6 +5,7 @@ import type { Column, TableContract } from '../../functions/core/contracts.ts';
 import { LakeUnusableError } from '../../functions/core/errors.ts';
 import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import { literal, rowsOf } from './session.ts';
+import { REBUILD_ADVICE } from './trouble.ts';
 
 const DUCKDB_TYPE: Record<Column['type'], string> = { STRING: 'VARCHAR', BIGINT: 'BIGINT', DOUBLE: 'DOUBLE', DATE: 'DATE' };
 
@@ -60,8 +61,8 @@ async function evolveTable(
     if (expected === type) continue;
     throw new LakeUnusableError(
       expected === undefined
-        ? `glue/tables/${table}.json no longer has the column ${name} that the table has; keep it, or rebuild the lake in another folder`
-        : `glue/tables/${table}.json: ${name} is ${expected}, but the table has ${type}; a column can't change its type, so add a new one`,
+        ? `glue/tables/${table}.json no longer has the column ${name} that the table has; keep it, or ${REBUILD_ADVICE}`
+        : `glue/tables/${table}.json: ${name} is ${expected}, but the table has ${type}; a column can't change its type; add a new one, or ${REBUILD_ADVICE}`,
     );
   }
   for (const { name, type, comment } of columns) {

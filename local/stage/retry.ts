@@ -15,6 +15,6 @@ export async function retry(
     const chosen = runId === undefined ? undefined : chosenRun((await runsOf(stage)).toReversed(), runId);
     return retryIn(stage.ledger, { keys, runId: chosen });
   });
-  output.result(released, () => retriedText(released).join('\n'));
+  output.result(released, () => retriedText(released, `stedi run --stage ${options.stage}`).join('\n'));
   return 0;
 }

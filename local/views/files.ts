@@ -41,8 +41,8 @@ export function filesTable(list: readonly LedgerFile[], state: string | undefine
     ),
     ...(list.some((file) => file.state === 'held')
       ? [
-          'Held files wait for a person: "stedi rejects" shows what was rejected.\n' +
-            'Change a setting and "stedi retry FILE", or "stedi drop" a mended file under a new name.',
+          'Held files wait for a person: the note says why, "stedi rejects" shows what was rejected.\n' +
+            'Mend that, or change a setting, and "stedi retry FILE" or "stedi retry --run RUN"; or "stedi drop" a mended file under a new name.',
         ]
       : []),
   ].join('\n\n');

@@ -28,12 +28,10 @@ export async function retryIn(ledger: Ledger, { keys, runId }: Retry): Promise<F
   );
 }
 
-export function retriedText(released: readonly FileVersion[]): string[] {
+/** What is pending again, and the command that takes it in. */
+export function retriedText(released: readonly FileVersion[], run = 'stedi run'): string[] {
   if (released.length === 0) return [];
-  return [
-    ...released.map(({ key }) => `${key} is pending again`),
-    `"stedi run" takes ${released.length === 1 ? 'it' : 'them'} in`,
-  ];
+  return [...released.map(({ key }) => `${key} is pending again`), `"${run}" takes ${released.length === 1 ? 'it' : 'them'} in`];
 }
 
 export function forgottenText(gone: readonly FileVersion[]): string[] {

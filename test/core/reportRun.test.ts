@@ -219,6 +219,16 @@ describe('the report of a failed run', () => {
     expect(world.alerts[0]?.text).toMatch(/^# FAILED: some tables may be published already/);
   });
 
+  test('that had begun to publish all tables in one step published nothing', async () => {
+    const world = newWorld();
+    await world.writeEvidence('run-1', goodEvidence());
+    const lock = await world.ledger.takeLock('run-1');
+    await world.ledger.markPublishing('run-1', lock?.fence ?? 0);
+    world.ports.lake.publishesAtOnce = true;
+    const told = await reportRun(world.ports, 'run-1', { name: 'LakeUnusableError', cause: 'no space left' });
+    expect(told).toMatchObject({ status: 'FAILED', publishing: false });
+  });
+
   test('that was never planned can be told, too', async () => {
     const world = newWorld();
     expect(await reportRun(world.ports, 'run-1', { name: 'States.Runtime', cause: 'no path' })).toMatchObject({

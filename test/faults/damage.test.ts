@@ -1,4 +1,4 @@
-import { copyFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -12,6 +12,8 @@ const KILL_AFTER_FILE = new URL('killAfterFile.ts', import.meta.url).href;
 const OPEN_TABLES = fileURLToPath(new URL('openTables.ts', import.meta.url));
 const newFolder = temporaryFolders();
 const MINUTE = 60_000;
+/** A DuckDB file begins with three headers; its blocks follow. */
+const [HEADERS, BLOCK] = [3 * 4096, 256 * 1024];
 const template = newFolder();
 landAll(template, mixedFiles());
 
@@ -321,6 +323,38 @@ describe('the tables file of a lake that has published is lost', () => {
       await runToTheEnd(lake);
     },
     MINUTE,
+  );
+
+  test(
+    'whichever of its blocks is damaged: check says so, and rebuild --replace brings all tables back',
+    async () => {
+      const source = newFolder();
+      await stedi('generate', '--out', source, '--customers', '20');
+      const whole = newFolder();
+      await stedi('run', source, '--lake', whole);
+      const before = await dump(whole);
+      const { size } = statSync(lakePaths(whole).tables);
+      const blocks = Array.from({ length: Math.ceil((size - HEADERS) / BLOCK) }, (_, at) => HEADERS + at * BLOCK);
+      let damaged = 0;
+      for (const block of blocks) {
+        const lake = newFolder();
+        linkLanding(whole, lake);
+        for (const name of ['ledger', 'tables'] as const) copyFileSync(lakePaths(whole)[name], lakePaths(lake)[name]);
+        const bytes = readFileSync(lakePaths(lake).tables);
+        writeFileSync(lakePaths(lake).tables, bytes.fill('damage', block, block + BLOCK));
+        const ill = await illnesses(lake);
+        if (ill.length > 0) {
+          expect(ill).toEqual([
+            expect.stringMatching(/the tables are there.*lakehouse\.duckdb (is damaged|can't be opened).*rebuild --replace/),
+          ]);
+          await rebuildAndReplace(lake);
+          damaged += 1;
+        } // else the block is a free one
+        expect(await dump(lake)).toEqual(before);
+      }
+      expect(damaged).toBeGreaterThan(3);
+    },
+    2 * MINUTE,
   );
 
   test(

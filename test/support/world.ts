@@ -91,6 +91,7 @@ export class World {
       lake: {
         publishedRun: async () => this.lake.published,
         counts: async () => this.lake.counts,
+        publishesAtOnce: false,
         resumePublish: async (runId, fence) => {
           this.lake.resumed.push(fence);
           if (this.lake.resumes) this.publish(runId);

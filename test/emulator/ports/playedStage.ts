@@ -76,7 +76,12 @@ export class PlayedStage {
         status: (runId) => executions.status(runId),
         stopJobs: async () => undefined,
       },
-      lake: { publishedRun: () => lake.publishedRun(), counts: () => lake.counts(), resumePublish: async () => undefined },
+      lake: {
+        publishesAtOnce: false,
+        publishedRun: () => lake.publishedRun(),
+        counts: () => lake.counts(),
+        resumePublish: async () => undefined,
+      },
       alerts: { send: async () => undefined },
       definition: 'abc',
       log: () => undefined,

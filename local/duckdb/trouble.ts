@@ -1,0 +1,42 @@
+import { LakeUnusableError, messageOf, TablesDamagedError } from '../../functions/core/errors.ts';
+
+/** What to do when the tables file is lost or damaged. */
+export const REBUILD_ADVICE = '"stedi rebuild --replace" builds all tables anew from landing';
+
+/** What DuckDB says of a file that is no database, is cut short, or holds other bytes than were written, when it opens it. */
+const DAMAGED = /not a valid DuckDB database|not read enough bytes|corrupt|checksum|serializ/i;
+
+/** The same of a block that it comes to later. */
+const DAMAGED_WITHIN = /Corrupt database file|not read enough bytes/i;
+
+const FULL = /No space left|disk quota exceeded|disk is full/i;
+
+/** The trouble with a tables file that can't be opened; null when the error says something else. */
+export function damageAtOpening(file: string, error: unknown): TablesDamagedError | null {
+  const text = messageOf(error);
+  return DAMAGED.test(text) ? new TablesDamagedError(`${file} can't be opened: ${firstLine(text)}; ${REBUILD_ADVICE}`) : null;
+}
+
+/** The trouble with a tables file that is open: damaged, or no room to write; null when the error says something else. */
+export function troubleWith(file: string, error: unknown): LakeUnusableError | null {
+  if (error instanceof TablesDamagedError) return error;
+  const text = messageOf(error);
+  if (FULL.test(text)) return new LakeUnusableError(`${firstLine(text)}; free space, then run again: nothing was lost`);
+  return DAMAGED_WITHIN.test(text) ? new TablesDamagedError(`${file} is damaged: ${firstLine(text)}; ${REBUILD_ADVICE}`) : null;
+}
+
+/** What an action finds in a tables file, or the damage that it comes to. */
+export async function unlessDamaged<T>(file: string, action: () => Promise<T>): Promise<T | TablesDamagedError> {
+  try {
+    return await action();
+  } catch (error) {
+    const trouble = troubleWith(file, error);
+    if (trouble instanceof TablesDamagedError) return trouble;
+    throw error;
+  }
+}
+
+/** DuckDB's errors go on for lines, with its own advice. */
+export function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? text;
+}
