@@ -93,12 +93,19 @@ export function resultText(result: RunResult, report: Report | null, error: stri
   return [...parts, ...troubles(result), places.join('\n')].join('\n\n');
 }
 
+/** So many files are named on the terminal; --json has all. */
+const LISTED = 10;
+
 /** What needs a person: consents in doubt, files that wait for one, and expectations that were not met. */
 export function troubles({ consentsInDoubt, held, heldBefore, useless, unread, expectations }: RunResult): string[] {
   const parts: string[] = [];
   const doubt = doubtSentence(consentsInDoubt);
   if (doubt !== null) parts.push(doubt);
-  const listed = (files: RunResult['held']) => files.map(({ file, why }) => `  ${file}: ${why}`).join('\n');
+  const listed = (files: RunResult['held']) => {
+    const lines = files.slice(0, LISTED).map(({ file, why }) => `  ${file}: ${why}`);
+    if (files.length > LISTED) lines.push(`  … and ${figure(files.length - LISTED)} more`);
+    return lines.join('\n');
+  };
   if (held.length > 0) parts.push(`Held, waiting for a person:\n${listed(held)}`);
   if (heldBefore.length > 0)
     parts.push(
