@@ -61,15 +61,20 @@ describe('the current customer', () => {
     ['a tie goes to the record without consent to research', 'sharewithresearchasofdate', null, 1],
     ['then to the earlier consent to research', 'sharewithresearchasofdate', 4, 6],
     ['then to the record without consent to the public', 'sharewithpublicasofdate', null, 1],
+    ['then to the earlier consent to the public', 'sharewithpublicasofdate', 4, 6],
     ['then to the record without consent to friends', 'sharewithfriendsasofdate', null, 1],
+    ['then to the earlier consent to friends', 'sharewithfriendsasofdate', 4, 6],
     ['then to the lower registration', 'registrationdate', 4, 6],
     ['no registration is the lowest', 'registrationdate', null, -6],
     ['then to the lower device', 'serialnumber', 'a', 'b'],
     ['no device is the lowest', 'serialnumber', null, 'a'],
     ['text is ordered by its bytes', 'serialnumber', 'B', 'a'],
     ['then to the lower name', 'customername', 'a', 'b'],
+    ['no name is the lowest', 'customername', null, ''],
     ['then to the lower phone', 'phone', '10', '9'],
-    ['then to the lower birthday', 'birthday', null, ''],
+    ['no phone is the lowest', 'phone', null, ''],
+    ['then to the lower birthday', 'birthday', 'a', 'b'],
+    ['no birthday is the lowest', 'birthday', null, ''],
   ] as const)('%s', async (_, column, deciding, other) => {
     const records = [
       { ...base, [column]: deciding },
@@ -84,13 +89,27 @@ describe('the current customer', () => {
     }
   });
 
-  test('a tie is broken by columns in a fixed order, the consent to research first', async () => {
-    await staged([
-      { ...base, sharewithresearchasofdate: null, sharewithpublicasofdate: 9, serialnumber: 'z' },
-      { ...base, sharewithresearchasofdate: 1, sharewithpublicasofdate: null, serialnumber: 'a' },
-    ]);
-    expect(await bench.currentCustomers()).toMatchObject([{ serialnumber: 'z' }]);
-  });
+  const ORDER = [
+    'sharewithresearchasofdate',
+    'sharewithpublicasofdate',
+    'sharewithfriendsasofdate',
+    'registrationdate',
+    'serialnumber',
+    'customername',
+    'phone',
+    'birthday',
+  ];
+  test.each(ORDER.slice(1).map((column, at) => [ORDER[at] ?? '', column] as const))(
+    'a tie is broken by columns in a fixed order: %s before %s',
+    async (first, second) => {
+      // Null is the lowest: the first record is ahead by the one column, the second by the other.
+      await staged([
+        { ...base, [first]: null },
+        { ...base, [second]: null },
+      ]);
+      expect(await bench.currentCustomers()).toMatchObject([{ [first]: null }]);
+    },
+  );
 
   test('a later record without consent withdraws an earlier consent, a later consent gives it again', async () => {
     await staged([
@@ -246,6 +265,27 @@ describe('the trusted and curated tables', () => {
     expect((await bench.counts()).withheld).toEqual({ accelerometer: {}, step_trainer: { ambiguous_device: 2 } });
   });
 
+  test('withhold a reading of a device of two who both do not share as theirs', async () => {
+    await staged([customer('dee', 's', 1, null), customer('ed', 's', 1, null)], [], [step('s', 100)]);
+    await bench.build();
+    expect((await bench.counts()).withheld).toEqual({ accelerometer: {}, step_trainer: { ambiguous_device: 1 } });
+  });
+
+  test('hold each person as the current record has it', async () => {
+    const ann = customer('ann', 's', 1, 150, {
+      customername: 'Ann',
+      phone: '1',
+      birthday: '1960-11-24',
+      registrationdate: 2,
+      sharewithpublicasofdate: 3,
+      sharewithfriendsasofdate: 4,
+    });
+    await staged([ann], [motion('ann', 200)]);
+    await bench.build();
+    const [current] = await bench.currentCustomers();
+    for (const table of ['customer_trusted', 'customers_curated'] as const) expect(await bench.rows(table)).toEqual([current]);
+  });
+
   test('lose a person whose motions are all from before the consent', async () => {
     await staged([customer('ann', 's', 1, 150)], [motion('ann', 100)], [step('s', 200)]);
     await bench.build({ consentFrom: 'consent-date' });
@@ -312,6 +352,26 @@ describe('the pairs for machine learning', () => {
     },
   );
 
+  test('are of two people who do the same, both of them, under mlJoin time', async () => {
+    await staged(
+      [customer('ann', 's-ann', 1, 1), customer('bo', 's-bo', 1, 1)],
+      [motion('ann', 100), motion('bo', 100)],
+      [step('s-ann', 100)],
+    );
+    await bench.build({ mlJoin: 'time' });
+    expect(await pairsOf()).toEqual(['200-1', '200-1']);
+  });
+
+  test('count a step whose person does not move beside the motion of another', async () => {
+    await staged(
+      [customer('ann', 's-ann', 1, 1), customer('bo', 's-bo', 1, 1)],
+      [motion('ann', 100), motion('bo', 200)],
+      [step('s-ann', 200)],
+    );
+    await bench.build();
+    expect((await bench.counts()).identity).toEqual({ sameTime: 1, samePerson: 0, otherPerson: 1 });
+  });
+
   test('carry the time and the day of their reading', async () => {
     await staged([customer('ann', 's', 1, 1)], [motion('ann', 86_400_000)], [step('s', 86_400_000)]);
     await bench.build();
@@ -371,6 +431,46 @@ describe('the counts over loads', () => {
   });
 });
 
+describe('rows that may go', () => {
+  const BEFORE = customer('ann', 's', 1, 150);
+
+  /** Who and which device is excepted when ann's records have become these. */
+  async function excepted(now: readonly Given[], policies: Partial<Policies> = {}): Promise<Record<string, Value[]>> {
+    await bench.given('customer_trusted', [BEFORE]);
+    await bench.run('create or replace temp table previous_people as from customer_trusted');
+    await staged(now);
+    await bench.build(policies);
+    return { people: await bench.excepted('people', 'email'), devices: await bench.excepted('devices', 'serialnumber') };
+  }
+  const CONSENT_DATE = { consentFrom: 'consent-date' } as const;
+
+  test.each<[string, Given[], Partial<Policies>, { people: Value[]; devices: Value[] }]>([
+    ['nobody’s while nothing has changed', [BEFORE], {}, { people: [], devices: [] }],
+    ['nor under consent-date', [BEFORE], CONSENT_DATE, { people: [], devices: [] }],
+    ['those of who withdrew', [customer('ann', 's', 2, null)], {}, { people: ['ann'], devices: ['s'] }],
+    ['those of who withdrew and gave the device away', [customer('ann', null, 2, null)], {}, { people: ['ann'], devices: ['s'] }],
+    ['nobody’s by a later consent', [customer('ann', 's', 2, 160)], {}, { people: [], devices: [] }],
+    ['by a later consent under consent-date', [customer('ann', 's', 2, 160)], CONSENT_DATE, { people: ['ann'], devices: ['s'] }],
+    ['nobody’s by an earlier consent', [customer('ann', 's', 2, 140)], CONSENT_DATE, { people: [], devices: [] }],
+    ['those of a device of two', [BEFORE, customer('bo', 's', 1, 1)], {}, { people: [], devices: ['s'] }],
+    [
+      'those of a device that came to who does not share',
+      [customer('ann', 't', 2, 150), customer('bo', 's', 1, null, { sharewithpublicasofdate: 1 })],
+      {},
+      { people: [], devices: ['s'] },
+    ],
+    [
+      'not those of a device that came to who shares',
+      [customer('ann', 't', 2, 150), customer('bo', 's', 1, 1)],
+      {},
+      { people: [], devices: [] },
+    ],
+    ['not those of a device that nobody holds', [customer('ann', 't', 2, 150)], {}, { people: [], devices: [] }],
+  ])('%s', async (_, now, policies, expected) => {
+    expect(await excepted(now, policies)).toEqual(expected);
+  });
+});
+
 // Audits
 
 /** What an audit is there to find, planted into tables that are as they must be: each of these must make it fire. */
@@ -384,6 +484,8 @@ const VIOLATIONS: Record<string, Record<string, () => Promise<void>>> = {
     },
   },
   customer_trusted_consents: {
+    'a person without consent, of whom nothing is staged': () =>
+      bench.given('customer_trusted', [customer('gil', 's-gil', 1, null)]),
     'a person without consent': () => bench.given('customer_trusted', [customer('bo', 's-bo', 1, null)]),
     'a record that a newer one without consent has outdated': () =>
       bench.given('customer_staging', [customer('ann', 's-ann', 2, null)]),
@@ -395,6 +497,10 @@ const VIOLATIONS: Record<string, Record<string, () => Promise<void>>> = {
   },
   customers_curated_people: {
     'a person who is not trusted': () => bench.given('customers_curated', [customer('bo', 's-bo', 1, 5)]),
+    'a person with readings who is not trusted': async () => {
+      await bench.given('customers_curated', [customer('bo', 's-bo', 1, 5)]);
+      await bench.given('accelerometer_trusted', [motion('bo', 200)]);
+    },
     'a trusted person without readings': () => bench.given('customers_curated', [customer('cy', 's-cy', 1, 150)]),
     'a person with readings who is missing': () => bench.run("delete from customers_curated where email = 'ann'"),
   },
@@ -414,6 +520,7 @@ const VIOLATIONS: Record<string, Record<string, () => Promise<void>>> = {
   },
   rejected_as_loaded: {
     'a rejected record that was lost': () => bench.run('delete from rejected'),
+    'one of two rejected records that was lost': () => bench.run("update loads set rejected = 2 where file = 'a'"),
     'a rejected record that nobody counted': () => bench.run("insert into rejected select * replace ('b' as file) from rejected"),
     'a rejected record that is kept twice': () => bench.run('insert into rejected select * from rejected'),
     'a rejected record of another version': () => bench.run("update rejected set version = '2'"),

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { contractOf, landingContractOf } from '../../functions/core/contracts.ts';
+import { contractOf, CONTRACTS, landingContractOf, modelContractOf } from '../../functions/core/contracts.ts';
 import { LANDING_TABLES, MODEL_TABLES } from '../../functions/core/steps.ts';
 import { createViews } from '../../local/duckdb/counts.ts';
 import { openSession, rowsOf } from '../../local/duckdb/session.ts';
@@ -227,6 +227,39 @@ describe('what defines, audits and counts tables', () => {
 
   test.each(FILES)('%s has no select *', (_, sql) => {
     expect(sql).not.toMatch(/select\s+(?:\w+\.)?\*/i);
+  });
+});
+
+describe('contracts', () => {
+  test('call a column personal wherever it is, but for the pseudonym of machine_learning_curated', () => {
+    const PERSONAL = new Set(['customername', 'email', 'user', 'phone', 'birthday', 'serialnumber', 'record']);
+    for (const { table, columns } of CONTRACTS)
+      for (const { name, pii } of columns)
+        expect([table, name, pii === true]).toEqual([table, name, PERSONAL.has(name) && table !== 'machine_learning_curated']);
+  });
+
+  test('cut readings by days, and sort by who and when', () => {
+    const cut = CONTRACTS.flatMap((contract) =>
+      'partition' in contract ? [`${contract.table}: ${contract.partition}, ${contract.sort?.join(', ')}`] : [],
+    );
+    expect(cut).toEqual([
+      'accelerometer_staging: reading_date, user, timestamp',
+      'step_trainer_staging: reading_date, serialnumber, sensorreadingtime',
+      'accelerometer_trusted: reading_date, user, timestamp',
+      'step_trainer_trusted: reading_date, email, sensorreadingtime',
+      'machine_learning_curated: reading_date, serialnumber, sensorreadingtime',
+    ]);
+  });
+
+  test('say by what rows may go', () => {
+    const leaves = MODEL_TABLES.map((table) => [table, ...Object.values(modelContractOf(table).leavesWith)].join(' '));
+    expect(leaves).toEqual([
+      'customer_trusted people email',
+      'accelerometer_trusted people user',
+      'customers_curated people email',
+      'step_trainer_trusted devices serialnumber',
+      'machine_learning_curated devices serialnumber',
+    ]);
   });
 });
 

@@ -353,6 +353,35 @@ describe('retried', () => {
     for (const [name, error] of retried) expect(error).toMatch(taskOf(name).Resource === LAMBDA ? /^Lambda\./ : /^Glue\./);
   });
 
+  test('are what passes by itself, longer and longer after each other', () => {
+    const lambda = {
+      ErrorEquals: [
+        'Lambda.ServiceException',
+        'Lambda.AWSLambdaException',
+        'Lambda.SdkClientException',
+        'Lambda.TooManyRequestsException',
+      ],
+      IntervalSeconds: 2,
+      MaxAttempts: 5,
+      BackoffRate: 2,
+    };
+    const glue = {
+      ErrorEquals: [
+        'Glue.ConcurrentRunsExceededException',
+        'Glue.ThrottlingException',
+        'Glue.AWSGlueException',
+        'Glue.ResourceNumberLimitExceededException',
+        'Glue.OperationTimeoutException',
+        'Glue.InternalServiceException',
+      ],
+      IntervalSeconds: 15,
+      MaxAttempts: 8,
+      MaxDelaySeconds: 300,
+      BackoffRate: 2,
+    };
+    for (const { Resource, Retry } of TASKS.values()) expect(Retry).toMatchObject([Resource === LAMBDA ? lambda : glue]);
+  });
+
   test.each(retried.filter(([name]) => name !== 'ReportFailure'))('%s after %s', async (name, error) => {
     const twice = (call: number): unknown => {
       if (call <= 2) throw failure(error);

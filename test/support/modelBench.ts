@@ -1,10 +1,11 @@
 import path from 'node:path';
+import { z } from 'zod';
 import { contractOf } from '../../functions/core/contracts.ts';
 import type { Policies } from '../../functions/core/settings.ts';
 import { MODEL_TABLES } from '../../functions/core/steps.ts';
 import type { ModelTable, PublishedTable } from '../../functions/core/steps.ts';
 import { countLake, createViews, runAudits } from '../../local/duckdb/counts.ts';
-import { literal, openSession } from '../../local/duckdb/session.ts';
+import { literal, openSession, rowsOf } from '../../local/duckdb/session.ts';
 import type { Session } from '../../local/duckdb/session.ts';
 import { createTable, ensureTables } from '../../local/duckdb/tables.ts';
 import { sqlFiles } from '../../local/sources.ts';
@@ -83,6 +84,12 @@ export class ModelBench {
   /** Values of one column of a table, sorted. */
   async values(table: ModelTable, column: string): Promise<Value[]> {
     return (await this.rows(table)).map((row) => row[column] ?? null).sort();
+  }
+
+  /** One column of a query of `glue/excepted/`, which reads `previous_people`. */
+  async excepted(name: 'people' | 'devices', column: string): Promise<Value[]> {
+    const row = z.record(z.string(), z.string().nullable());
+    return (await rowsOf(this.#session.run, sqlFiles('excepted').get(name) ?? '', row)).map((each) => each[column] ?? null);
   }
 
   async counts(): ReturnType<typeof countLake> {

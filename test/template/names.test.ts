@@ -1,3 +1,4 @@
+import type { Events } from '../../functions/core/events.ts';
 import { JOB_STEPS, LANDING_TABLES, stateOf } from '../../functions/core/steps.ts';
 import { parseSettings } from '../../functions/core/settings.ts';
 import { definitionHash } from '../../local/sources.ts';
@@ -10,6 +11,9 @@ const template = new Template('default');
 const machine = stateMachineOf(template);
 const tasks = tasksOf(machine);
 const jobs = new Map(template.ofType('AWS::Glue::Job').map(([, properties]) => [text(properties['Name'] ?? ''), properties]));
+
+const settings = parseSettings(projectSettings(), 'settings.json');
+const { aws } = settings;
 
 describe('a step is one word everywhere', () => {
   test.each(JOB_STEPS)('%s: state, job and argument', (step) => {
@@ -56,7 +60,10 @@ describe('nothing is waited for longer than it may take', () => {
 
   test('the machine has an end', () => {
     expect(machine.TimeoutSeconds).toBeLessThanOrEqual(86_400);
-    expect(machine.States['Settle']?.Seconds).toBe(parseSettings(projectSettings(), 'settings.json').settleSeconds);
+    // Each job may take its time before the run as a whole is stopped.
+    const minutes = [...jobs.values()].reduce((sum, { Timeout }) => sum + Number(Timeout), 0);
+    expect(machine.TimeoutSeconds).toBeGreaterThan(minutes * 60);
+    expect(machine.States['Settle']?.Seconds).toBe(settings.settleSeconds);
   });
 
   test('a message stays hidden for six times the timeout of its function', () => {
@@ -66,11 +73,15 @@ describe('nothing is waited for longer than it may take', () => {
 });
 
 describe('jobs', () => {
-  test.each([...jobs])('%s runs once at a time, on Glue 5.1, and is never tried again by itself', (_, properties) => {
+  test.each([...jobs])('%s runs once at a time, on Glue 5.1, and is never tried again by itself', (name, properties) => {
     expect(properties).toMatchObject({
       GlueVersion: '5.1',
       WorkerType: 'G.1X',
       MaxRetries: 0,
+      JobRunQueuingEnabled: true,
+      ...(name === 'stedi-dev-publish'
+        ? { NumberOfWorkers: 2, Timeout: 55 }
+        : { NumberOfWorkers: aws.maxWorkers, Timeout: aws.jobTimeoutMinutes }),
       ExecutionProperty: { MaxConcurrentRuns: 1 },
       Command: { Name: 'glueetl', PythonVersion: '3' },
     });
@@ -83,6 +94,7 @@ describe('jobs', () => {
       '--datalake-formats': 'iceberg',
       '--enable-auto-scaling': 'true',
       '--enable-metrics': 'true',
+      '--enable-observability-metrics': 'true',
     });
     expect(Object.values(object(properties['DefaultArguments'])).filter((value) => typeof value !== 'string')).toEqual([]);
   });
@@ -110,6 +122,32 @@ describe('events', () => {
     expect(permitted.sort()).toEqual(waking.sort());
   });
 
+  test.each([
+    ['LandedRule', 'aws.s3', 'Object Created', 'arn:aws:sqs:us-east-1:123456789012:stedi-dev-files'],
+    [
+      'ExecutionEndedRule',
+      'aws.states',
+      'Step Functions Execution Status Change',
+      'arn:aws:lambda:us-east-1:123456789012:function:stedi-dev-reconcile',
+    ],
+    ['ScheduleRule', undefined, undefined, 'arn:aws:lambda:us-east-1:123456789012:function:stedi-dev-reconcile'],
+  ])('%s hears of its events and passes them on, for a day', (id, source, type, target) => {
+    const { EventPattern = {}, Targets } = template.properties(id);
+    expect([object(EventPattern)['source'], object(EventPattern)['detail-type']]).toEqual([source && [source], type && [type]]);
+    expect(list(Targets)).toMatchObject([
+      { Arn: target, RetryPolicy: { MaximumEventAgeInSeconds: 86_400, MaximumRetryAttempts: 185 } },
+    ]);
+  });
+
+  test('the queue of files takes what its rule sends', () => {
+    const [allowed] = list(object(template.properties('FilesQueuePolicy')['PolicyDocument'])['Statement']);
+    expect(allowed).toMatchObject({
+      Principal: { Service: 'events.amazonaws.com' },
+      Action: 'sqs:SendMessage',
+      Condition: { ArnEquals: { 'aws:SourceArn': 'arn:aws:events:us-east-1:123456789012:rule/stedi-dev-landed' } },
+    });
+  });
+
   test.each(rules)('%s leaves what it cannot deliver in a queue that takes it', (_, { Name, Targets }) => {
     for (const target of list(Targets)) {
       const queue = object(object(target)['DeadLetterConfig'])['Arn'];
@@ -120,17 +158,22 @@ describe('events', () => {
   });
 
   test('the queue gives up after five tries, in batches whose messages fail alone', () => {
-    expect(template.properties('FilesQueue')['RedrivePolicy']).toMatchObject({ maxReceiveCount: 5 });
+    expect(template.properties('FilesQueue')['RedrivePolicy']).toEqual({
+      deadLetterTargetArn: 'arn:aws:sqs:us-east-1:123456789012:stedi-dev-file-dead-letters',
+      maxReceiveCount: 5,
+    });
     const [[, mapping] = []] = template.ofType('AWS::Lambda::EventSourceMapping');
     expect(mapping).toMatchObject({
       FunctionResponseTypes: ['ReportBatchItemFailures'],
       ScalingConfig: { MaximumConcurrency: 5 },
       BatchSize: 50,
+      MaximumBatchingWindowInSeconds: 1,
     });
   });
 
   test('reconcile leaves what it cannot do in a queue', () => {
     const [[, config] = []] = template.ofType('AWS::Lambda::EventInvokeConfig');
+    expect(config).toMatchObject({ MaximumEventAgeInSeconds: 21_600, MaximumRetryAttempts: 2 }); // three tries, docs/operations.md
     expect(object(object(config?.['DestinationConfig'])['OnFailure'])['Destination']).toBe(
       'arn:aws:sqs:us-east-1:123456789012:stedi-dev-reconcile-dead-letters',
     );
@@ -143,6 +186,50 @@ describe('alarms', () => {
   test.each(alarms)('%s tells the topic', (_, { AlarmActions, AlarmDescription }) => {
     expect(AlarmActions).toEqual(['arn:aws:sns:us-east-1:123456789012:stedi-dev-alarms']);
     expect(text(AlarmDescription ?? '').length).toBeGreaterThan(20);
+  });
+
+  const machineArn = 'arn:aws:states:us-east-1:123456789012:stateMachine:stedi-dev-pipeline';
+
+  /** What docs/operations.md says that each means. */
+  test.each([
+    ['RunsFailedAlarm', 'AWS/States', 'ExecutionsFailed', machineArn, 'Sum', 300, '>= 1'],
+    ['RunsTimedOutAlarm', 'AWS/States', 'ExecutionsTimedOut', machineArn, 'Sum', 300, '>= 1'],
+    ['RunOverdueAlarm', 'stedi-dev', 'RunMinutes', undefined, 'Maximum', 900, `> ${aws.overdueMinutes}`],
+    ['OldestPendingAlarm', 'stedi-dev', 'OldestPendingMinutes', undefined, 'Maximum', 900, `> ${aws.waitingMinutes}`],
+    ['ReconcileSilentAlarm', 'stedi-dev', 'OldestPendingMinutes', undefined, 'SampleCount', 3600, '< 1'],
+    ['FilesUncatalogedAlarm', 'AWS/SQS', 'ApproximateAgeOfOldestMessage', 'stedi-dev-files', 'Maximum', 300, '> 1800'],
+    ...(['file', 'event', 'reconcile'] as const).map(
+      (of) =>
+        [
+          `${of.charAt(0).toUpperCase()}${of.slice(1)}DeadLettersAlarm`,
+          'AWS/SQS',
+          'ApproximateNumberOfMessagesVisible',
+          `stedi-dev-${of}-dead-letters`,
+          'Maximum',
+          300,
+          '>= 1',
+        ] as const,
+    ),
+    ['ThrottlesAlarm', undefined, undefined, undefined, undefined, undefined, '>= 1'],
+  ] as const)('%s rings when it should', (id, namespace, metric, of, statistic, period, limit) => {
+    const { Namespace, MetricName, Dimensions, Statistic, Period, ComparisonOperator, Threshold, ...rest } =
+      template.properties(id);
+    const [dimension] = Dimensions === undefined ? [] : list(Dimensions);
+    const sign = { GreaterThanThreshold: '>', GreaterThanOrEqualToThreshold: '>=', LessThanThreshold: '<' }[
+      text(ComparisonOperator ?? '')
+    ];
+    expect([
+      Namespace,
+      MetricName,
+      dimension && object(dimension)['Value'],
+      Statistic,
+      Period,
+      `${sign} ${JSON.stringify(Threshold)}`,
+    ]).toEqual([namespace, metric, of, statistic, period, limit]);
+    expect(rest).toMatchObject({
+      EvaluationPeriods: id === 'ThrottlesAlarm' ? 3 : 1,
+      TreatMissingData: id === 'ReconcileSilentAlarm' ? 'breaching' : 'notBreaching',
+    });
   });
 
   test('every dead letter queue has one', () => {
@@ -163,6 +250,12 @@ describe('alarms', () => {
       expect(watched).toContain(`"${text(FunctionName ?? '')}"`);
     expect(watched).toContain('"stedi-dev-ledger"');
     expect(watched).toContain(':stateMachine:stedi-dev-pipeline"');
+    expect([...watched.matchAll(/"MetricName":"(\w+)"/g)].map(([, name]) => name).sort()).toEqual([
+      'ExecutionThrottled',
+      'ReadThrottleEvents',
+      ...Array<string>(5).fill('Throttles'),
+      'WriteThrottleEvents',
+    ]);
   });
 
   test('what they and the dashboard show of this pipeline is measured', () => {
@@ -178,6 +271,27 @@ describe('alarms', () => {
       ([, name = '']) => name,
     );
     expect([...new Set([...alarmed, ...shown])].sort()).toEqual([...new Set(measured)].sort());
+  });
+
+  test('what is measured are fields of events that the function logs', () => {
+    type Fields = { [Name in keyof Events]?: (keyof Events[Name])[] };
+    const logged = {
+      report: { run_reported: ['duplicate', 'files', 'landed', 'rejected', 'staged', 'withheld'] } satisfies Fields,
+      reconcile: { backlog: ['oldestPendingMinutes', 'pendingFiles', 'runMinutes'], job_ended: ['dpuSeconds'] } satisfies Fields,
+    };
+    const read = template.ofType('AWS::Logs::MetricFilter').map(([, { LogGroupName, FilterPattern, MetricTransformations }]) => {
+      const [, event = ''] = /\$\.event = "(\w+)"/.exec(text(FilterPattern ?? '')) ?? [];
+      const [transformation = {}] = list(MetricTransformations);
+      return `${text(LogGroupName ?? '')} ${event} ${text(object(transformation)['MetricValue'] ?? '')}`;
+    });
+    const expected = Object.entries(logged).flatMap(([name, events]) =>
+      Object.entries<string[]>(events).flatMap(([event, fields]) =>
+        fields.map((field) => `/aws/lambda/stedi-dev-${name} ${event} $.${field}`),
+      ),
+    );
+    expect(read.sort()).toEqual(expected.sort());
+    // Of runs that published: the others withhold nothing from anybody.
+    expect(template.properties('WithheldMetric')['FilterPattern']).toContain('$.status = "SUCCEEDED"');
   });
 
   test('names that all regions of an account share tell the region', () => {
@@ -216,9 +330,28 @@ describe('alarms', () => {
 
 describe('functions', () => {
   test('know what tables are built from by the hash that one machine uses', () => {
-    const expected = definitionHash(parseSettings(projectSettings(), 'settings.json'));
+    const expected = definitionHash(settings);
     for (const id of ['PlanLambdaFunction', 'ReconcileLambdaFunction'])
       expect(object(object(template.properties(id)['Environment'])['Variables'])['DEFINITION']).toBe(expected);
+  });
+
+  test('are told the same names of the same things, and have time and memory for their work', () => {
+    const NAMES = {
+      LANDING_BUCKET: 'stedi-dev-landing-123456789012-us-east-1',
+      LAKE_BUCKET: 'stedi-dev-lake-123456789012-us-east-1',
+      LEDGER_TABLE: 'stedi-dev-ledger',
+      DATABASE: 'stedi_dev',
+      STATE_MACHINE_ARN: 'arn:aws:states:us-east-1:123456789012:stateMachine:stedi-dev-pipeline',
+      TOPIC_ARN: 'arn:aws:sns:us-east-1:123456789012:stedi-dev-alerts',
+      JOB_PREFIX: 'stedi-dev-', // of the jobs' names
+    };
+    for (const [id, { Environment, Timeout, MemorySize }] of template.ofType('AWS::Lambda::Function')) {
+      const { DEFINITION = 'of some models', ...names } = object(object(Environment)['Variables']);
+      expect({ ...NAMES, DEFINITION }).toMatchObject(names);
+      const catalog = id === 'CatalogLambdaFunction';
+      expect(Number(Timeout)).toBeGreaterThanOrEqual(catalog ? 60 : 300);
+      expect(Number(MemorySize)).toBeGreaterThanOrEqual(catalog ? 512 : 1024);
+    }
   });
 
   test('are traced, and told the names of resources that there are', () => {

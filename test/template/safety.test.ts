@@ -93,6 +93,13 @@ describe('buckets', () => {
         const { Id, Prefix = '', TagFilters, ExpirationInDays } = object(rule);
         return ExpirationInDays === undefined ? [] : [[Id, TagFilters ?? Prefix, ExpirationInDays]];
       });
+    const rulesOf = (id: string) => list(object(template.properties(id)['LifecycleConfiguration'])['Rules']);
+    expect(rulesOf('LandingBucket')).toEqual([
+      { Id: 'incomplete-uploads', Status: 'Enabled', AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 } },
+      { Id: 'left-over-delete-markers', Status: 'Enabled', ExpiredObjectDeleteMarker: true },
+      { Id: 'old-versions', Status: 'Enabled', NoncurrentVersionExpiration: { NoncurrentDays: '365' } },
+    ]);
+    for (const rule of rulesOf('LakeBucket')) expect(rule).toMatchObject({ Status: 'Enabled' });
     expect(expires(template, 'LandingBucket')).toEqual([]);
     expect(expires(templates.vpc, 'LandingBucket')).toEqual([['old-files', '', '400']]);
     expect(expires(template, 'LakeBucket')).toEqual([
@@ -218,6 +225,20 @@ describe('the network', () => {
     ];
     expect(inward).toHaveLength(2);
     for (const rule of inward) expect(object(rule)).not.toHaveProperty('CidrIp');
+    // Workers reach each other on any port, and AWS by TLS.
+    const ports = (rules: readonly Json[]) => rules.map((rule) => [object(rule)['FromPort'], object(rule)['ToPort']]);
+    expect(ports(inward)).toEqual([
+      [443, 443],
+      [0, 65_535],
+    ]);
+    const outward = [
+      ...vpc.ofType('AWS::EC2::SecurityGroup').flatMap(([, { SecurityGroupEgress = [] }]) => list(SecurityGroupEgress)),
+      ...vpc.ofType('AWS::EC2::SecurityGroupEgress').map(([, properties]) => properties),
+    ];
+    expect(ports(outward)).toEqual([
+      [443, 443],
+      [0, 65_535],
+    ]);
   });
 
   test('reaches what the jobs call, in both subnets', () => {
