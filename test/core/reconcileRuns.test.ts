@@ -515,6 +515,7 @@ describe('after a run that was interrupted while it published', () => {
     world.ports.lake.resumePublish = async () => Promise.reject(new Error('denied'));
     for (const occasion of ['execution ended', 'schedule'] as const)
       await expect(reconcileRuns(world.ports, occasion)).rejects.toThrow('denied');
+    expect(world.logged).toContain('backlog'); // so that an alarm tells how long files wait for it
     expect(await world.ledger.lock()).toMatchObject({ runId, publishing: true });
     expect(await world.states()).toEqual({ 'customer_landing/a': 'claimed' });
   });
