@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { catalog } from '../functions/catalog.ts';
-import { LakeUnusableError, TablesDamagedError } from '../functions/core/errors.ts';
+import { LakeUnusableError } from '../functions/core/errors.ts';
 import { manifestSchema, readRunFile } from '../functions/core/runFiles.ts';
 import { requestRunForPending } from '../functions/core/requestRun.ts';
 import { runIdOf } from '../functions/core/runId.ts';
@@ -15,7 +15,7 @@ import { countTables, publishedRun } from './duckdb/counts.ts';
 import { RunTables } from './duckdb/runTables.ts';
 import { openSession } from './duckdb/session.ts';
 import type { OpenOptions, Session } from './duckdb/session.ts';
-import { REBUILD_ADVICE, troubleWith } from './duckdb/trouble.ts';
+import { damageOf, REBUILD_ADVICE, troubleWith } from './duckdb/trouble.ts';
 import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './events.ts';
 import { LocalExecutions } from './executions.ts';
 import type { Ended } from './executions.ts';
@@ -171,9 +171,9 @@ export class LocalHome {
       const isLeft = (await this.ledger.lock())?.runId === shown.runId;
       return isKnown && !isLeft ? tablesOlder(tables, shown.runId, published.runId) : null;
     } catch (error) {
-      const trouble = troubleWith(tables, error);
-      if (trouble instanceof TablesDamagedError) return trouble.message;
-      throw error;
+      const damage = damageOf(tables, error);
+      if (damage === null) throw error;
+      return damage.message;
     } finally {
       this.#closeSession();
     }

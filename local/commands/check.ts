@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs';
 import { readRunFile } from '../../functions/core/runFiles.ts';
 import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
 import { ensureTables } from '../duckdb/tables.ts';
-import { TablesDamagedError } from '../../functions/core/errors.ts';
 import { countOf, rowsOf, whole } from '../duckdb/session.ts';
 import { REBUILD_ADVICE, unlessDamaged } from '../duckdb/trouble.ts';
 import type { LocalHome } from '../home.ts';
@@ -28,16 +27,8 @@ import type { Check } from '../views/checks.ts';
 export async function check({ options, output }: CommandContext): Promise<number> {
   requireLake(options.lake);
   const { checks, lost } = await withLake(options, {}, 'check', async (home) => {
-    const { tables } = home.paths;
-    const trouble = await home.tablesTrouble();
-    const found = trouble === null && existsSync(tables) ? await unlessDamaged(tables, () => shown(home)) : [];
-    const lost = found instanceof TablesDamagedError ? found.message : trouble;
-    const there: Check = { name: 'the tables are there', ok: lost === null, found: lost ?? tables };
-    const rest = found instanceof TablesDamagedError ? [] : found;
-    return {
-      checks: [...(await halfDone(home)), ...(lost !== null || existsSync(tables) ? [there] : []), ...rest],
-      lost: lost !== null,
-    };
+    const found = await tablesChecks(home);
+    return { ...found, checks: [...(await halfDone(home)), ...found.checks] };
   });
   const ok = checks.every((each) => each.ok);
   output.result({ ok, checks }, () =>
@@ -47,6 +38,21 @@ export async function check({ options, output }: CommandContext): Promise<number
     ),
   );
   return ok ? 0 : 1;
+}
+
+/** What the tables show; `lost` where they can't be read, though a run has published. */
+async function tablesChecks(home: LocalHome): Promise<{ checks: Check[]; lost: boolean }> {
+  const { tables } = home.paths;
+  const name = 'the tables are there';
+  const lost = (found: string) => ({ checks: [{ name, ok: false, found }], lost: true });
+  const trouble = await home.tablesTrouble();
+  if (trouble !== null) return lost(trouble);
+  if (!existsSync(tables)) return { checks: [], lost: false };
+  return unlessDamaged(
+    tables,
+    async () => ({ checks: [{ name, ok: true, found: tables }, ...(await shown(home))], lost: false }),
+    ({ message }) => lost(message),
+  );
 }
 
 async function halfDone(home: LocalHome): Promise<Check[]> {

@@ -1,13 +1,13 @@
 import { existsSync, rmSync } from 'node:fs';
 import { DuckDBTypeId, StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, Json } from '@duckdb/node-api';
-import { LakeUnusableError, messageOf, TablesDamagedError, UsageError } from '../../functions/core/errors.ts';
+import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
 import { figure, printable } from '../../functions/core/textTable.ts';
 import { publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
 import { asPattern, literal, openSession } from '../duckdb/session.ts';
 import type { Session } from '../duckdb/session.ts';
-import { troubleWith } from '../duckdb/trouble.ts';
+import { damageOf } from '../duckdb/trouble.ts';
 import { tablesGone } from '../home.ts';
 import { lakePaths } from '../lakePaths.ts';
 import { FolderLanding } from '../landing.ts';
@@ -49,8 +49,8 @@ export async function query({ options, output }: CommandContext, sql: string, ou
       }
     } catch (error) {
       if (error instanceof UsageError) throw error;
-      const damage = troubleWith(paths.tables, error);
-      if (damage instanceof TablesDamagedError) throw damage;
+      const damage = damageOf(paths.tables, error);
+      if (damage !== null) throw damage;
       if (file !== undefined && /^IO Error/.test(messageOf(error)))
         throw new LakeUnusableError(`${out} can't be written: ${messageOf(error)}. Free space, or name a file elsewhere`);
       if (/^Out of Memory Error/.test(messageOf(error)))

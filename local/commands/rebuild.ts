@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
-import { GateFailedError, LakeUnusableError, TablesDamagedError, UsageError } from '../../functions/core/errors.ts';
+import { GateFailedError, LakeUnusableError, UsageError } from '../../functions/core/errors.ts';
 import { contractOf } from '../../functions/core/contracts.ts';
 import { versionName } from '../../functions/core/fileVersions.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
@@ -14,7 +14,6 @@ import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import type { Ledger, LedgerFile } from '../../functions/ports.ts';
 import { noticingUnread, progress } from '../output.ts';
-import type { Output } from '../output.ts';
 import { isReplacing, rebuildFolder, replaceTables } from '../replaceTables.ts';
 
 interface Comparison {
@@ -66,23 +65,30 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
   if (forget && !replace) throw new UsageError('--forget goes with --replace: without it nothing is taken away');
   requireLake(options.lake);
   return withLake(options, {}, 'rebuild', async (home) => {
+    const { tables } = home.paths;
+    const nothingToCompare = (trouble: string) => output.say(`${trouble}\nThere is nothing to compare with`);
+    /** What an action finds in the lake's tables; null, and said, where it comes to damage. */
+    const inLake = <T>(action: () => Promise<T | null>) =>
+      unlessDamaged(tables, action, ({ message }) => {
+        nothingToCompare(message);
+        return null;
+      });
     const trouble = await home.tablesTrouble();
     const lock = await home.ledger.lock();
     if (lock !== null && trouble === null)
       throw new UsageError(`a run of ${options.lake} is half done; "stedi run" finishes it, then rebuild`);
     if (lock !== null) await home.executions.status(lock.runId); // a run that was killed with the tables gone: nobody can finish it
-    if (trouble !== null) output.say(nothingToCompare(trouble));
+    if (trouble !== null) nothingToCompare(trouble);
     output.say(`Building all tables from landing, beside ${options.lake}, which stays as it is meanwhile`);
     const beside = rebuildFolder(options.lake);
     mkdirSync(beside);
     try {
-      const loads = trouble === null ? await tellingDamage(home.paths.tables, output, () => loadsOf(home)) : null;
+      const loads = trouble === null ? await inLake(() => loadsOf(home)) : null;
       const lake = { loaded: new Map([...(await loadedFiles(home.ledger)), ...(loads ?? [])]), held: await home.ledger.held() };
       const built = await buildBeside(beside, home.paths.landing, lake, { options, output });
       home.close();
       const rebuilt = lakePaths(beside).tables;
-      const compared =
-        loads === null ? null : await tellingDamage(home.paths.tables, output, () => compare(home.paths.tables, rebuilt));
+      const compared = loads === null ? null : await inLake(() => compare(tables, rebuilt));
       const isPublished = compared !== null;
       const { comparisons, returning } = compared ?? (await compare(null, rebuilt));
       const outcome = outcomeOf(built, comparisons, returning, { replace, forget }, isPublished);
@@ -168,16 +174,6 @@ async function loadedFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<string, s
   for await (const { key, version, state } of ledger.files())
     if (state === 'loaded') loaded.set(versionName({ key, version }), key);
   return loaded;
-}
-
-const nothingToCompare = (trouble: string): string => `${trouble}\nThere is nothing to compare with`;
-
-/** What an action finds in the lake's tables; null, and said, where it comes to damage. */
-async function tellingDamage<T>(tables: string, output: Output, action: () => Promise<T>): Promise<T | null> {
-  const found = await unlessDamaged(tables, action);
-  if (!(found instanceof TablesDamagedError)) return found;
-  output.say(nothingToCompare(found.message));
-  return null;
 }
 
 /** The same, as the lake itself knows it: its ledger may be new. Null where no run was published. */

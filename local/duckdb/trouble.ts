@@ -17,22 +17,34 @@ export function damageAtOpening(file: string, error: unknown): TablesDamagedErro
   return DAMAGED.test(text) ? new TablesDamagedError(`${file} can't be opened: ${firstLine(text)}; ${REBUILD_ADVICE}`) : null;
 }
 
-/** The trouble with a tables file that is open: damaged, or no room to write; null when the error says something else. */
-export function troubleWith(file: string, error: unknown): LakeUnusableError | null {
+/** The damage that a statement on an open tables file came to; null when the error says something else. */
+export function damageOf(file: string, error: unknown): TablesDamagedError | null {
   if (error instanceof TablesDamagedError) return error;
   const text = messageOf(error);
-  if (FULL.test(text)) return new LakeUnusableError(`${firstLine(text)}; free space, then run again: nothing was lost`);
-  return DAMAGED_WITHIN.test(text) ? new TablesDamagedError(`${file} is damaged: ${firstLine(text)}; ${REBUILD_ADVICE}`) : null;
+  if (FULL.test(text) || !DAMAGED_WITHIN.test(text)) return null;
+  return new TablesDamagedError(`${file} is damaged: ${firstLine(text)}; ${REBUILD_ADVICE}`);
 }
 
-/** What an action finds in a tables file, or the damage that it comes to. */
-export async function unlessDamaged<T>(file: string, action: () => Promise<T>): Promise<T | TablesDamagedError> {
+/** What is wrong with an open tables file: damaged, or no room to write; null when the error says something else. */
+export function troubleWith(file: string, error: unknown): LakeUnusableError | null {
+  const text = messageOf(error);
+  if (!(error instanceof TablesDamagedError) && FULL.test(text))
+    return new LakeUnusableError(`${firstLine(text)}; free space, then run again: nothing was lost`);
+  return damageOf(file, error);
+}
+
+/** What an action makes of a tables file, or `otherwise` of the damage that it comes to. */
+export async function unlessDamaged<T>(
+  file: string,
+  action: () => Promise<T>,
+  otherwise: (damage: TablesDamagedError) => T,
+): Promise<T> {
   try {
     return await action();
   } catch (error) {
-    const trouble = troubleWith(file, error);
-    if (trouble instanceof TablesDamagedError) return trouble;
-    throw error;
+    const damage = damageOf(file, error);
+    if (damage === null) throw error;
+    return otherwise(damage);
   }
 }
 

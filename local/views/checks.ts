@@ -112,27 +112,27 @@ type LoadRow = z.infer<ReturnType<typeof loadRowOf>>;
  */
 export async function loadChecks(ledger: Pick<Ledger, 'files'>, rows: readonly LoadRow[]): Promise<Check[]> {
   const loads = new Map(rows.map((load) => [versionName({ key: load.file, version: load.version }), load]));
-  const loaded = new Set<string>();
-  const known = new Set<string>();
+  const states = new Map<string, FileState>();
   const differing: string[] = [];
   for await (const { key, version, state, counts } of ledger.files()) {
     const name = versionName({ key, version });
-    known.add(name);
+    states.set(name, state);
     if (state !== 'loaded') continue;
-    loaded.add(name);
     const load = loads.get(name);
     const parts = ['landed', 'staged', 'duplicate', 'rejected'] as const;
     if (parts.some((part) => load?.[part] !== counts?.[part])) differing.push(key);
   }
-  const waiting = [...loads.keys()].filter((name) => known.has(name) && !loaded.has(name));
-  const unknown = loads.size - [...loads.keys()].filter((name) => known.has(name)).length;
-  const beforeLedger = unknown === 0 ? '' : `, ${figure(unknown)} of them of before this ledger: no run reads such files again`;
+  const loaded = [...states.values()].filter((state) => state === 'loaded');
+  const waiting = [...loads.keys()].filter((name) => !['loaded', undefined].includes(states.get(name)));
+  const unknown = [...loads.keys()].filter((name) => !states.has(name));
+  const beforeLedger =
+    unknown.length === 0 ? '' : `, ${figure(unknown.length)} of them of before this ledger: no run reads such files again`;
   const notSo = (names: readonly string[]): string => `not so: ${names.slice(0, 3).join(', ')}`;
   return [
     {
       name: 'loaded files stand in loads',
       ok: differing.length === 0,
-      found: differing.length === 0 ? filesText(loaded.size) : notSo(differing),
+      found: differing.length === 0 ? filesText(loaded.length) : notSo(differing),
     },
     {
       name: 'loads stand in the ledger',

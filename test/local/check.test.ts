@@ -102,6 +102,10 @@ describe('check finds what is wrong with the tables', () => {
     ['each record once in customer_staging', `insert into customer_staging from customer_staging limit 1; ${adapted}`],
     ['audit customer_trusted_consents', 'update customer_trusted set sharewithresearchasofdate = null'],
     [
+      'tables hold what was audited',
+      "insert into loads select * replace ('other' as version, 0 as landed, 0 as staged) from loads limit 1",
+    ],
+    [
       'loaded files stand in loads',
       "update loads set landed = landed + 1, rejected = rejected + 1 where landing_table = 'customer_landing'",
     ],

@@ -12,6 +12,7 @@ const machine = stateMachineOf(template);
 const tasks = tasksOf(machine);
 const jobs = new Map(template.ofType('AWS::Glue::Job').map(([, properties]) => [text(properties['Name'] ?? ''), properties]));
 
+const machineArn = 'arn:aws:states:us-east-1:123456789012:stateMachine:stedi-dev-pipeline';
 const settings = parseSettings(projectSettings(), 'settings.json');
 const { aws } = settings;
 
@@ -191,8 +192,6 @@ describe('alarms', () => {
     expect(text(AlarmDescription ?? '').length).toBeGreaterThan(20);
   });
 
-  const machineArn = 'arn:aws:states:us-east-1:123456789012:stateMachine:stedi-dev-pipeline';
-
   /** What docs/operations.md says that each means. */
   test.each([
     ['RunsFailedAlarm', 'AWS/States', 'ExecutionsFailed', machineArn, 'Sum', 300, '>= 1'],
@@ -344,7 +343,7 @@ describe('functions', () => {
       LAKE_BUCKET: 'stedi-dev-lake-123456789012-us-east-1',
       LEDGER_TABLE: 'stedi-dev-ledger',
       DATABASE: 'stedi_dev',
-      STATE_MACHINE_ARN: 'arn:aws:states:us-east-1:123456789012:stateMachine:stedi-dev-pipeline',
+      STATE_MACHINE_ARN: machineArn,
       TOPIC_ARN: 'arn:aws:sns:us-east-1:123456789012:stedi-dev-alerts',
       JOB_PREFIX: 'stedi-dev-', // of the jobs' names
     };

@@ -56,7 +56,7 @@ export class Material {
 
   /** The clean record of a person who consents. */
   cleanCustomer(): Members {
-    return customerMembers(at(this.#clean.customers, this.#taken(this.#consenting)));
+    return customerMembers(this.#someoneWhoShares());
   }
 
   /** The clean record of a person who doesn't. */
@@ -66,8 +66,7 @@ export class Material {
 
   /** A new record of a person who consents that does not; its date is that of the clean one. */
   freshWithdrawal(): Members {
-    const customer = at(this.#clean.customers, this.#taken(this.#consenting));
-    return customerMembers({ ...customer, ...withoutSharing, registrationDate: this.#time() });
+    return customerMembers({ ...this.#someoneWhoShares(), ...withoutSharing, registrationDate: this.#time() });
   }
 
   cleanMotion(): Members {
@@ -76,6 +75,10 @@ export class Material {
 
   cleanStep(): Members {
     return this.#clean.step(this.#taken(this.#consenting), this.#turn % STEPS);
+  }
+
+  #someoneWhoShares(): Customer {
+    return at(this.#clean.customers, this.#taken(this.#consenting));
   }
 
   #someoneElse(): Customer {
