@@ -10,6 +10,7 @@ import { isIgnoredName } from '../functions/core/catalogFile.ts';
 import { codeOf, isMissing, pathOf } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 import { isNotUtf8 } from './landing.ts';
+import { listed } from './listed.ts';
 import { isAlive } from './isAlive.ts';
 
 /** A file that is to be dropped, and the landing table it belongs to. */
@@ -57,7 +58,7 @@ export async function findDrops(sources: readonly string[], lake: string | null,
   }
   if (untold.length > 0) {
     throw new UsageError(
-      `The landing table of ${untold.length === 1 ? 'this file' : 'these files'} can't be told:\n  ${untold.join('\n  ')}\n` +
+      `${listed(`The landing table of ${untold.length === 1 ? 'this file' : 'these files'} can't be told`, untold)}\n` +
         'Expected the word customer, accelerometer or step_trainer in the path; nothing was copied. ' +
         'To name the table yourself: stedi drop TABLE FILE…',
     );

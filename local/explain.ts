@@ -1,7 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { CommanderError } from 'commander';
 import { messageOf, NamedError } from '../functions/core/errors.ts';
-import { troubleWith } from './duckdb/trouble.ts';
+import { saysFull, troubleWith } from './duckdb/trouble.ts';
 import { codeOf, pathOf } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 import type { CommonOptions } from './lake.ts';
@@ -46,7 +46,7 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
     return `${lakePaths(lake).ledger} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
   if (
     stage === undefined &&
-    (UNUSABLE.has(code) || /unable to open database file|disk I\/O error|disk is full|No space left/i.test(text))
+    (UNUSABLE.has(code) || saysFull(text) || /unable to open database file|disk I\/O error/i.test(text))
   ) {
     return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
   }

@@ -13,6 +13,7 @@ import { lakePaths } from '../lakePaths.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import type { Ledger, LedgerFile } from '../../functions/ports.ts';
+import { listed } from '../listed.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { isReplacing, rebuildFolder, replaceTables } from '../replaceTables.ts';
 
@@ -264,13 +265,13 @@ function outcomeText({
     differs
       ? `The tables ${replaced ? 'differed' : 'differ'} from what landing gives today`
       : outcomeOfSame(held.length + unread.length),
-    ...(held.length > 0 ? [`Held while rebuilding:\n  ${held.join('\n  ')}\n${RAISED}`] : []),
+    ...(held.length > 0 ? [`${listed('Held while rebuilding', held)}\n${RAISED}`] : []),
     ...(noLongerHeld.length > 0
-      ? [`Held by the lake, and loaded here, where all files are judged together:\n  ${noLongerHeld.join('\n  ')}`]
+      ? [listed('Held by the lake, and loaded here, where all files are judged together', noLongerHeld)]
       : []),
-    ...(unread.length > 0 ? [`Not read:\n  ${unread.join('\n  ')}`] : []),
+    ...(unread.length > 0 ? [listed('Not read', unread)] : []),
     ...(gone.length > 0
-      ? [`Loaded once, and not in landing as they were (deleted, overwritten, or written anew):\n  ${gone.join('\n  ')}\n${fate}`]
+      ? [`${listed('Loaded once, and not in landing as they were (deleted, overwritten, or written anew)', gone)}\n${fate}`]
       : []),
     ...(returning > 0
       ? [

@@ -9,7 +9,10 @@ const DAMAGED = /not a valid DuckDB database|not read enough bytes|corrupt|check
 /** The same of a block that it comes to later. */
 const DAMAGED_WITHIN = /Corrupt database file|not read enough bytes/i;
 
-const FULL = /No space left|disk quota exceeded|disk is full/i;
+/** Whether an error of DuckDB or SQLite says that there is no room to write. */
+export function saysFull(text: string): boolean {
+  return /No space left|disk quota exceeded|disk is full/i.test(text);
+}
 
 /** The trouble with a tables file that can't be opened; null when the error says something else. */
 export function damageAtOpening(file: string, error: unknown): TablesDamagedError | null {
@@ -21,14 +24,14 @@ export function damageAtOpening(file: string, error: unknown): TablesDamagedErro
 export function damageOf(file: string, error: unknown): TablesDamagedError | null {
   if (error instanceof TablesDamagedError) return error;
   const text = messageOf(error);
-  if (FULL.test(text) || !DAMAGED_WITHIN.test(text)) return null;
+  if (saysFull(text) || !DAMAGED_WITHIN.test(text)) return null;
   return new TablesDamagedError(`${file} is damaged: ${firstLine(text)}; ${REBUILD_ADVICE}`);
 }
 
 /** What is wrong with an open tables file: damaged, or no room to write; null when the error says something else. */
 export function troubleWith(file: string, error: unknown): LakeUnusableError | null {
   const text = messageOf(error);
-  if (!(error instanceof TablesDamagedError) && FULL.test(text))
+  if (!(error instanceof TablesDamagedError) && saysFull(text))
     return new LakeUnusableError(`${firstLine(text)}; free space, then run again: nothing was lost`);
   return damageOf(file, error);
 }

@@ -7,6 +7,7 @@ import { versionName } from '../../functions/core/fileVersions.ts';
 import type { Rejected } from '../../functions/core/runFiles.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import type { FileVersion } from '../../functions/ports.ts';
+import { listed } from '../listed.ts';
 
 /** Lines that end at a line feed and nothing else: node:readline also takes U+2028 for a line end, which a record may hold. */
 export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
@@ -24,8 +25,6 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
 /** How many records the text shows; `--json` and `--export` have all. */
 const SHOWN = 50;
 const RECORD_WIDTH = 80;
-/** How many names an error or a note lists. */
-const LISTED = 10;
 
 /** A file that was read again rejects the same records again: the latest run counts, so runs come in their order. */
 export async function latestRejects(rejects: AsyncIterable<Rejected>): Promise<Rejected[]> {
@@ -49,9 +48,7 @@ export async function exportRejects(list: readonly Rejected[], folder: string): 
   });
   const taken = files.filter(({ file }) => existsSync(file)).map(({ file }) => file);
   if (taken.length > 0)
-    throw new UsageError(
-      `Nothing was written, for these exist already; export to another folder:\n  ${someOf(taken).join('\n  ')}`,
-    );
+    throw new UsageError(listed('Nothing was written, for these exist already; export to another folder', taken));
   for (const { file, records } of files) {
     await mkdir(path.dirname(file), { recursive: true });
     const stream = createWriteStream(file);
@@ -108,10 +105,10 @@ function exported(list: readonly Rejected[], written: ReadonlyMap<string, number
     ['Exported, to be mended and dropped again', [...written].map(([file, records]) => `${file} (${figure(records)})`)],
     [
       'Not exported, for their text was not kept; they stand in landing alone',
-      someOf(list.filter((one) => !hasText(one)).map(({ file, line }) => `${file}, line ${line}`)),
+      list.filter((one) => !hasText(one)).map(({ file, line }) => `${file}, line ${line}`),
     ],
   ] as const;
-  return lists.flatMap(([title, lines]) => (lines.length === 0 ? [] : [`${title}:\n  ${lines.join('\n  ')}`])).join('\n');
+  return lists.flatMap(([title, lines]) => (lines.length === 0 ? [] : [listed(title, lines)])).join('\n');
 }
 
 /** Files of these rejects that are held, and what that means for their other records. */
@@ -124,13 +121,9 @@ function heldFiles(list: readonly Rejected[], held: readonly Pick<FileVersion, '
   const what =
     'Held, so none of their records are loaded, the good ones included. Mend a copy of the whole file and drop it under a new name; ' +
     'or take it in as it is ("stedi retry FILE", then "stedi run --set maxRejectRatio=1") and mend what is rejected';
-  return [`${what}:\n  ${someOf([...keys]).join('\n  ')}`];
+  return [listed(what, [...keys])];
 }
 
 function hasText({ record }: Rejected): boolean {
   return record !== '';
-}
-
-function someOf(lines: readonly string[]): string[] {
-  return lines.length <= LISTED ? [...lines] : [...lines.slice(0, LISTED), `… ${figure(lines.length - LISTED)} more`];
 }

@@ -6,6 +6,7 @@ import { addedUp } from '../../functions/core/runFiles.ts';
 import type { Expectation, LoadCounts, Report } from '../../functions/core/runFiles.ts';
 import type { Policies } from '../../functions/core/settings.ts';
 import type { Ledger, LedgerFile } from '../../functions/ports.ts';
+import { listed } from '../listed.ts';
 
 /** What `run --json` prints. */
 export interface RunResult {
@@ -93,29 +94,26 @@ export function resultText(result: RunResult, report: Report | null, error: stri
   return [...parts, ...troubles(result), places.join('\n')].join('\n\n');
 }
 
-/** So many files are named on the terminal; --json has all. */
-const LISTED = 10;
-
 /** What needs a person: consents in doubt, files that wait for one, and expectations that were not met. */
 export function troubles({ consentsInDoubt, held, heldBefore, useless, unread, expectations }: RunResult): string[] {
   const parts: string[] = [];
   const doubt = doubtSentence(consentsInDoubt);
   if (doubt !== null) parts.push(doubt);
-  const listed = (files: RunResult['held']) => {
-    const lines = files.slice(0, LISTED).map(({ file, why }) => `  ${file}: ${why}`);
-    if (files.length > LISTED) lines.push(`  … and ${figure(files.length - LISTED)} more`);
-    return lines.join('\n');
-  };
-  if (held.length > 0) parts.push(`Held, waiting for a person:\n${listed(held)}`);
+  const withReasons = (files: RunResult['held']) => files.map(({ file, why }) => `${file}: ${why}`);
+  if (held.length > 0) parts.push(listed('Held, waiting for a person', withReasons(held)));
   if (heldBefore.length > 0)
     parts.push(
       `${filesText(heldBefore.length)} held from before ${heldBefore.length === 1 ? 'waits' : 'wait'} for a person: "stedi files --state held" says why`,
     );
   if (useless.length > 0)
     parts.push(
-      `Loaded, but every record was rejected ("stedi rejects" says why; expected are JSON lines):\n${useless.map(({ file, records }) => `  ${file}: ${figure(records)} rejected`).join('\n')}`,
+      listed(
+        'Loaded, but every record was rejected ("stedi rejects" says why; expected are JSON lines)',
+        useless.map(({ file, records }) => `${file}: ${figure(records)} rejected`),
+      ),
     );
-  if (unread.length > 0) parts.push(`Can't be read; mend the name or the permissions, then "stedi run":\n${listed(unread)}`);
+  if (unread.length > 0)
+    parts.push(listed(`Can't be read; mend the name or the permissions, then "stedi run"`, withReasons(unread)));
   const failed = expectations.filter(({ ok }) => !ok);
   if (failed.length > 0) {
     parts.push(

@@ -18,9 +18,17 @@ test.each([
   [10, /f9: why$/],
   [11, /f9: why\n {2}… and 1 more$/],
   [1_234, /f9: why\n {2}… and 1,224 more$/],
-])('of %d held files ten are named, and how many more there are', (files, end) => {
-  const held = Array.from({ length: files }, (_, at) => ({ file: `f${at}`, why: 'why' }));
-  expect(troubles({ ...NOTHING, held })).toEqual([expect.stringMatching(end)]);
+])('of %d files that wait ten are named, and how many more there are', (files, end) => {
+  const waiting = Array.from({ length: files }, (_, at) => ({ file: `f${at}`, why: 'why' }));
+  expect(troubles({ ...NOTHING, held: waiting, unread: waiting })).toEqual([
+    expect.stringMatching(end),
+    expect.stringMatching(end),
+  ]);
+});
+
+test('of many files that gave nothing ten are named too', () => {
+  const useless = Array.from({ length: 12 }, (_, at) => ({ file: `f${at}`, records: 1_234 }));
+  expect(troubles({ ...NOTHING, useless })).toEqual([expect.stringMatching(/f9: 1,234 rejected\n {2}… and 2 more$/)]);
 });
 
 test('nothing to look at is nothing to tell', () => {
