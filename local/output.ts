@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Log } from '../functions/core/events.ts';
 import { figure, filesText, printable } from '../functions/core/textTable.ts';
 import { settingsSchema } from '../functions/core/settings.ts';
@@ -10,6 +11,8 @@ export interface Output {
   say(text: string): void;
   /** What the command came to: the value with `--json`, else the text. */
   result(value: unknown, text: () => string): void;
+  /** The same of any number of values: with `--json` one array of them, written as they come. */
+  results(values: AsyncIterable<unknown>, text: () => string): Promise<void>;
 }
 
 export function createOutput(json: boolean): Output {
@@ -20,6 +23,18 @@ export function createOutput(json: boolean): Output {
     },
     result(value, text) {
       process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${printable(text())}\n`);
+    },
+    async results(values, text) {
+      if (!json) return this.result(null, text);
+      let opening = '[';
+      for await (const value of values) {
+        // Whoever reads it may have seen enough.
+        if (!process.stdout.writable) return;
+        const indented = JSON.stringify(value, null, 2).replaceAll('\n', '\n  ');
+        if (!process.stdout.write(`${opening}\n  ${indented}`)) await once(process.stdout, 'drain').catch(() => undefined);
+        opening = ',';
+      }
+      process.stdout.write(opening === '[' ? '[]\n' : '\n]\n');
     },
   };
 }

@@ -1,14 +1,14 @@
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { rejectedSchema } from '../../functions/core/runFiles.ts';
-import type { Rejected } from '../../functions/core/runFiles.ts';
+import { REJECTS_ENDING } from '../keptRejects.ts';
+import type { RejectsFile } from '../keptRejects.ts';
 import { isMissing } from '../systemErrors.ts';
 import { lakePaths } from '../lakePaths.ts';
 import { heldIn } from '../ledger.ts';
 import { requireLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
-import { exportRejects, latestRejects, linesOf, rejectsText } from '../views/rejects.ts';
+import { showRejects } from '../views/rejects.ts';
 import { chosenRun } from '../views/runs.ts';
 
 /** Rejected records with file, line and reason, those of failed runs too; `--export` writes them back out. */
@@ -19,21 +19,19 @@ export async function rejects(
 ): Promise<number> {
   requireLake(options.lake);
   const paths = lakePaths(options.lake);
-  const list = await latestRejects(readRejects(paths.runs, runId));
-  const exported = exportTo === undefined ? null : await exportRejects(list, exportTo);
-  output.result(list, () => rejectsText(list, exported, heldIn(paths.ledger)));
+  await showRejects(await rejectsFiles(paths.runs, runId), heldIn(paths.ledger), exportTo, output);
   return 0;
 }
 
-async function* readRejects(runsFolder: string, runId: string | undefined): AsyncGenerator<Rejected> {
-  const runs = (await namesIn(runsFolder)).sort();
-  const chosen = runId === undefined ? runs : [chosenRun(runs.toReversed(), runId)];
-  for (const run of chosen) {
-    const folder = path.join(runsFolder, run, 'rejects');
-    for (const name of (await namesIn(folder)).filter((each) => each.endsWith('.ndjson')).sort()) {
-      for await (const line of linesOf(createReadStream(path.join(folder, name)))) yield rejectedSchema.parse(JSON.parse(line));
-    }
+async function rejectsFiles(runsFolder: string, wanted: string | undefined): Promise<RejectsFile[]> {
+  const runs = (await namesIn(runsFolder)).sort().reverse();
+  const files: RejectsFile[] = [];
+  for (const runId of wanted === undefined ? runs : [chosenRun(runs, wanted)]) {
+    const folder = path.join(runsFolder, runId, 'rejects');
+    const names = (await namesIn(folder)).filter((each) => each.endsWith(REJECTS_ENDING)).sort();
+    files.push(...names.map((name) => ({ runId, open: async () => createReadStream(path.join(folder, name)) })));
   }
+  return files;
 }
 
 async function namesIn(folder: string): Promise<string[]> {

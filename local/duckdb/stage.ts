@@ -10,6 +10,7 @@ import { LandingChangedError } from '../../functions/core/errors.ts';
 import { versionName } from '../../functions/core/fileVersions.ts';
 import type { Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
+import { REJECTS_ENDING } from '../keptRejects.ts';
 import { scanAll } from '../reader/scanAll.ts';
 import type { Scanned } from '../reader/scan.ts';
 import { publishedRun } from './counts.ts';
@@ -142,13 +143,13 @@ async function loadRejects(
   const rejects = incoming.flatMap(({ scanned }) => scanned.rejects ?? []);
   if (rejects.length === 0) return;
   await mkdir(rejectsFolder, { recursive: true });
-  const kept = path.join(rejectsFolder, `${table}.ndjson`);
+  const kept = path.join(rejectsFolder, `${table}${REJECTS_ENDING}`);
   await rm(`${kept}.part`, { force: true });
   for (const { path: file } of rejects) await pipeline(createReadStream(file), createWriteStream(`${kept}.part`, { flags: 'a' }));
   await rename(`${kept}.part`, kept);
   const columns = contractOf('rejected').columns.map(({ name, type }) => `${literal(name)}: ${literal(type)}`);
   const longest = Math.max(...rejects.map(({ longestLine }) => longestLine));
-  await session.run.run(`insert into rejected by name from ${jsonLines([kept], columns, longest)}`);
+  await session.run.run(`insert into rejected by name from ${jsonLines([kept], columns, longest, 'gzip')}`);
 }
 
 const DUCKDB_READER_TYPE: Record<LandingColumn['rule'], string> = {
@@ -175,10 +176,15 @@ function cleanValue(rule: LandingColumn['rule'], spelling: string): string {
   }
 }
 
-function jsonLines(paths: readonly string[], columns: readonly string[], longestLine: number): string {
+function jsonLines(
+  paths: readonly string[],
+  columns: readonly string[],
+  longestLine: number,
+  compression: 'uncompressed' | 'gzip' = 'uncompressed',
+): string {
   // The reader's limit is for one object; its default of 16 MiB keeps its buffers small.
   const limit = Math.max(16 * 1024 * 1024, longestLine + 1024);
-  return `read_json(${fileList(paths)}, columns = {${columns.join(', ')}}, format = 'newline_delimited', auto_detect = false, hive_partitioning = false, compression = 'uncompressed', maximum_object_size = ${limit})`;
+  return `read_json(${fileList(paths)}, columns = {${columns.join(', ')}}, format = 'newline_delimited', auto_detect = false, hive_partitioning = false, compression = '${compression}', maximum_object_size = ${limit})`;
 }
 
 /** Loads the valid records of all files and answers how many of each file were staged and how many were duplicates. */

@@ -1,13 +1,14 @@
 import { isUtf8 } from 'node:buffer';
-import { createReadStream, createWriteStream, closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { createReadStream, createWriteStream, closeSync, openSync, readSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
+import { createGunzip, gzipSync } from 'node:zlib';
 import type { LandingContract } from '../../functions/core/contracts.ts';
 import { NotedFields } from '../../functions/core/notedFields.ts';
 import type { Rejected } from '../../functions/core/runFiles.ts';
 import { codeOf } from '../systemErrors.ts';
 import { judge } from './judge.ts';
 import type { Rejection } from './judge.ts';
+import { LazyFile } from './lazyFile.ts';
 import { shapeOf } from './shape.ts';
 import type { Shape, Spelling } from './shape.ts';
 import { valuesOf } from './values.ts';
@@ -15,7 +16,7 @@ import { valuesOf } from './values.ts';
 export interface ScanTask {
   /** The landing file. */
   path: string;
-  /** Prefix for the files that a scan may leave: `<scratch>.clean`, `<scratch>.final` (to load) and `<scratch>.rejects`, all JSON lines. */
+  /** Prefix for the files of JSON lines that a scan may leave: `<scratch>.clean` and `<scratch>.final`, to load, and `<scratch>.rejects`, gzipped. */
   scratch: string;
   contract: LandingContract;
   /** Columns of `rejected` that say where a record comes from. */
@@ -30,7 +31,7 @@ export interface Scanned {
   unknownFields: string[];
   /** JSON lines for DuckDB's typed reader, for which it is exact: clean lines as they landed, and what was taken apart, written anew. */
   loads: { path: string; spelling: Spelling; values: 'as landed' | 'final'; longestLine: number }[];
-  /** JSON lines of rejected records; null when there are none. */
+  /** Gzipped JSON lines of rejected records; null when there are none. */
   rejects: { path: string; longestLine: number } | null;
 }
 
@@ -107,7 +108,8 @@ class Scan {
     this.#source = source;
     this.#clean = new LazyFile(`${task.scratch}.clean`);
     this.#final = new LazyFile(`${task.scratch}.final`);
-    this.#rejects = new LazyFile(`${task.scratch}.rejects`);
+    // A rejected record is mostly its place: a file of broken values would become fortyfold.
+    this.#rejects = new LazyFile(`${task.scratch}.rejects`, (piece) => gzipSync(piece, { level: 1 }));
   }
 
   run(): Scanned {
@@ -308,32 +310,6 @@ class Scan {
       if (read === 0) return at;
       at += read;
     }
-  }
-}
-
-/** A file that exists only once something was written to it. */
-class LazyFile {
-  readonly path: string;
-  #file = -1;
-
-  constructor(path: string) {
-    this.path = path;
-  }
-
-  get isOpened(): boolean {
-    return this.#file !== -1;
-  }
-
-  write(bytes: Buffer): void {
-    if (this.#file === -1) {
-      rmSync(this.path, { force: true });
-      this.#file = openSync(this.path, 'w');
-    }
-    for (let at = 0; at < bytes.length;) at += writeSync(this.#file, bytes, at);
-  }
-
-  close(): void {
-    if (this.#file !== -1) closeSync(this.#file);
   }
 }
 

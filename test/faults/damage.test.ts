@@ -132,7 +132,7 @@ test(
     linkLanding(template, lake);
     await killedAt(lake, 'log table_staged customer_landing');
     const written = readdirSync(lakePaths(lake).runs, { recursive: true, encoding: 'utf8' }).filter((name) =>
-      name.endsWith('.ndjson'),
+      name.endsWith('.ndjson.gz'),
     );
     expect(written).toHaveLength(1);
     for (const name of written) {

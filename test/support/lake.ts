@@ -116,6 +116,11 @@ export async function call(
     result: (value, text) => {
       printed = { value, text: text() };
     },
+    results: async (values, text) => {
+      const all: unknown[] = [];
+      for await (const value of values) all.push(value);
+      printed = { value: all, text: text() };
+    },
   };
   const exitCode = await command({ options: { json: true, set: [], ...options }, output });
   return { exitCode, ...printed };

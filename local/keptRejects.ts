@@ -1,0 +1,101 @@
+import { existsSync } from 'node:fs';
+import { appendFile, mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { UsageError } from '../functions/core/errors.ts';
+import { versionName } from '../functions/core/fileVersions.ts';
+import { rejectedSchema } from '../functions/core/runFiles.ts';
+import type { Rejected } from '../functions/core/runFiles.ts';
+import { listed } from './listed.ts';
+
+/** `runs/<runId>/rejects/<landing table>.ndjson.gz`: what a run has left of a landing table's rejects, as gzipped JSON lines. */
+export interface RejectsFile {
+  runId: string;
+  open: () => Promise<AsyncIterable<Uint8Array>>;
+}
+
+export const REJECTS_ENDING = '.ndjson.gz';
+
+/**
+ * The rejects that count: of a file version that several runs have judged, those of the latest. One is held in memory at a time.
+ * @param files those of the latest run first
+ */
+export async function* latestRejects(files: readonly RejectsFile[]): AsyncGenerator<Rejected> {
+  const judgedBy = new Map<string, string>();
+  for (const { runId, open } of files) {
+    // An error of what is read is one of what is unpacked.
+    for await (const line of linesOf(pipeline(await open(), createGunzip(), () => undefined))) {
+      const rejected = rejectedSchema.parse(JSON.parse(line));
+      const version = versionName({ key: rejected.file, version: rejected.version });
+      if (!judgedBy.has(version)) judgedBy.set(version, runId);
+      if (judgedBy.get(version) === runId) yield rejected;
+    }
+  }
+}
+
+/** Lines that end at a line feed and nothing else: node:readline also takes U+2028 for a line end, which a record may hold. */
+async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  let rest = '';
+  for await (const chunk of chunks) {
+    const lines = `${rest}${decoder.decode(chunk, { stream: true })}`.split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+  rest += decoder.decode();
+  if (rest !== '') yield rest;
+}
+
+/** Whether the record was kept whole (docs/records.md says which are not). */
+export function hasText({ record }: Rejected): boolean {
+  return record !== '';
+}
+
+/** So much is gathered before it goes to its files, of which there may be many. */
+const BATCH = 32 * 1024 * 1024;
+
+/**
+ * `DIR/<landing table>/<file>`, one record a line, byte for byte as it came; records without text are not in it. Answers how many records
+ * each such file has.
+ * @param texts how many records with text there are of each landing file
+ * @throws UsageError where such a file exists: somebody may have mended it; nothing is written then
+ */
+export async function exportRejects(
+  files: readonly RejectsFile[],
+  texts: ReadonlyMap<string, number>,
+  folder: string,
+): Promise<Map<string, number>> {
+  const targets = new Map(
+    [...texts.keys()].map((key) => {
+      // A gzip file is exported as text, under a name that says so where no other file has it.
+      const unpacked = key.replace(/\.gz$/, '');
+      return [key, path.join(folder, ...(texts.has(unpacked) ? key : unpacked).split('/'))];
+    }),
+  );
+  const taken = [...targets.values()].filter((file) => existsSync(file));
+  if (taken.length > 0)
+    throw new UsageError(listed('Nothing was written, for these exist already; export to another folder', taken));
+  const batch = new Map<string, Buffer[]>();
+  let gathered = 0;
+  const write = async () => {
+    for (const [file, records] of batch) {
+      await mkdir(path.dirname(file), { recursive: true });
+      await appendFile(file, Buffer.concat(records));
+    }
+    batch.clear();
+    gathered = 0;
+  };
+  for await (const rejected of latestRejects(files)) {
+    const target = targets.get(rejected.file);
+    if (target === undefined || !hasText(rejected)) continue;
+    const record = Buffer.from(`${rejected.record}`, rejected.encoding === 'base64' ? 'base64' : 'utf8');
+    const records = batch.get(target) ?? [];
+    batch.set(target, records);
+    records.push(record, Buffer.from('\n'));
+    gathered += record.length;
+    if (gathered > BATCH) await write();
+  }
+  await write();
+  return new Map([...texts].map(([key, records]) => [targets.get(key) ?? key, records]));
+}
