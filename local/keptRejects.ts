@@ -34,6 +34,8 @@ export async function* latestRejects(files: readonly RejectsFile[]): AsyncGenera
   }
 }
 
+const NEWLINE = Buffer.from('\n');
+
 /** Lines that end at a line feed and nothing else: node:readline also takes U+2028 for a line end, which a record may hold. */
 async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -52,8 +54,9 @@ export function hasText({ record }: Rejected): boolean {
   return record !== '';
 }
 
-/** So much is gathered before it goes to its files, of which there may be many. */
+/** So much is gathered before it goes to its files, of which there may be many. A record takes more than its bytes. */
 const BATCH = 32 * 1024 * 1024;
+const BYTES_OF_RECORD = 200;
 
 /**
  * `DIR/<landing table>/<file>`, one record a line, byte for byte as it came; records without text are not in it. Answers how many records
@@ -89,11 +92,11 @@ export async function exportRejects(
   for await (const rejected of latestRejects(files)) {
     const target = targets.get(rejected.file);
     if (target === undefined || !hasText(rejected)) continue;
-    const record = Buffer.from(`${rejected.record}`, rejected.encoding === 'base64' ? 'base64' : 'utf8');
+    const record = Buffer.from(rejected.record, rejected.encoding === 'base64' ? 'base64' : 'utf8');
     const records = batch.get(target) ?? [];
     batch.set(target, records);
-    records.push(record, Buffer.from('\n'));
-    gathered += record.length;
+    records.push(record, NEWLINE);
+    gathered += record.length + BYTES_OF_RECORD;
     if (gathered > BATCH) await write();
   }
   await write();

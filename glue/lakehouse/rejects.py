@@ -81,12 +81,12 @@ class Rejects:
         return rows_of(self._spark, offsets, "in_file INT, in_block BIGINT, offset BIGINT")
 
     def leave(self, rows: DataFrame) -> None:
-        """Leaves rows of `rejected` as JSON lines, as on one machine: they tell what happened where the run is not published."""
+        """Leaves rows of `rejected` as gzipped JSON lines, as on one machine: they tell what happened where the run is not published."""
         # They come in parts, each of which is a job and must fit into the driver's memory: as many as they need. How large the files are,
         # or how many tasks have read them, says little of what they reject.
         written = rows.agg(F.sum(F.octet_length("record") + _BYTES_OF_PLACE)).first()
         parts = rows.repartition(1 + ((written and written[0]) or 0) // _BYTES_PER_PART)
         lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in parts.toLocalIterator())
-        name = f"{self._contract.table}.ndjson"
+        name = f"{self._contract.table}.ndjson.gz"
         scratch = os.path.join(tempfile.gettempdir(), f"{self._run_files.run_id}-{os.getpid()}-{name}")
         storage.write_lines(storage.join(self._run_files.folder, "rejects", name), lines, scratch)

@@ -5,6 +5,7 @@ They run on the driver and in Spark's Python workers. boto3 is imported only whe
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import shutil
@@ -81,11 +82,11 @@ def write_text(place: str, text: str) -> None:
 
 
 def write_lines(place: str, lines: Iterable[str], scratch: str) -> None:
-    """Puts a file of any length, line by line; memory stays flat."""
+    """Puts a gzipped file of any length, line by line; memory stays flat."""
     partial = Path(scratch)
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
+        with gzip.open(partial, "wt", compresslevel=1, encoding="utf-8", newline="\n") as file:
             for line in lines:
                 file.write(line + "\n")
         if is_s3(place):

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -404,7 +404,7 @@ describe('consent', () => {
   });
 });
 
-const rejectList = z.array(z.looseObject({ file: z.string(), record: z.string() }));
+const rejectList = z.array(z.looseObject({ file: z.string(), record: z.string(), run_id: z.string() }));
 
 test('rejected records are exported byte for byte, each landing file in a file of its own', async () => {
   const [lake, exported] = [newFolder(), newFolder()];
@@ -419,6 +419,20 @@ test('rejected records are exported byte for byte, each landing file in a file o
   const files = readdirSync(exported, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const contents = files.map(({ parentPath, name }) => readFileSync(path.join(parentPath, name)).toString('latin1'));
   expect(contents.sort()).toEqual(['deep rubbish\n', 'zipped rubbish\n', `${bytes.toString('latin1')}\n`]);
+});
+
+test('rejects that fill several pieces are all kept, packed, and exported in their order', async () => {
+  const [lake, exported] = [newFolder(), newFolder()];
+  const rubbish = Array.from({ length: 20_000 }, (_, at) => `rubbish ${at}`);
+  landAll(lake, { 'customer_landing/people.csv': rubbish.join('\n') });
+  const { runs, tables } = await runHere(lake, { set: ['maxRejectRatio=1'] });
+  expect(tables).toMatchObject({ rejected: rubbish.length });
+  const kept = path.join(lakePaths(lake).runs, runs[0] ?? '', 'rejects', 'customer_landing.ndjson.gz');
+  expect(statSync(kept).size).toBeLessThan(400_000); // of 5 MB
+  const { value, text } = await call({ lake }, (context) => rejects(context, undefined, exported));
+  expect(rejectList.parse(value).map(({ record }) => record)).toEqual(rubbish);
+  expect(text).toMatch(/people\.csv \(20,000\)/);
+  expect(readFileSync(path.join(exported, 'customer_landing', 'people.csv'), 'utf8')).toBe(`${rubbish.join('\n')}\n`);
 });
 
 describe('the gate', () => {
@@ -455,7 +469,9 @@ describe('the gate', () => {
     await call({ lake }, (context) => retry(context, ['customer_landing/rubbish.json'], undefined));
     const taken = await runHere(lake, { set: [...limits, 'maxRejectRatio=1'] });
     expect(taken).toMatchObject({ status: 'SUCCEEDED', exitCode: 0, held: [], tables: { customer_landing: 23, rejected: 20 } });
-    expect((await rejected()).text).not.toMatch(/Held/);
+    const judgedAgain = await rejected();
+    expect(judgedAgain.text).not.toMatch(/Held/);
+    expect(rejectList.parse(judgedAgain.value).map(({ run_id }) => run_id)).toEqual(Array(20).fill(taken.runs[0]));
   });
 
   test('a gate that fails leaves the published tables untouched and its run complete; the files can be run again', async () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -127,6 +128,11 @@ class Lake:
 
     def read(self, run_id: str, name: str) -> Any:  # noqa: ANN401
         return json.loads((self.folder / "runs" / run_id / name).read_text())
+
+    def kept_rejects(self, run_id: str, landing_table: str) -> list[str]:
+        """The lines that a run has left of a landing table's rejects."""
+        file = self.folder / "runs" / run_id / f"rejects/{landing_table}.ndjson.gz"
+        return gzip.decompress(file.read_bytes()).decode().removesuffix("\n").split("\n")
 
     def write(self, run_id: str, name: str, value: Any) -> None:  # noqa: ANN401
         path = self.folder / "runs" / run_id / name

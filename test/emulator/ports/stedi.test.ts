@@ -1,6 +1,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { z } from 'zod';
 import { temporaryFolders } from '../../support/folders.ts';
 import { startStedi, until } from '../../support/lake.ts';
@@ -150,11 +152,11 @@ test('drop leaves a name that is taken alone', async () => {
   });
 });
 
-test('rejects of all runs, the latest of each record, and exported', async () => {
+test('rejects of all runs, of each file version those of the latest, and exported', async () => {
   const stage = await open('four');
-  const record = (run_id: string, line: number, text: string) => ({
+  const record = (run_id: string, file: string, line: number, text: string) => ({
     landing_table: 'customer_landing',
-    file: 'customer_landing/a.json',
+    file: `customer_landing/${file}`,
     version: 'v1',
     line,
     position: 1,
@@ -165,19 +167,22 @@ test('rejects of all runs, the latest of each record, and exported', async () =>
     run_id,
   });
   const leave = (run: string, ...records: readonly ReturnType<typeof record>[]) =>
-    stage.ports.runFiles.write(
-      run,
-      'rejects/customer_landing.ndjson',
-      records.map((each) => `${JSON.stringify(each)}\n`).join(''),
+    stage.s3.send(
+      new PutObjectCommand({
+        Bucket: stage.lakeBucket,
+        Key: `runs/${run}/rejects/customer_landing.ndjson.gz`,
+        Body: gzipSync(records.map((each) => `${JSON.stringify(each)}\n`).join('')),
+      }),
     );
-  await leave('run-1', record('run-1', 1, 'odd'), record('run-1', 2, 'with\u2028mark'));
-  await leave('run-2', record('run-2', 1, 'odd'));
+  await leave('run-1', record('run-1', 'a.json', 1, 'odd'), record('run-1', 'a.json', 2, 'a rule took this'));
+  await leave('run-2', record('run-2', 'a.json', 1, 'odd'), record('run-2', 'b.json', 3, 'with\u2028mark'));
   await stage.ports.runFiles.write('run-3', 'manifest.json', '{}');
   const list = await json(z.array(z.looseObject({ line: z.number(), run_id: z.string() })), ['rejects', '--stage', 'four']);
-  expect(list.map(({ line, run_id }) => `${line} ${run_id}`).sort()).toEqual(['1 run-2', '2 run-1']);
+  expect(list.map(({ line, run_id }) => `${line} ${run_id}`).sort()).toEqual(['1 run-2', '3 run-2']);
   const to = newFolder();
   expect(await stedi('rejects', '--stage', 'four', '--export', to)).toMatchObject({ code: 0 });
-  expect(readFileSync(path.join(to, 'customer_landing/a.json'), 'utf8')).toBe('odd\nwith\u2028mark\n');
+  expect(readFileSync(path.join(to, 'customer_landing/a.json'), 'utf8')).toBe('odd\n');
+  expect(readFileSync(path.join(to, 'customer_landing/b.json'), 'utf8')).toBe('with\u2028mark\n');
   expect((await stedi('rejects', '--stage', 'four', '--run', 'run-9')).stderr).toMatch(/run-9 names no run/);
 });
 
