@@ -92,7 +92,7 @@ export interface Ledger {
   register(files: readonly NewFile[]): Promise<number>;
   /** Those of the given file versions that the ledger has no record of. */
   unknown(files: readonly FileVersion[]): Promise<FileVersion[]>;
-  /** Pending file versions, those first that have waited longest, then in the order of table, key, version; at most `limit`. */
+  /** Pending file versions: those of CLAIMED_FIRST, then those that have waited longest, then in the order of table, key, version; at most `limit`. */
   pending(limit: number): Promise<LedgerFile[]>;
   /** Every file version, in the order of table, key, version. */
   files(): AsyncIterable<LedgerFile>;

@@ -46,7 +46,7 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
     return `${lakePaths(lake).ledger} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
   if (
     stage === undefined &&
-    (UNUSABLE.has(code) || saysFull(text) || /unable to open database file|disk I\/O error/i.test(text))
+    (UNUSABLE.has(code) || saysFull(error) || /unable to open database file|disk I\/O error/i.test(text))
   ) {
     return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
   }

@@ -3,15 +3,18 @@ import { appendFile, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { UsageError } from '../functions/core/errors.ts';
+import { LakeUnusableError, messageOf, UsageError } from '../functions/core/errors.ts';
 import { versionName } from '../functions/core/fileVersions.ts';
 import { rejectedSchema } from '../functions/core/runFiles.ts';
 import type { Rejected } from '../functions/core/runFiles.ts';
 import { listed } from './listed.ts';
+import { codeOf } from './systemErrors.ts';
 
 /** `runs/<runId>/rejects/<landing table>.ndjson.gz`: what a run has left of a landing table's rejects, as gzipped JSON lines. */
 export interface RejectsFile {
   runId: string;
+  /** What a person calls it. */
+  name: string;
   open: () => Promise<AsyncIterable<Uint8Array>>;
 }
 
@@ -20,17 +23,29 @@ export const REJECTS_ENDING = '.ndjson.gz';
 /**
  * The rejects that count: of a file version that several runs have judged, those of the latest. One is held in memory at a time.
  * @param files those of the latest run first
+ * @throws LakeUnusableError naming a file that is cut short or damaged
  */
 export async function* latestRejects(files: readonly RejectsFile[]): AsyncGenerator<Rejected> {
   const judgedBy = new Map<string, string>();
-  for (const { runId, open } of files) {
-    // An error of what is read is one of what is unpacked.
-    for await (const line of linesOf(pipeline(await open(), createGunzip(), () => undefined))) {
+  for (const file of files) {
+    const { runId } = file;
+    for await (const line of linesOf(unpacked(file))) {
       const rejected = rejectedSchema.parse(JSON.parse(line));
       const version = versionName({ key: rejected.file, version: rejected.version });
       if (!judgedBy.has(version)) judgedBy.set(version, runId);
       if (judgedBy.get(version) === runId) yield rejected;
     }
+  }
+}
+
+async function* unpacked({ name, open }: RejectsFile): AsyncGenerator<Uint8Array> {
+  try {
+    // An error of what is read is one of what is unpacked.
+    for await (const chunk of pipeline(await open(), createGunzip(), () => undefined))
+      if (chunk instanceof Uint8Array) yield chunk;
+  } catch (error) {
+    if (!codeOf(error).startsWith('Z_')) throw error;
+    throw new LakeUnusableError(`${name} is damaged: ${messageOf(error)}. Move it away to see the rejects of other runs`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { claimLost, lockLost } from '../functions/core/errors.ts';
+import { CLAIMED_FIRST } from '../functions/core/fileVersions.ts';
 import { byLandingTable, LANDING_TABLES } from '../functions/core/steps.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
 import { FILE_FORMATS, FILE_STATES, ledgerFileOf } from '../functions/core/storedFile.ts';
@@ -101,7 +102,8 @@ export class SqliteLedger implements Ledger {
 
   async pending(limit: number): Promise<LedgerFile[]> {
     return this.#files(
-      "where state = 'pending' order by coalesce(retried_at, arrived_at), landing_table, key, version limit ?",
+      `where state = 'pending'
+       order by landing_table <> '${CLAIMED_FIRST}', coalesce(retried_at, arrived_at), landing_table, key, version limit ?`,
       limit,
     );
   }

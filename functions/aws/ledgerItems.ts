@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { z } from 'zod';
+import { CLAIMED_FIRST } from '../core/fileVersions.ts';
 import { LANDING_TABLES } from '../core/steps.ts';
 import { FILE_FORMATS, FILE_STATES, ledgerFileOf } from '../core/storedFile.ts';
 import type { FileVersion, LedgerFile, Memory, NewFile } from '../ports.ts';
@@ -40,11 +41,11 @@ export function queueOf(queue: Queue, pk: string): string {
 }
 
 /**
- * Sorts as the time since which a file version waits, then table, key, version: keys begin with their table, and U+0000 comes before whatever a
- * longer key goes on with.
+ * Sorts those of CLAIMED_FIRST before others, then as the time since which a file version waits, then table, key, version: keys begin with
+ * their table, and U+0000 comes before whatever a longer key goes on with.
  */
 export function positionOf({ key, version }: Pick<FileVersion, 'key' | 'version'>, since: string): string {
-  const position = `${since}\0${key}\0${version}`;
+  const position = `${key.startsWith(`${CLAIMED_FIRST}/`) ? 0 : 1}\0${since}\0${key}\0${version}`;
   const bytes = Buffer.from(position);
   if (bytes.length <= LONGEST_POSITION) return position;
   const hash = hashOf(position);

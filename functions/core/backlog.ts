@@ -1,7 +1,7 @@
 import type { Ports } from '../ports.ts';
 import { manifestSchema, readRunFile } from './runFiles.ts';
 
-/** Those that have waited longest; how many wait behind these makes no difference to an alarm. */
+/** Those that are claimed next; how many wait behind these makes no difference to an alarm. */
 const LOOKED_AT = 1_000;
 
 /**

@@ -1,4 +1,8 @@
 import type { FileVersion } from '../ports.ts';
+import type { LandingTable } from './steps.ts';
+
+/** The landing table whose files are claimed first, however long others have waited: a withdrawal must not queue behind readings. */
+export const CLAIMED_FIRST: LandingTable = 'customer_landing';
 
 /** A file version's name: no two have the same. */
 export function versionName({ key, version }: Pick<FileVersion, 'key' | 'version'>): string {

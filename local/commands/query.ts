@@ -7,7 +7,7 @@ import { publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
 import { asPattern, literal, openSession } from '../duckdb/session.ts';
 import type { Session } from '../duckdb/session.ts';
-import { damageOf } from '../duckdb/trouble.ts';
+import { damageOf, firstLine, saysFull } from '../duckdb/trouble.ts';
 import { tablesGone } from '../home.ts';
 import { lakePaths } from '../lakePaths.ts';
 import { FolderLanding } from '../landing.ts';
@@ -53,6 +53,10 @@ export async function query({ options, output }: CommandContext, sql: string, ou
       if (damage !== null) throw damage;
       if (file !== undefined && /^IO Error/.test(messageOf(error)))
         throw new LakeUnusableError(`${out} can't be written: ${messageOf(error)}. Free space, or name a file elsewhere`);
+      if (saysFull(error))
+        throw new LakeUnusableError(
+          `${paths.scratch}, where a query puts what does not fit into memory, can't be written: ${firstLine(messageOf(error))}. Free space, or ask for less`,
+        );
       if (/^Out of Memory Error/.test(messageOf(error)))
         throw new LakeUnusableError(
           'The query needs more memory than it may take: ask for fewer columns or days, or group by less',

@@ -54,7 +54,7 @@ interface Outcome extends Built {
 export interface RebuildFlags {
   /** Replace the tables by the rebuilt ones. */
   replace: boolean;
-  /** Also where that takes away records of files that are gone from landing. */
+  /** Also where that takes away records of files that are gone from landing, or withdrawals. */
   forget: boolean;
 }
 
@@ -90,9 +90,9 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
       home.close();
       const rebuilt = lakePaths(beside).tables;
       const compared = loads === null ? null : await inLake(() => compare(tables, rebuilt));
-      const isPublished = compared !== null;
+      const isCompared = compared !== null;
       const { comparisons, returning } = compared ?? (await compare(null, rebuilt));
-      const outcome = outcomeOf(built, comparisons, returning, { replace, forget }, isPublished);
+      const outcome = outcomeOf(built, comparisons, returning, { replace, forget }, isCompared);
       const { differs, replaced, held, noLongerHeld, unread, gone } = outcome;
       if (replaced) replaceTables(options.lake);
       output.result({ replaced, differs, held, noLongerHeld, unread, gone, returning, tables: comparisons }, () =>
@@ -111,20 +111,21 @@ function outcomeOf(
   comparisons: readonly Comparison[],
   returning: number,
   { replace, forget }: RebuildFlags,
-  isPublished: boolean,
+  isCompared: boolean,
 ): Outcome {
   const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
   const losesRecords = built.gone.length > 0 && comparisons.some((each) => isStaging(each.table) && each.gone > 0);
   // Of tables that are lost nobody knows what only they held.
-  const mayLose = isPublished ? losesRecords : built.gone.length > 0;
-  const isPoorer = built.losesLoaded || (mayLose && !forget);
+  const mayLose = isCompared ? losesRecords : built.gone.length > 0;
+  // A withdrawal may also be rejected today that was not when it came.
+  const isPoorer = built.losesLoaded || ((mayLose || returning > 0) && !forget);
   const replaced = replace && !isPoorer;
-  return { ...built, comparisons, returning, differs, isPoorer, replaced, fate: fateOf(isPublished, mayLose, replaced) };
+  return { ...built, comparisons, returning, differs, isPoorer, replaced, fate: fateOf(isCompared, mayLose, replaced) };
 }
 
-function fateOf(isPublished: boolean, mayLose: boolean, replaced: boolean): string {
+function fateOf(isCompared: boolean, mayLose: boolean, replaced: boolean): string {
   if (!mayLose) return NOT_MISSED;
-  if (isPublished) return replaced ? FORGOTTEN : KEPT;
+  if (isCompared) return replaced ? FORGOTTEN : KEPT;
   return replaced ? LOST : `${LOST}; ${BACK}`;
 }
 
@@ -208,7 +209,9 @@ async function compare(current: string | null, rebuilt: string): Promise<{ compa
         new: await countOf(session.run, `(${here} except all ${there})`),
       });
     }
-    const withdrawn = 'select email from lake.main.customer_staging except select email from lake.main.customer_trusted';
+    const withdrawals = (of: string) =>
+      `select email, lastupdatedate from ${of}.customer_staging where sharewithresearchasofdate is null`;
+    const withdrawn = `select email from (${withdrawals('lake.main')} except ${withdrawals('main')}) except select email from lake.main.customer_trusted`;
     const returning =
       current === null ? 0 : await countOf(session.run, `(select email from main.customer_trusted intersect (${withdrawn}))`);
     return { comparisons, returning };
@@ -275,7 +278,7 @@ function outcomeText({
       : []),
     ...(returning > 0
       ? [
-          `${figure(returning)} of the people who withdrew their consent ${replaced ? 'are back: their withdrawals are lost' : 'would be back, for landing lacks their withdrawals'}`,
+          `${figure(returning)} of the people who withdrew their consent ${replaced ? 'are back: their withdrawals are lost' : 'would be back, for the rebuilt tables lack their withdrawals; to do that on purpose: "stedi rebuild --replace --forget"'}`,
         ]
       : []),
     `${done}${advice}`,

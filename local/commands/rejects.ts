@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { REJECTS_ENDING } from '../keptRejects.ts';
 import type { RejectsFile } from '../keptRejects.ts';
@@ -29,7 +29,10 @@ async function rejectsFiles(runsFolder: string, wanted: string | undefined): Pro
   for (const runId of wanted === undefined ? runs : [chosenRun(runs, wanted)]) {
     const folder = path.join(runsFolder, runId, 'rejects');
     const names = (await namesIn(folder)).filter((each) => each.endsWith(REJECTS_ENDING)).sort();
-    files.push(...names.map((name) => ({ runId, open: async () => createReadStream(path.join(folder, name)) })));
+    for (const name of names.map((each) => path.join(folder, each))) {
+      // After the machine has lost power a file may be there and hold nothing.
+      if ((await stat(name)).size > 0) files.push({ runId, name, open: async () => createReadStream(name) });
+    }
   }
   return files;
 }

@@ -1,4 +1,4 @@
-import { LakeUnusableError, messageOf, TablesDamagedError } from '../../functions/core/errors.ts';
+import { LakeUnusableError, messageOf, NamedError, TablesDamagedError } from '../../functions/core/errors.ts';
 
 /** What to do when the tables file is lost or damaged. */
 export const REBUILD_ADVICE = '"stedi rebuild --replace" builds all tables anew from landing';
@@ -6,33 +6,42 @@ export const REBUILD_ADVICE = '"stedi rebuild --replace" builds all tables anew 
 /** What DuckDB says of a file that is no database, is cut short, or holds other bytes than were written, when it opens it. */
 const DAMAGED = /not a valid DuckDB database|not read enough bytes|corrupt|checksum|serializ/i;
 
-/** The same of a block that it comes to later. */
-const DAMAGED_WITHIN = /Corrupt database file|not read enough bytes/i;
+/** The same of a block that it comes to later, told from errors of other kinds, which may quote any words. */
+const DAMAGED_WITHIN = /^(?:IO|FATAL|TransactionContext) Error: .*(?:Corrupt database file|not read enough bytes)/is;
 
-/** Whether an error of DuckDB or SQLite says that there is no room to write. */
-export function saysFull(text: string): boolean {
-  return /No space left|disk quota exceeded|disk is full/i.test(text);
+/** Whether DuckDB or SQLite says that there is no room to write. DuckDB says it with a limit on its folder for what does not fit into memory, too. */
+export function saysFull(error: unknown): boolean {
+  return /No space left|disk quota exceeded|disk is full|max_temp_directory_size/i.test(saidBy(error));
+}
+
+/** What an error says, without the names that it quotes: a folder may be called anything. */
+function saidBy(error: unknown): string {
+  return messageOf(error).replace(/"[^"]*"/g, '""');
 }
 
 /** The trouble with a tables file that can't be opened; null when the error says something else. */
 export function damageAtOpening(file: string, error: unknown): TablesDamagedError | null {
   const text = messageOf(error);
-  return DAMAGED.test(text) ? new TablesDamagedError(`${file} can't be opened: ${firstLine(text)}; ${REBUILD_ADVICE}`) : null;
+  return DAMAGED.test(saidBy(error))
+    ? new TablesDamagedError(`${file} can't be opened: ${firstLine(text)}; ${REBUILD_ADVICE}`, { cause: error })
+    : null;
 }
 
 /** The damage that a statement on an open tables file came to; null when the error says something else. */
 export function damageOf(file: string, error: unknown): TablesDamagedError | null {
   if (error instanceof TablesDamagedError) return error;
   const text = messageOf(error);
-  if (saysFull(text) || !DAMAGED_WITHIN.test(text)) return null;
-  return new TablesDamagedError(`${file} is damaged: ${firstLine(text)}; ${REBUILD_ADVICE}`);
+  if (error instanceof NamedError || saysFull(error) || !DAMAGED_WITHIN.test(saidBy(error))) return null;
+  const isOther = text.includes('read enough bytes') && !text.includes(`"${file}"`);
+  return isOther ? null : new TablesDamagedError(`${file} is damaged: ${firstLine(text)}; ${REBUILD_ADVICE}`, { cause: error });
 }
 
 /** What is wrong with an open tables file: damaged, or no room to write; null when the error says something else. */
 export function troubleWith(file: string, error: unknown): LakeUnusableError | null {
-  const text = messageOf(error);
-  if (!(error instanceof TablesDamagedError) && saysFull(text))
-    return new LakeUnusableError(`${firstLine(text)}; free space, then run again: nothing was lost`);
+  if (!(error instanceof NamedError) && saysFull(error))
+    return new LakeUnusableError(`${firstLine(messageOf(error))}; free space, then run again: nothing was lost`, {
+      cause: error,
+    });
   return damageOf(file, error);
 }
 

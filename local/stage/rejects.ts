@@ -32,7 +32,11 @@ async function rejectsFiles(stage: Stage, wanted: string | undefined): Promise<R
     for (const { Key = '' } of Contents) {
       const [, runId] = REJECTS.exec(Key) ?? [];
       if (runId === undefined || !Key.endsWith(REJECTS_ENDING)) continue;
-      files.push({ runId, open: async () => bytesOf((await s3.send(new GetObjectCommand({ Bucket, Key }))).Body) });
+      files.push({
+        runId,
+        name: `s3://${Bucket}/${Key}`,
+        open: async () => bytesOf((await s3.send(new GetObjectCommand({ Bucket, Key }))).Body),
+      });
     }
   }
   // As they are listed: by name, which begins with the time.

@@ -23,6 +23,12 @@ test('positions sort as the time since which a file waits', () => {
   expect(inByteOrder(positionOf({ ...file, key: 'b' }, SINCE), positionOf(file, '2026-01-02T03:04:05.001Z'))).toBeLessThan(0);
 });
 
+test('positions of customers sort before those of readings that have waited longer', () => {
+  const [motions, customers] = ['accelerometer_landing/a', 'customer_landing/a'].map((key) => ({ key, version: 'v' }));
+  if (motions === undefined || customers === undefined) throw new Error('two files');
+  expect(inByteOrder(positionOf(customers, '2026-01-02T03:04:05.001Z'), positionOf(motions, SINCE))).toBeLessThan(0);
+});
+
 test('positions of one time sort as key and then version, by their bytes', () => {
   const byKey = (one: [string, string], other: [string, string]) =>
     Buffer.compare(Buffer.from(one[0]), Buffer.from(other[0])) || Buffer.compare(Buffer.from(one[1]), Buffer.from(other[1]));

@@ -51,7 +51,7 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
         expect(await ledger.unknown([odd])).toEqual([]);
       });
 
-      test('pend in the order of table, key and version, at most as many as asked', async () => {
+      test('pend in the order of table, key and version, those of customers first, at most as many as asked', async () => {
         const step = { ...file('a'), table: 'step_trainer_landing', key: 'step_trainer_landing/a' } as const;
         const motion = { ...file('z'), table: 'accelerometer_landing', key: 'accelerometer_landing/z' } as const;
         await ledger.register([
@@ -65,14 +65,19 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
           file('～'),
           file('😀'),
         ]);
-        const order = [
-          'accelerometer_landing/z v1',
-          ...['B v1', 'b v10', 'b v9', 'z v1', 'é v1', '～ v1', '😀 v1'].map((each) => `customer_landing/${each}`),
-          'step_trainer_landing/a v1',
-        ];
-        expect((await ledger.pending(100)).map(nameOf)).toEqual(order);
-        expect((await all(ledger)).map(nameOf)).toEqual(order);
-        expect((await ledger.pending(3)).map(nameOf)).toEqual(order.slice(0, 3));
+        const customers = ['B v1', 'b v10', 'b v9', 'z v1', 'é v1', '～ v1', '😀 v1'].map((each) => `customer_landing/${each}`);
+        const [motions, steps] = ['accelerometer_landing/z v1', 'step_trainer_landing/a v1'];
+        expect((await ledger.pending(100)).map(nameOf)).toEqual([...customers, motions, steps]);
+        expect((await all(ledger)).map(nameOf)).toEqual([motions, ...customers, steps]);
+        expect((await ledger.pending(8)).map(nameOf)).toEqual([...customers, motions]);
+      });
+
+      test('of customers come before readings, however long these have waited: they may hold a withdrawal', async () => {
+        const motion = { ...file('z'), table: 'accelerometer_landing', key: 'accelerometer_landing/z' } as const;
+        await ledger.register([motion]);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        await ledger.register([file('a')]);
+        expect((await ledger.pending(1)).map(nameOf)).toEqual(['customer_landing/a v1']);
       });
 
       test('that have waited longest come first; what is retried waits anew, what is given back does not', async () => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -433,6 +433,9 @@ test('rejects that fill several pieces are all kept, packed, and exported in the
   expect(rejectList.parse(value).map(({ record }) => record)).toEqual(rubbish);
   expect(text).toMatch(/people\.csv \(20,000\)/);
   expect(readFileSync(path.join(exported, 'customer_landing', 'people.csv'), 'utf8')).toBe(`${rubbish.join('\n')}\n`);
+  truncateSync(kept, 1_000);
+  const damaged = call({ lake }, (context) => rejects(context, undefined, undefined));
+  await expect(damaged).rejects.toThrow(/customer_landing\.ndjson\.gz is damaged: .*\. Move it away/);
 });
 
 describe('the gate', () => {

@@ -48,6 +48,25 @@ test('rebuild tells who would be back with a withdrawal that is gone from landin
   expect(forgotten.stdout).not.toMatch(/on purpose/);
 });
 
+test('rebuild does not bring back who has withdrawn though no file is gone, unless that is wanted', async () => {
+  const lake = newFolder();
+  const rebuild = (...args: string[]) => stedi('rebuild', '--replace', '--lake', lake, ...args);
+  landAll(lake, walk(PEOPLE));
+  await stedi('run', '--lake', lake);
+  // As a withdrawal stands there that a rule took when it came, and would reject today.
+  for (const statement of [
+    "insert into customer_staging select * replace (lastupdatedate + 1 as lastupdatedate, null as sharewithresearchasofdate) from customer_staging where email = 'ann@x.org'",
+    "delete from customer_trusted where email = 'ann@x.org'",
+  ])
+    await alter(newFolder(), lake, statement);
+  const before = await dump(lake);
+  const kept = await rebuild();
+  expect(kept.code).toBe(1);
+  expect(kept.stdout).toMatch(/1 of the people who withdrew .* would be back.*--forget"[^]*Nothing was replaced/);
+  expect(await dump(lake)).toEqual(before);
+  expect((await rebuild('--forget')).stdout).toMatch(/1 of the people who withdrew their consent are back[^]*Replaced/);
+});
+
 test('rebuild does not call records lost that landing still has, in a file that was written anew', async () => {
   const lake = newFolder();
   landAll(lake, walk(PEOPLE));
