@@ -50,7 +50,7 @@ export function identitySentence(identity: NonNullable<Report['identity']>, mlJo
 export function doubtSentence(people: number | null): string | null {
   if (people === null || people === 0) return null;
   const are = people === 1 ? '1 person is' : `${figure(people)} people are`;
-  return `${are} trusted though a record of theirs does not share, and its date, or that of the record that decides, is missing or not in milliseconds. Ask them: docs/records.md, "Which record of a person decides", tells who they are.`;
+  return `${are} trusted though a record of theirs does not share and may be the later one: its date, or that of the record that decides, is missing or not in milliseconds. Ask them: docs/records.md, "Which record of a person decides", tells who they are.`;
 }
 
 /** `report.md`: outcome first, then what changed and why; reads well in a terminal and in a mail. */

@@ -1,10 +1,23 @@
--- Grain: one row per person in customer_trusted of whose records one does not share for research, and nobody can say whether it is the later:
--- it has no lastupdatedate, or one of the two has one that can't be in milliseconds (before March 1973, or after the year 9999).
+-- Grain: one row per person in customer_trusted of whose records one does not share for research and may be the later one all the same: it
+-- has no lastupdatedate, or is not the earlier one once dates are read in the units that they seem to be in: seconds (before March 1973),
+-- milliseconds, microseconds (after the year 9999) or nanoseconds.
+with records as (
+  select
+    email, sharewithresearchasofdate, lastupdatedate,
+    case
+      when lastupdatedate < 100000000000 then cast(lastupdatedate + 1 as DOUBLE) * 1000 - 1
+      when lastupdatedate > 253402300799999000 then cast(lastupdatedate as DOUBLE) / 1000000
+      when lastupdatedate > 253402300799999 then cast(lastupdatedate as DOUBLE) / 1000
+      else cast(lastupdatedate as DOUBLE)
+    end as updated
+  from customer_staging
+)
+
 select distinct customer_trusted.email
 from customer_trusted
-join customer_staging on customer_staging.email = customer_trusted.email
-where customer_staging.sharewithresearchasofdate is null
-  and (
-    coalesce(customer_staging.lastupdatedate, 0) < 100000000000
-    or customer_trusted.lastupdatedate > 253402300799999
-  )
+join records as deciding
+  on deciding.email = customer_trusted.email
+  and deciding.lastupdatedate = customer_trusted.lastupdatedate
+join records as other on other.email = customer_trusted.email
+where other.sharewithresearchasofdate is null
+  and (coalesce(other.lastupdatedate, 0) <= 0 or other.updated >= deciding.updated)

@@ -18,7 +18,7 @@ afterAll(() => bench.close());
 function customer(
   email: string,
   serialnumber: string | null,
-  lastupdatedate: number | null,
+  lastupdatedate: number | bigint | null,
   consent: number | null,
   more: Given = {},
 ): Given {
@@ -141,11 +141,18 @@ describe('consents in doubt', () => {
 
   test.each([
     ['a record that does not share has no date', IN_MS, null, 1],
-    ['its date is in seconds', IN_MS, 1_655_564_376, 1],
+    ['its date is nothing', IN_MS, 0, 1],
+    ['its date is of the same second, in seconds', IN_MS, 1_655_564_376, 1],
+    ['its date is of an earlier second, in seconds', IN_MS, 1_655_564_375, 0],
+    ['both dates are in seconds', 1_655_564_376, 1_655_564_375, 0],
     ['its date is the last before milliseconds', IN_MS, 99_999_999_999, 1],
     ['its date is the first in milliseconds', IN_MS, 100_000_000_000, 0],
     ['it is earlier by a millisecond', IN_MS, IN_MS - 1, 0],
     ['the record that decides is dated in microseconds', IN_US, IN_MS, 1],
+    ['the record that decides is dated in microseconds, and later all the same', IN_US, IN_MS - 1, 0],
+    ['both dates are in microseconds', IN_US, IN_US - 1, 0],
+    ['the record that decides is dated in nanoseconds', BigInt(IN_US) * 1000n, IN_MS, 1],
+    ['the record that decides is dated in nanoseconds, and later all the same', BigInt(IN_US) * 1000n, IN_MS - 1, 0],
     ['the record that decides is of the last millisecond that counts', 253_402_300_799_999, IN_MS, 0],
     ['the record that decides is dated after it', 253_402_300_800_000, IN_MS, 1],
   ])('are counted by person: %s', async (_, deciding, other, people) => {

@@ -538,16 +538,20 @@ describe('the gate', () => {
   test('a withdrawal in seconds changes nothing, and is told until the person is asked', async () => {
     const lake = await walkedLake();
     const told = /1 person is trusted though a record of theirs does not share/;
-    const withdraw = async (updated: number): Promise<void> => {
-      landAll(lake, { [`customer_landing/${updated}.json`]: lines(customer({ email: 'ann@x.org', updated })) });
+    const say = async (updated: number, shares?: number): Promise<void> => {
+      landAll(lake, {
+        [`customer_landing/${updated}.json`]: lines(customer({ email: 'ann@x.org', updated, ...(shares && { shares }) })),
+      });
       expect(await runHere(lake)).toMatchObject({ status: 'SUCCEEDED', exitCode: 0 });
     };
-    await withdraw(AT / 1000);
+    await say(Math.floor(AT / 1000));
     const again = await stedi('run', '--lake', lake);
     expect(again.stdout).toMatch(told);
     expect((await stedi('show', 'last', '--lake', lake)).stdout).toMatch(told);
     expect(await runHere(lake)).toMatchObject({ status: 'NOTHING_TO_DO', consentsInDoubt: 1, tables: { customer_trusted: 2 } });
-    await withdraw(AT + 1);
+    await say(AT + 2_000, CONSENT);
+    expect(await runHere(lake)).toMatchObject({ consentsInDoubt: 0, tables: { customer_trusted: 2 } });
+    await say(AT + 3_000);
     expect(await runHere(lake)).toMatchObject({ consentsInDoubt: 0, tables: { customer_trusted: 1 } });
   });
 
