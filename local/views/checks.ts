@@ -100,33 +100,44 @@ export function oneRunCheck(shows: string, knows: string | null): Check {
 }
 
 /** What `loadChecks` needs of the table `loads`. `whole` is how an engine gives a whole number. */
-export const LOADS_QUERY = 'select file, version, landed, staged, duplicate, rejected from loads';
+export const LOADS_QUERY = 'select file, version, landed, staged, duplicate, rejected, run_id from loads';
 export function loadRowOf(whole: z.ZodType<number>) {
-  return z.object({ file: z.string(), version: z.string(), landed: whole, staged: whole, duplicate: whole, rejected: whole });
+  return z.object({
+    file: z.string(),
+    version: z.string(),
+    landed: whole,
+    staged: whole,
+    duplicate: whole,
+    rejected: whole,
+    run_id: z.string(),
+  });
 }
 type LoadRow = z.infer<ReturnType<typeof loadRowOf>>;
 
 /**
  * What the ledger calls loaded, and what the lake holds, are the same file versions with the same counts. A ledger that was lost does not know
- * files again that landing no longer holds. That is no harm: should one come back, a run finds it in `loads`.
+ * files again that earlier runs have loaded and landing no longer holds. That is no harm: should one come back, a run finds it in `loads`.
  */
 export async function loadChecks(ledger: Pick<Ledger, 'files'>, rows: readonly LoadRow[]): Promise<Check[]> {
   const loads = new Map(rows.map((load) => [versionName({ key: load.file, version: load.version }), load]));
   const states = new Map<string, FileState>();
   const differing: string[] = [];
-  for await (const { key, version, state, counts } of ledger.files()) {
+  /** Names of runs begin with the time. */
+  let earliestRun: string | null = null;
+  for await (const { key, version, state, counts, runId } of ledger.files()) {
     const name = versionName({ key, version });
     states.set(name, state);
     if (state !== 'loaded') continue;
+    if (runId !== null && (earliestRun === null || runId < earliestRun)) earliestRun = runId;
     const load = loads.get(name);
     const parts = ['landed', 'staged', 'duplicate', 'rejected'] as const;
     if (parts.some((part) => load?.[part] !== counts?.[part])) differing.push(key);
   }
   const loaded = [...states.values()].filter((state) => state === 'loaded');
-  const waiting = [...loads.keys()].filter((name) => !['loaded', undefined].includes(states.get(name)));
-  const unknown = [...loads.keys()].filter((name) => !states.has(name));
-  const beforeLedger =
-    unknown.length === 0 ? '' : `, ${figure(unknown.length)} of them of before this ledger: no run reads such files again`;
+  const isEarlier = ({ run_id }: LoadRow): boolean => earliestRun === null || run_id < earliestRun;
+  const earlier = [...loads].filter(([name, load]) => !states.has(name) && isEarlier(load)).length;
+  const lost = [...loads].filter(([name, load]) => states.get(name) !== 'loaded' && (states.has(name) || !isEarlier(load)));
+  const ofEarlier = earlier === 0 ? '' : `, ${figure(earlier)} of them of runs before this ledger: no run reads such files again`;
   const notSo = (names: readonly string[]): string => `not so: ${names.slice(0, 3).join(', ')}`;
   return [
     {
@@ -136,8 +147,8 @@ export async function loadChecks(ledger: Pick<Ledger, 'files'>, rows: readonly L
     },
     {
       name: 'loads stand in the ledger',
-      ok: waiting.length === 0,
-      found: waiting.length === 0 ? `${figure(loads.size)} loads${beforeLedger}` : notSo(waiting),
+      ok: lost.length === 0,
+      found: lost.length === 0 ? `${figure(loads.size)} loads${ofEarlier}` : notSo(lost.map(([name]) => name)),
     },
   ];
 }

@@ -79,6 +79,7 @@ test('loads of a file that the ledger does not call loaded do not stand in the l
     staged: 1,
     duplicate: 0,
     rejected: 0,
+    run_id: 'run-1',
   }));
   expect(await loadChecks(world.ledger, loads)).toMatchObject([
     { name: 'loaded files stand in loads', ok: true, found: '0 files' },
@@ -86,10 +87,36 @@ test('loads of a file that the ledger does not call loaded do not stand in the l
   ]);
 });
 
-test('loads of a file that the ledger has never heard of are of before it was lost', async () => {
-  const loads = [{ file: 'customer_landing/gone', version: 'v1', landed: 1, staged: 1, duplicate: 0, rejected: 0 }];
-  const [, check] = await loadChecks(newWorld().ledger, loads);
-  expect(check).toMatchObject({ ok: true, found: expect.stringMatching(/^1 loads, 1 of them of before this ledger/) as unknown });
+describe('loads of a file that the ledger has never heard of', () => {
+  const counts = { landed: 1, staged: 1, duplicate: 0, rejected: 0 };
+  const gone = { file: 'customer_landing/gone', version: 'v1', ...counts };
+  /** What is found where the ledger knows a file of run-2. */
+  async function found(run_id: string) {
+    const world = newWorld();
+    const [known] = await world.register('customer_landing/known');
+    if (known === undefined) throw new Error('one file');
+    const { key, version } = known;
+    const lock = await world.ledger.takeLock('run-2');
+    await world.ledger.claim('run-2', lock?.fence ?? 0, [known]);
+    const loaded = { state: 'loaded', attempts: 0, why: null, counts, unknownFields: null } as const;
+    await world.ledger.settle('run-2', [{ key, version, ...loaded }]);
+    const [, check] = await loadChecks(world.ledger, [
+      { file: key, version, ...counts, run_id: 'run-2' },
+      { ...gone, run_id },
+    ]);
+    return check;
+  }
+
+  test('are of before it was lost, where their run is', async () => {
+    const [, check] = await loadChecks(newWorld().ledger, [{ ...gone, run_id: 'run-1' }]);
+    const earlier = /, 1 of them of runs before this ledger/;
+    expect(check).toMatchObject({ ok: true, found: expect.stringMatching(earlier) as unknown });
+    expect(await found('run-1')).toMatchObject({ ok: true, found: expect.stringMatching(earlier) as unknown });
+  });
+
+  test.each(['run-2', 'run-3'])('are missing from it, where their run, %s, is one of its time', async (run) => {
+    expect(await found(run)).toMatchObject({ ok: false, found: expect.stringContaining('customer_landing/gone') as unknown });
+  });
 });
 
 describe('check finds what is wrong with the tables', () => {
