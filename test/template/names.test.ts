@@ -198,7 +198,7 @@ describe('alarms', () => {
     ['RunsTimedOutAlarm', 'AWS/States', 'ExecutionsTimedOut', machineArn, 'Sum', 300, '>= 1'],
     ['RunOverdueAlarm', 'stedi-dev', 'RunMinutes', undefined, 'Maximum', 900, `> ${aws.overdueMinutes}`],
     ['OldestPendingAlarm', 'stedi-dev', 'OldestPendingMinutes', undefined, 'Maximum', 900, `> ${aws.waitingMinutes}`],
-    ['ReconcileSilentAlarm', 'stedi-dev', 'OldestPendingMinutes', undefined, 'SampleCount', 3600, '< 1'],
+    ['ReconcileSilentAlarm', undefined, undefined, undefined, undefined, undefined, '< 1'],
     ['FilesUncatalogedAlarm', 'AWS/SQS', 'ApproximateAgeOfOldestMessage', 'stedi-dev-files', 'Maximum', 300, '> 1800'],
     ...(['file', 'event', 'reconcile'] as const).map(
       (of) =>
@@ -229,9 +229,24 @@ describe('alarms', () => {
       `${sign} ${JSON.stringify(Threshold)}`,
     ]).toEqual([namespace, metric, of, statistic, period, limit]);
     expect(rest).toMatchObject({
-      EvaluationPeriods: id === 'ThrottlesAlarm' ? 3 : 1,
+      EvaluationPeriods:
+        new Map<string, number>([
+          ['ThrottlesAlarm', 3],
+          ['ReconcileSilentAlarm', 4],
+        ]).get(id) ?? 1,
       TreatMissingData: id === 'ReconcileSilentAlarm' ? 'breaching' : 'notBreaching',
     });
+  });
+
+  test('an hour of silence is four quarters in each of which reconcile has said nothing', () => {
+    expect(template.properties('ReconcileSilentAlarm')['Metrics']).toEqual([
+      { Id: 'looks', Expression: 'FILL(logged, 0)', Label: 'Looks' },
+      {
+        Id: 'logged',
+        ReturnData: false,
+        MetricStat: { Stat: 'SampleCount', Period: 900, Metric: { Namespace: 'stedi-dev', MetricName: 'OldestPendingMinutes' } },
+      },
+    ]);
   });
 
   test('every dead letter queue has one', () => {
@@ -373,7 +388,7 @@ describe('left out', () => {
     expect(left.sort()).toEqual(
       [
         ...['LandingBucket', 'LandingBucketPolicy', 'LakeBucket', 'LakeBucketPolicy', 'LedgerTable', 'LakeDatabase'],
-        ...['ThrottlesAlarm', 'LandingCountsQuery', 'ConsentQuery', 'IdentityQuery'],
+        ...['ReconcileSilentAlarm', 'ThrottlesAlarm', 'LandingCountsQuery', 'ConsentQuery', 'IdentityQuery'],
       ].sort(),
     );
   });
