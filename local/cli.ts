@@ -255,8 +255,9 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-// SQL that begins with a comment, as all files below glue/ do, is no option.
-const typed = process.argv.map((argument) => (/^--\s/.test(argument) ? `\n${argument}` : argument));
+// SQL that begins with a comment, as all of glue/ does, is no option.
+const asksSql = process.argv.includes('query');
+const typed = process.argv.map((argument) => (asksSql && /^--\s/.test(argument) ? `\n${argument}` : argument));
 
 try {
   await program.parseAsync(typed);

@@ -75,7 +75,7 @@ const BYTES_OF_RECORD = 200;
 
 /**
  * `DIR/<landing table>/<file>`, one record a line, byte for byte as it came; records without text are not in it. Answers how many records
- * each such file has.
+ * each such file has. They hold what people have sent, so they are their owner's alone.
  * @param texts how many records with text there are of each landing file
  * @throws UsageError where such a file exists: somebody may have mended it; nothing is written then
  */
@@ -98,8 +98,8 @@ export async function exportRejects(
   let gathered = 0;
   const write = async () => {
     for (const [file, records] of batch) {
-      await mkdir(path.dirname(file), { recursive: true });
-      await appendFile(file, Buffer.concat(records));
+      await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+      await appendFile(file, Buffer.concat(records), { mode: 0o600 });
     }
     batch.clear();
     gathered = 0;

@@ -1,8 +1,9 @@
-import { accessSync, constants, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, constants, existsSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { messageOf, UsageError } from '../functions/core/errors.ts';
 import { literal } from './duckdb/session.ts';
+import { isAlive } from './isAlive.ts';
 import { isBelow } from './isBelow.ts';
 
 const FORMATS: ReadonlyMap<string, string> = new Map([
@@ -19,7 +20,7 @@ export interface ResultFile {
 }
 
 /**
- * Where the rows go; of a link what it leads to.
+ * Where the rows go; of a link what it leads to. What a killed process has left of this file is removed.
  * @throws UsageError for another ending than `.parquet` and `.csv`, a folder that is not there or can't be written, and a place within the lake
  */
 export function resultFile(named: string, lake: string): ResultFile {
@@ -38,7 +39,12 @@ export function resultFile(named: string, lake: string): ResultFile {
     throw refuse(`nothing can be written in ${folder}; mend its permissions, or name another folder`);
   }
   const name = path.basename(there ?? named);
-  return { file: path.join(folder, name), unfinished: path.join(folder, `.${name.slice(0, 100)}.${process.pid}.part`), format };
+  const unfinished = (pid: number | string) => path.join(folder, `.${name.slice(0, 100)}.${pid}.part`);
+  for (const left of readdirSync(folder)) {
+    const [, pid] = /\.(\d+)\.part$/.exec(left) ?? [];
+    if (pid !== undefined && path.join(folder, left) === unfinished(pid) && !isAlive(Number(pid))) rmSync(unfinished(pid));
+  }
+  return { file: path.join(folder, name), unfinished: unfinished(process.pid), format };
 }
 
 function real(file: string): string | undefined {
@@ -63,6 +69,8 @@ export async function writeResult(run: DuckDBConnection, sql: string, { file, un
       throw error;
     });
     const { rowsChanged } = await run.run(`copy (from answer) to ${literal(unfinished)} (${format}, use_tmp_file false)`);
+    // Whom the file was kept from may not read the new one either.
+    if (existsSync(file)) chmodSync(unfinished, statSync(file).mode);
     renameSync(unfinished, file);
     return rowsChanged;
   } finally {

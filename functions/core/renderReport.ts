@@ -1,4 +1,5 @@
 import { CONTRACTS } from './contracts.ts';
+import { CLAIMED_FIRST } from './fileVersions.ts';
 import type { Policies } from './settings.ts';
 import type { Held, Report } from './runFiles.ts';
 import type { LandingTable, PublishedTable } from './steps.ts';
@@ -94,11 +95,19 @@ export function renderHeld(runId: string, held: readonly Held[]): string {
 
 function heldTable(held: readonly Held[]): string | null {
   if (held.length === 0) return null;
-  return table(
+  const files = table(
     ['file', 'why'],
     held.map(({ file, why }) => [file, why]),
     ['l', 'l'],
   );
+  const withdrawals = withdrawalsWait(held);
+  return withdrawals === null ? files : `${files}\n\n${withdrawals}`;
+}
+
+/** What it means that files of customers are held; null where none of these is. */
+export function withdrawalsWait(held: readonly { file: string }[]): string | null {
+  if (!held.some(({ file }) => file.startsWith(`${CLAIMED_FIRST}/`))) return null;
+  return 'A withdrawal of consent in a customer file counts once that is loaded: see to these first.';
 }
 
 function identityOf({ identity, policies }: Report): string | null {

@@ -1,5 +1,5 @@
 import { versionName } from '../../functions/core/fileVersions.ts';
-import { doubtSentence, identitySentence, rowCountTable } from '../../functions/core/renderReport.ts';
+import { doubtSentence, identitySentence, rowCountTable, withdrawalsWait } from '../../functions/core/renderReport.ts';
 import { figure, filesText } from '../../functions/core/textTable.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import { addedUp } from '../../functions/core/runFiles.ts';
@@ -101,10 +101,12 @@ export function troubles({ consentsInDoubt, held, heldBefore, useless, unread, e
   if (doubt !== null) parts.push(doubt);
   const withReasons = (files: RunResult['held']) => files.map(({ file, why }) => `${file}: ${why}`);
   if (held.length > 0) parts.push(listed('Held, waiting for a person', withReasons(held)));
+  const withdrawals = withdrawalsWait([...held, ...heldBefore]);
   if (heldBefore.length > 0)
     parts.push(
       `${filesText(heldBefore.length)} held from before ${heldBefore.length === 1 ? 'waits' : 'wait'} for a person: "stedi files --state held" says why`,
     );
+  if (withdrawals !== null) parts.push(withdrawals);
   if (useless.length > 0)
     parts.push(
       listed(

@@ -178,6 +178,8 @@ test('a report of a failed run, as people read it', () => {
    | :---------------------- | :----------------------- |
    | customer_landing/a.json | 6 of 10 records rejected |
 
+   A withdrawal of consent in a customer file counts once that is loaded: see to these first.
+
    ## Rejected in this run
 
    | landing table    | reason      | records |
@@ -197,6 +199,11 @@ test('counts of a run that published nothing stand under a title that says so', 
   );
   expect(text).not.toContain('## Withheld');
   expect(text.indexOf('43,681')).toBeGreaterThan(text.indexOf('would have published'));
+});
+
+test('that readings are held says nothing of withdrawals', () => {
+  const held = [{ file: 'step_trainer_landing/a.json', version: 'v1', why: 'rejects' }];
+  expect(renderReport({ ...FAILED, held })).not.toMatch(/withdrawal/);
 });
 
 test('a run without files says that tables were built anew', () => {

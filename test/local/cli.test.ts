@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { DuckDBInstance } from '@duckdb/node-api';
@@ -149,6 +149,17 @@ describe('one lake, command by command, with --json', () => {
     expect(readdirSync(folder).sort()).toEqual(['rows.csv', 'rows.csv.part', 'there.csv']);
   });
 
+  test('query --out keeps from others what was kept from them, and clears what a killed query has left of this file', async () => {
+    const folder = newFolder();
+    const [out, alive] = [path.join(folder, 'rows.csv'), `.rows.csv.${process.ppid}.part`];
+    writeFileSync(out, 'mine', { mode: 0o600 });
+    for (const name of ['.rows.csv.99999999.part', '.others.csv.99999999.part', alive])
+      writeFileSync(path.join(folder, name), '');
+    expect(await json('query', 'select 1', '--out', out)).toMatchObject({ code: 0 });
+    expect(statSync(out).mode & 0o777).toBe(0o600);
+    expect(readdirSync(folder).sort()).toEqual(['.others.csv.99999999.part', alive, 'rows.csv']);
+  });
+
   test('query --out takes a SELECT', async () => {
     const out = path.join(newFolder(), 'rows.csv');
     for (const sql of ['describe customer_trusted', 'show tables', 'explain select 1'])
@@ -192,6 +203,7 @@ describe('one lake, command by command, with --json', () => {
     valueOf(await json('rejects', '--export', exported), z.array(rejectRow));
     const file = path.join(exported, 'accelerometer_landing', 'walk.json');
     expect(readFileSync(file, 'utf8')).toBe(`${BAD_MOTION}\n`);
+    expect([exported, path.dirname(file), file].map((each) => statSync(each).mode & 0o777)).toEqual([0o700, 0o700, 0o600]);
 
     writeFileSync(file, readFileSync(file, 'utf8').replace('"left"', '2'));
     const dropped = valueOf(

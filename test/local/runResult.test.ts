@@ -31,6 +31,15 @@ test('of many files that gave nothing ten are named too', () => {
   expect(troubles({ ...NOTHING, useless })).toEqual([expect.stringMatching(/f9: 1,234 rejected\n {2}… and 2 more$/)]);
 });
 
+test.each([
+  ['customer_landing/a.json', 1],
+  ['accelerometer_landing/a.json', 0],
+])('that withdrawals may wait is told where %s is held, from before too', (file, told) => {
+  const held = [{ file, why: 'why' }];
+  for (const waiting of [{ held }, { heldBefore: held }])
+    expect(troubles({ ...NOTHING, ...waiting }).filter((text) => text.startsWith('A withdrawal'))).toHaveLength(told);
+});
+
 test('nothing to look at is nothing to tell', () => {
   expect(troubles(NOTHING)).toEqual([]);
 });

@@ -12,7 +12,7 @@ const BETWEEN_READINGS = 20;
 
 /**
  * What defects are made of. Fresh records are valid and new, and belong to people without consent, so that a landing zone with defects
- * has the same trusted tables as one without. Clean records are some of those that the clean files hold.
+ * has the same trusted tables as one without; `freshWithdrawal` says when one of its own is so. Clean records are some of those that the clean files hold.
  */
 export class Material {
   readonly #seed: number;
@@ -64,7 +64,7 @@ export class Material {
     return customerMembers(this.#someoneElse());
   }
 
-  /** A new record of a person who consents that does not; its date is that of the clean one. */
+  /** A new record of a person who consents that does not. It changes no trusted table if its caller takes its date away, or makes it an earlier one. */
   freshWithdrawal(): Members {
     return customerMembers({ ...this.#someoneWhoShares(), ...withoutSharing, registrationDate: this.#time() });
   }
