@@ -10,15 +10,13 @@ import type { Rejected } from '../functions/core/runFiles.ts';
 import { listed } from './listed.ts';
 import { codeOf } from './systemErrors.ts';
 
-/** `runs/<runId>/rejects/<landing table>.ndjson.gz`: what a run has left of a landing table's rejects, as gzipped JSON lines. */
+/** What a run has left of a landing table's rejects. */
 export interface RejectsFile {
   runId: string;
   /** What a person calls it. */
   name: string;
   open: () => Promise<AsyncIterable<Uint8Array>>;
 }
-
-export const REJECTS_ENDING = '.ndjson.gz';
 
 /**
  * The rejects that count: of a file version that several runs have judged, those of the latest. One is held in memory at a time.

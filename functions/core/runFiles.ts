@@ -84,7 +84,10 @@ export function isUseless({ landed, rejected }: LoadCounts): boolean {
   return landed > 0 && rejected === landed;
 }
 
-/** One line of `rejects/<landing table>.ndjson.gz`, which is a row of the table `rejected`. */
+/** `rejects/<landing table>.ndjson.gz`: JSON lines, gzipped. */
+export const REJECTS_ENDING = '.ndjson.gz';
+
+/** One of these lines, which is a row of the table `rejected`. */
 export const rejectedSchema = z.object({
   landing_table: z.enum(LANDING_TABLES),
   file: z.string(),

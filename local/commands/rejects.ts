@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { REJECTS_ENDING } from '../keptRejects.ts';
+import { REJECTS_ENDING } from '../../functions/core/runFiles.ts';
 import type { RejectsFile } from '../keptRejects.ts';
 import { isMissing } from '../systemErrors.ts';
 import { lakePaths } from '../lakePaths.ts';

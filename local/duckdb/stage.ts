@@ -8,9 +8,9 @@ import { contractOf, landingContractOf } from '../../functions/core/contracts.ts
 import type { LandingColumn, LandingContract } from '../../functions/core/contracts.ts';
 import { LandingChangedError } from '../../functions/core/errors.ts';
 import { versionName } from '../../functions/core/fileVersions.ts';
+import { REJECTS_ENDING } from '../../functions/core/runFiles.ts';
 import type { Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
-import { REJECTS_ENDING } from '../keptRejects.ts';
 import { scanAll } from '../reader/scanAll.ts';
 import type { Scanned } from '../reader/scan.ts';
 import { publishedRun } from './counts.ts';

@@ -1,5 +1,5 @@
 import { GetObjectCommand, paginateListObjectsV2 } from '@aws-sdk/client-s3';
-import { REJECTS_ENDING } from '../keptRejects.ts';
+import { REJECTS_ENDING } from '../../functions/core/runFiles.ts';
 import type { RejectsFile } from '../keptRejects.ts';
 import type { CommandContext } from '../lake.ts';
 import { showRejects } from '../views/rejects.ts';
