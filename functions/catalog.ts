@@ -18,7 +18,7 @@ const objectCreated = z.object({
 
 const sqsBatch = z.object({ Records: z.array(z.object({ messageId: z.string(), body: z.string() })) });
 
-/** Lambda `catalog`: an SQS batch of object-created events. A failing record returns to the queue alone. */
+/** Lambda `catalog`: an SQS batch of object-created events. Only records that fail return to the queue. */
 export function catalog(ports: CatalogPorts & RequestPorts) {
   return engine()
     .use(sqsPartialBatchFailure({ logger: (reason) => ports.log('message_returned', { error: messageOf(reason) }) }))
@@ -30,7 +30,7 @@ export function catalog(ports: CatalogPorts & RequestPorts) {
     });
 }
 
-/** A run that can't be asked for returns no message: its files are registered, and the next event or schedule starts what is pending. */
+/** If a run can't be asked for, no message returns: the files are registered, and the next event or schedule starts what is pending. */
 async function tryToRequestRun(ports: RequestPorts): Promise<void> {
   try {
     await requestRunForPending(ports);
@@ -54,7 +54,7 @@ async function catalogObjects(
   });
 }
 
-/** Null where the key is none of ours. */
+/** Null if the key is not one of ours. */
 function landedFile(ports: CatalogPorts, body: string): FileVersion | null {
   const { key, size, 'version-id': version } = objectCreated.parse(JSON.parse(body)).detail.object;
   const table = landingTableOf(key);

@@ -17,7 +17,7 @@ export interface FileVersion {
 
 /** A file version as landing lists it. */
 export interface ListedFile extends FileVersion {
-  /** ISO time since which it has been there; missing where the home can't tell. */
+  /** ISO time since which it has been there; missing if the home can't tell. */
   landedAt?: string | undefined;
 }
 
@@ -34,13 +34,13 @@ export interface LedgerFile extends FileVersion {
   why: string | null;
   /** What its first bytes look like. */
   format: FileFormat;
-  /** Fields that the contract does not know: of its first record, and of all once it was read. */
+  /** Fields that the contract does not know: in its first record, and in all once it has been read. */
   unknownFields: string[];
   /** Null until it is loaded. */
   counts: LoadCounts | null;
   /** ISO time at which it was registered. */
   arrivedAt: string;
-  /** ISO time from which it waits for a run: that of its registration, or of the last retry by a person. */
+  /** ISO time since which it has waited for a run: that of its registration, or of the last retry by a person. */
   waitsSince: string;
 }
 
@@ -55,7 +55,7 @@ export interface FileVerdict {
   attempts: number;
   why: string | null;
   counts: LoadCounts | null;
-  /** Null where the run did not read it; then what is known stays. */
+  /** Null if the run did not read it; then what is known stays. */
   unknownFields: string[] | null;
 }
 
@@ -74,15 +74,15 @@ export interface PublishedRun {
   definition: string;
 }
 
-/** What reconcile keeps in mind from one look to the next. */
+/** What reconcile remembers from one look to the next. */
 export interface Memory {
   /** Runs that were started for a changed definition alone. */
   tried: { definition: string; runs: number } | null;
-  /** Key after which the listing of landing goes on; null where it begins anew. */
+  /** Key after which the listing of landing resumes; null if it starts over. */
   listedTo: string | null;
-  /** ISO time at which the listing began that goes on and looks up everything; null where it looks up what is new. */
+  /** ISO time at which the unfinished listing began, if it looks up everything; null if it looks up what is new. */
   checking: string | null;
-  /** ISO time at which the last listing began that has looked up everything; null before the first. */
+  /** ISO time at which the last listing that looked up everything began; null before the first. */
   checked: string | null;
 }
 
@@ -101,16 +101,16 @@ export interface Ledger {
   lock(): Promise<Lock | null>;
   /** Takes the lock for a run, or confirms that the run holds it. Null when another run does. */
   takeLock(runId: string): Promise<Lock | null>;
-  /** Frees the lock where the run still holds it under this fencing number: it may have taken it anew meanwhile. */
+  /** Frees the lock if the run still holds it under this fencing number: it may have taken it anew meanwhile. */
   freeLock(runId: string, fence: number): Promise<void>;
   /** Marks that Publish begins. @throws LockLostError */
   markPublishing(runId: string, fence: number): Promise<void>;
   /** Claims pending file versions for the run that holds the lock. @throws LockLostError */
   claim(runId: string, fence: number, files: readonly FileVersion[]): Promise<void>;
   claimed(runId: string): Promise<LedgerFile[]>;
-  /** Moves the run's claims on; claims of other runs are left alone. Where jobs may outlive it, the run claims nothing and begins no publish any more. */
+  /** Moves the run's claims on; other runs' claims are left alone. Where jobs may outlive a run, it can then neither claim nor begin to publish. */
   settle(runId: string, verdicts: readonly FileVerdict[]): Promise<void>;
-  /** Holds pending file versions that the run which has the lock can't read, each with the reason. @throws LockLostError */
+  /** Holds pending file versions that the run with the lock can't read, each with the reason. @throws LockLostError */
   hold(runId: string, fence: number, unready: readonly { file: FileVersion; why: string }[]): Promise<void>;
   /** Held file versions of these keys, or of this run, go back to pending; returns them. */
   retry(which: { keys: readonly string[] } | { runId: string }): Promise<FileVersion[]>;
@@ -127,31 +127,31 @@ export type Prepared = { ready: true; input: string | null } | { ready: false; w
 /** The landing zone. */
 export interface Landing {
   /**
-   * Makes sure that a run can read exactly this file version. `input` is where a copy was put when the key holds another
-   * version by now (AWS: below `runs/<runId>/input/`), null when the key itself is to be read. `refused`: for a reason that may lie in what
-   * this program is allowed to do instead of in the file. Rejects with what may have passed by the next run.
-   * @param mayChange files may be overwritten before the run has read them: where the home keeps versions, what stands at the key is copied too
+   * Makes sure that a run can read exactly this file version. `input` is where a copy was put if the key holds another version by
+   * now (AWS: below `runs/<runId>/input/`), null if the key itself is to be read. `refused`: the reason may lie in what this program is
+   * allowed to do rather than in the file. Rejects with errors that may have passed by the next run.
+   * @param mayChange files may be overwritten before the run has read them: where the home keeps versions, a key's current one is copied too
    */
   prepare(runId: string, file: FileVersion, mayChange?: boolean): Promise<Prepared>;
-  /** The first bytes of a key: of this version of it, where the home keeps versions; else of the current one. */
+  /** The first bytes of a key: of this version if the home keeps versions, otherwise of the current one. */
   head(key: string, bytes: number, version?: string): Promise<Uint8Array>;
   /**
-   * All file versions that are there, key by key and page by page: where the home keeps versions, those that were overwritten too.
-   * With `after`, those of the keys that come behind this one.
+   * All file versions that exist, key by key and page by page: where the home keeps versions, overwritten ones too.
+   * With `after`, those of the keys that come after this one.
    */
   list(after?: string | null): AsyncIterable<ListedFile[]>;
 }
 
 /** The landing tables in the data catalog. */
 export interface LandingTables {
-  /** Makes sure the table exists and knows these extra columns; columns that are there are never rewritten. */
+  /** Makes sure the table exists and knows these extra columns; existing columns are never rewritten. */
   ensure(table: LandingTable, extraColumns: readonly string[]): Promise<void>;
 }
 
 /** `runs/<runId>/`: what a run leaves behind. */
 export interface RunFiles {
   write(runId: string, name: string, text: string): Promise<void>;
-  /** Null when there is no such file. */
+  /** Null if there is no such file. */
   read(runId: string, name: string): Promise<string | null>;
 }
 
@@ -162,7 +162,7 @@ export interface Executions {
   /** Starts an execution by name. Starting a name that exists changes nothing. */
   start(runId: string): Promise<void>;
   status(runId: string): Promise<ExecutionStatus | 'NOT_STARTED'>;
-  /** Stops what an ended execution may have left running; resolves when nothing of it runs any more. */
+  /** Stops what an ended execution may have left running; resolves when none of it is running any more. */
   stopJobs(runId: string): Promise<void>;
 }
 
@@ -172,9 +172,9 @@ export interface PublishedLake {
   publishedRun(): Promise<PublishedRun | null>;
   /** Rows of each visible table, read from the tables. */
   counts(): Promise<Record<PublishedTable, number>>;
-  /** Whether all tables become visible in one step: then of a publish that did not come to its end nothing is visible. */
+  /** Whether all tables become visible in one step: then nothing of an unfinished publish is visible. */
   publishesAtOnce: boolean;
-  /** Repeats the Publish of a run that was interrupted, where what it would publish is still there. */
+  /** Repeats a run's interrupted Publish, if what it would publish is still there. */
   resumePublish(runId: string, fence: number): Promise<void>;
 }
 

@@ -4,8 +4,8 @@ import { engine } from './engine.ts';
 import type { Ports } from './ports.ts';
 
 /**
- * A scheduled event, or "Execution Status Change" (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html), of
- * which `resources/events.yml` lets those of ended executions through.
+ * A scheduled event, or "Execution Status Change" (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html), which
+ * `resources/events.yml` lets through for ended executions only.
  */
 const event = z.discriminatedUnion('detail-type', [
   z.object({ 'detail-type': z.literal('Scheduled Event') }),

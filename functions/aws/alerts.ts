@@ -2,11 +2,11 @@ import { PublishCommand } from '@aws-sdk/client-sns';
 import type { SNSClient } from '@aws-sdk/client-sns';
 import type { Alerts } from '../ports.ts';
 
-/** A message of SNS holds 256 KB, attributes included. */
+/** An SNS message holds up to 256 KB, attributes included. */
 const LONGEST_BYTES = 250_000;
 const LONGEST_SUBJECT = 100;
 
-/** Alerts as messages of one SNS topic; the attributes are there for filter policies. */
+/** Sends alerts as messages of one SNS topic; the attributes are for filter policies. */
 export class TopicAlerts implements Alerts {
   readonly #client: SNSClient;
   readonly #topicArn: string;
@@ -35,12 +35,12 @@ function subjectOf(subject: string): string {
   return subject.replace(/[^\x20-\x7e]/g, '?').slice(0, LONGEST_SUBJECT);
 }
 
-/** The outcome stands first, so that a report which is too long loses its end. */
+/** The outcome comes first, so a report that is too long loses its end. */
 function bodyOf(text: string): string {
   const bytes = Buffer.from(text);
   if (bytes.length <= LONGEST_BYTES) return text;
   const end = '\n\n… cut here; the whole report is runs/<run>/report.md in the lake bucket\n';
-  // A character that the cut went through becomes U+FFFD and goes.
+  // A character split by the cut becomes U+FFFD and is dropped.
   return `${bytes
     .subarray(0, LONGEST_BYTES - Buffer.byteLength(end))
     .toString()

@@ -12,7 +12,7 @@ export const environment = z.object({
   /** Glue database. */
   DATABASE: text,
   STATE_MACHINE_ARN: text,
-  /** What a job's name begins with, before the name of its step. */
+  /** Prefix of a job's name, before the name of its step. */
   JOB_PREFIX: text,
   TOPIC_ARN: text,
   /** Hash of policies, models, counts and contracts, computed when the service was packaged. */

@@ -8,7 +8,7 @@ import type { ExecutionStatus as Status, SFNClient } from '@aws-sdk/client-sfn';
 import type { Executions, ExecutionStatus } from '../ports.ts';
 import type { JobRuns } from './jobRuns.ts';
 
-/** PENDING_REDRIVE has failed, and nobody works on it until a person says so. */
+/** PENDING_REDRIVE has failed, and nothing works on it until a person says so. */
 export const STATUS: Readonly<Record<Status, ExecutionStatus>> = {
   RUNNING: 'RUNNING',
   SUCCEEDED: 'SUCCEEDED',
@@ -35,7 +35,7 @@ export class StateMachineExecutions implements Pick<Executions, 'start' | 'statu
 
   async start(runId: string): Promise<void> {
     try {
-      // The input is always the same, so that Step Functions takes a start that is repeated for the one that is there.
+      // The input is always the same, so that Step Functions takes a repeated start for the one that already exists.
       await this.#client.send(new StartExecutionCommand({ stateMachineArn: this.#stateMachineArn, name: runId, input: '{}' }));
     } catch (error) {
       if (!(error instanceof ExecutionAlreadyExists)) throw error;
@@ -55,7 +55,7 @@ export class StateMachineExecutions implements Pick<Executions, 'start' | 'statu
   }
 }
 
-/** Executions with the jobs that one may leave running when it ends. */
+/** Executions, plus the jobs that one may leave running when it ends. */
 export class StoppableExecutions extends StateMachineExecutions implements Executions {
   readonly #jobRuns: JobRuns;
 

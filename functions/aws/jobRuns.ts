@@ -14,13 +14,13 @@ import { inParallel } from '../core/parallel.ts';
 
 const ENDED: ReadonlySet<JobRunState | undefined> = new Set(['SUCCEEDED', 'FAILED', 'STOPPED', 'TIMEOUT', 'ERROR', 'EXPIRED']);
 
-/** Job runs come with the newest first, and a job has one that works: what has not ended is among these. */
+/** Job runs come newest first, and a job has at most one active: any that has not ended is among these. */
 const LATEST = 50;
 
 export interface JobRunsOptions {
   /** How long to wait before looking again. */
   pauseMs?: number;
-  /** How long to wait for an end; a Lambda lives for 15 minutes, and must still say what it waits for. */
+  /** How long to wait for an end: a Lambda lives for 15 minutes, and must still say what it waits for. */
   patienceMs?: number;
   log?: Log;
 }
@@ -30,7 +30,7 @@ interface JobRunName {
   id: string;
 }
 
-/** The runs of the Glue jobs, as far as they belong to one run of the pipeline. */
+/** The Glue job runs that belong to one run of the pipeline. */
 export class JobRuns {
   readonly #client: GlueClient;
   readonly #prefix: string;
@@ -38,7 +38,7 @@ export class JobRuns {
   readonly #patienceMs: number;
   readonly #log: Log;
 
-  /** `prefix`: what the job of a step is called before the step's name. */
+  /** `prefix`: what precedes the step's name in a job's name. */
   constructor(
     client: GlueClient,
     prefix: string,
@@ -61,7 +61,7 @@ export class JobRuns {
   }
 
   /**
-   * Runs the job of a step for this run to its end, or waits for the one that does so already.
+   * Runs a step's job for this run to its end, or waits for the one already at work.
    * @throws Error when it does not succeed
    */
   async run(step: JobStep, runId: string, fence: number): Promise<void> {
@@ -76,7 +76,7 @@ export class JobRuns {
   }
 
   async #stopOne({ job, id }: JobRunName): Promise<JobRun> {
-    // A run that ended by itself meanwhile is named among the errors of the answer; what counts is that it ends.
+    // A run that has ended by itself meanwhile is listed among the response's errors; what counts is that it ends.
     await this.#client.send(new BatchStopJobRunCommand({ JobName: job, JobRunIds: [id] }));
     return this.#ended({ job, id });
   }
@@ -109,7 +109,7 @@ export class JobRuns {
     );
   }
 
-  /** A job without auto scaling tells no DPU seconds, but keeps what it was given until it ends. */
+  /** A job without auto scaling reports no DPU seconds, but keeps the capacity it was given until it ends. */
   #logEnded(runId: string, job: string, { JobRunState, ExecutionTime = 0, MaxCapacity = 0, DPUSeconds }: JobRun): void {
     const dpuSeconds = DPUSeconds ?? ExecutionTime * MaxCapacity;
     this.#log('job_ended', { runId, job, state: JobRunState, seconds: ExecutionTime, dpuSeconds });

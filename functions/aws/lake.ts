@@ -12,8 +12,8 @@ import type { JobRuns } from './jobRuns.ts';
 import { inParallel } from '../core/parallel.ts';
 
 /**
- * What is needed of an Iceberg table's metadata (https://iceberg.apache.org/spec/#table-metadata). Snapshot ids have 64 bits; as numbers they
- * lose their last digits, but every mention of an id loses the same ones.
+ * The parts of an Iceberg table's metadata that are used here (https://iceberg.apache.org/spec/#table-metadata). Snapshot ids have 64 bits; as
+ * numbers they lose their last digits, but every mention of an id loses the same ones.
  */
 const metadataSchema = z.object({
   refs: z.record(z.string(), z.object({ 'snapshot-id': z.number() })).default({}),
@@ -30,7 +30,7 @@ const metadataSchema = z.object({
 type Metadata = z.infer<typeof metadataSchema>;
 type Snapshot = Metadata['snapshots'][number];
 
-/** Of a manifest that an earlier version of the service may have written. */
+/** For a manifest that an earlier version of the service may have written. */
 const definitionSchema = manifestSchema.pick({ definition: true }).loose();
 
 const LAST_TABLE = 'machine_learning_curated' satisfies PublishedTable;
@@ -57,7 +57,7 @@ export class VisibleLake implements Pick<PublishedLake, 'publishedRun' | 'counts
     const runId = metadata === null ? null : runOf(metadata);
     if (runId === null) return null;
     const manifest = await readRunFile(this.#runFiles, runId, 'manifest.json', definitionSchema);
-    // Whoever took the manifest away has made it unknown what the tables were built from: they are built again.
+    // If somebody removed the manifest, it is unknown what the tables were built from: they are built again.
     return { runId, definition: manifest?.definition ?? 'unknown' };
   }
 
@@ -70,7 +70,7 @@ export class VisibleLake implements Pick<PublishedLake, 'publishedRun' | 'counts
     return z.record(z.enum(PUBLISHED_TABLES), z.number()).parse(Object.fromEntries(counts));
   }
 
-  /** Null where the table was never made. */
+  /** Null if the table was never created. */
   async #metadata(table: PublishedTable): Promise<Metadata | null> {
     const location = await this.#metadataLocation(table);
     if (location === null) return null;
@@ -97,7 +97,7 @@ export class VisibleLake implements Pick<PublishedLake, 'publishedRun' | 'counts
   }
 }
 
-/** The published tables, with the job that carries an interrupted publish to its end. */
+/** The published tables, plus the job that finishes an interrupted publish. */
 export class GlueLake extends VisibleLake implements PublishedLake {
   readonly #jobRuns: JobRuns;
 
@@ -116,7 +116,7 @@ function mainOf({ refs, snapshots }: Metadata): Snapshot | undefined {
   return snapshots.find((snapshot) => snapshot['snapshot-id'] === id);
 }
 
-/** The run that made what `main` holds. Compaction by a person makes a snapshot without a run, and with the rows of the one before. */
+/** The run that made what `main` holds. Compaction by a person adds a snapshot that has no run and the same rows as the one before. */
 function runOf(metadata: Metadata): string | null {
   const byId = new Map(metadata.snapshots.map((snapshot) => [snapshot['snapshot-id'], snapshot]));
   for (let snapshot = mainOf(metadata); snapshot !== undefined; snapshot = byId.get(snapshot['parent-snapshot-id'] ?? -1)) {

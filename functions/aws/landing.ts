@@ -11,15 +11,15 @@ import { isIgnoredKey, landingTableOf, tablesFrom } from '../core/catalogFile.ts
 import type { FileVersion, Landing, ListedFile, Prepared } from '../ports.ts';
 import { limited } from '../core/parallel.ts';
 
-/** Bytes of a key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
+/** In bytes: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
 const LONGEST_KEY = 1024;
 
 /** S3 copies up to 5 GB in one request. */
 const LARGEST_COPY = 5 * 1024 ** 3;
 
 /**
- * What has landed: the objects below `<table>/` in a versioned bucket. Asking for objects needs s3:ListBucket besides s3:GetObject: without it S3
- * refuses what is not there (403) instead of saying so (404).
+ * The landed files: the objects below `<table>/` in a versioned bucket. Requests for objects need s3:ListBucket besides s3:GetObject: without it,
+ * S3 refuses those that do not exist (403) instead of saying so (404).
  */
 export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
   protected readonly client: S3Client;
@@ -30,7 +30,7 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
     this.bucket = bucket;
   }
 
-  /** Of the version that is named, and of the current one where none is. */
+  /** From the named version, or from the current one if none is named. */
   async head(key: string, bytes: number, version?: string): Promise<Uint8Array> {
     const range = { Bucket: this.bucket, Key: key, VersionId: version, Range: `bytes=0-${bytes - 1}` };
     try {
@@ -42,7 +42,7 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
     }
   }
 
-  /** Every version of every key, the latest of a key first: what was overwritten before its event came is a file version too. */
+  /** Every version of every key, a key's latest first: one that was overwritten before its event came is a file version too. */
   async *list(after: string | null = null): AsyncIterable<ListedFile[]> {
     for (const table of tablesFrom(after)) {
       const prefix = `${table}/`;
@@ -55,7 +55,7 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
       after === null ? {} : { KeyMarker: after };
     while (from !== null) {
       const page: ListObjectVersionsCommandOutput = await this.client.send(
-        // Keys come encoded: XML, which the answer is, has no way to write some of the characters that a key may hold.
+        // Keys come encoded: the answer is XML, which cannot express some of the characters that a key may hold.
         new ListObjectVersionsCommand({ Bucket: this.bucket, Prefix: prefix, EncodingType: 'url', ...from }),
       );
       const decode = page.EncodingType === 'url' ? decoded : (key: string) => key;
@@ -75,10 +75,10 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
 }
 
 /**
- * The landing zone of runs. What was overwritten or deleted can still be read by its version id, so it is copied below the run in the lake bucket,
- * `runs/<runId>/input/<version>/<key>`: jobs read objects by key, and two versions of one key may be claimed. Where that would be longer than a
- * key may be, a hash stands for the landing key. What stands at its key is read there, and the job fails where it is overwritten meanwhile; a run
- * that has to expect this reads copies of everything.
+ * The landing zone as runs read it. A version that was overwritten or deleted can still be read by its version id, so it is copied below the run in
+ * the lake bucket, `runs/<runId>/input/<version>/<key>`: jobs read objects by key, and two versions of one key may be claimed. If that key would be
+ * too long, a hash replaces the landing key. A current version is read in place, and the job fails if it is overwritten meanwhile; a run that
+ * has to expect this reads copies of everything.
  */
 export class BucketLanding extends LandedFiles implements Landing {
   readonly #lakeBucket: string;
@@ -89,7 +89,7 @@ export class BucketLanding extends LandedFiles implements Landing {
     this.#lakeBucket = lakeBucket;
   }
 
-  /** A plan prepares all its files at once; the requests take turns. What is too large to be copied is read in place as long as it can be. */
+  /** A plan prepares all its files at once; the requests take turns. A file too large to copy is read in place as long as it can be. */
   async prepare(runId: string, file: FileVersion, mayChange = false): Promise<Prepared> {
     return this.#limit(async () => {
       try {
@@ -99,7 +99,7 @@ export class BucketLanding extends LandedFiles implements Landing {
           return { ready: false, why: `it is archived (${current.archived}); restore it, then "stedi retry"` };
         return mayChange && file.size <= LARGEST_COPY ? await this.#copy(runId, file) : { ready: true, input: null };
       } catch (error) {
-        // As of an object with a key of its own (SSE-C), or one that a policy denies; what is archived has a name and the same status.
+        // Such as an object with a key of its own (SSE-C), or one that a policy denies; an archived one has a name and the same status.
         if (!hasStatus(error, 400, 403)) throw error;
         return {
           ready: false,
@@ -110,7 +110,7 @@ export class BucketLanding extends LandedFiles implements Landing {
     });
   }
 
-  /** What stands at a key; null when it was deleted, which hides its versions. */
+  /** What a key holds now; null if it was deleted, which hides its versions. */
   async #current(key: string): Promise<{ version: string | undefined; archived: string | null } | null> {
     try {
       const head = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }));
@@ -131,7 +131,7 @@ export class BucketLanding extends LandedFiles implements Landing {
     const input = inputKey(`runs/${runId}/input/${version}`, key);
     const CopySource = `${this.bucket}/${encodeURIComponent(key)}?versionId=${encodeURIComponent(version)}`;
     try {
-      // The file's own tags stay behind; by this one the lake bucket's lifecycle knows what nobody reads after the run (resources/storage.yml).
+      // The file's own tags are dropped; this one tells the lake bucket's lifecycle what nobody reads after the run (resources/storage.yml).
       const copy = {
         Bucket: this.#lakeBucket,
         Key: input,
@@ -151,7 +151,7 @@ export class BucketLanding extends LandedFiles implements Landing {
   }
 }
 
-/** Where an object lies that S3 gives out once it was restored; null where it does so at once. */
+/** The archive of an object that S3 gives out only once restored; null if it gives it out at once. */
 function archiveOf({ StorageClass, ArchiveStatus, Restore = '' }: HeadObjectCommandOutput): string | null {
   const isArchived = ArchiveStatus !== undefined || StorageClass === 'GLACIER' || StorageClass === 'DEEP_ARCHIVE';
   return isArchived && !Restore.includes('ongoing-request="false"') ? (ArchiveStatus ?? StorageClass ?? null) : null;
@@ -166,7 +166,7 @@ function hasStatus(error: unknown, ...statuses: number[]): error is S3ServiceExc
   return error instanceof S3ServiceException && statuses.includes(error.$metadata.httpStatusCode ?? 0);
 }
 
-/** As S3 encodes keys in a listing: a blank is a plus sign. */
+/** Decodes a key of an S3 listing, where a blank is a plus sign. */
 function decoded(key: string): string {
   return decodeURIComponent(key.replaceAll('+', ' '));
 }

@@ -16,14 +16,14 @@ import { untilDone } from '../core/parallel.ts';
 const LONGEST_TEXT = 255;
 
 /**
- * Columns that files may bring besides those of the contract. A file with thousands of made-up fields must neither fail nor swell the table
- * that everybody queries; the ledger names its fields all the same.
+ * Columns that files may add to those of the contract. A file with thousands of made-up fields must neither fail nor swell the table
+ * that everybody queries; the ledger still names its fields.
  */
 const MOST_EXTRA_COLUMNS = 200;
 
 /**
- * The landing tables in the Glue Data Catalog: external JSON, every column text, as in `glue/ddl/<table>.sql`. A table that is there only ever
- * gains columns, at the end: what people changed about it since (comments, parameters, columns of their own) stays as they left it.
+ * The landing tables in the Glue Data Catalog: external JSON, every column text, as in `glue/ddl/<table>.sql`. An existing table only ever
+ * gains columns, at the end: whatever people have changed about it (comments, parameters, columns of their own) stays as it is.
  */
 export class GlueLandingTables implements LandingTables {
   readonly #client: GlueClient;
@@ -42,13 +42,13 @@ export class GlueLandingTables implements LandingTables {
     const extra = [...new Set(extraColumns.map((name) => name.slice(0, LONGEST_TEXT)))]
       .filter((name) => name !== '')
       .map((name) => ({ Name: name, Type: 'string', Comment: 'not in the contract: a file brought it' }));
-    // Several files may bring columns at the same moment: whoever comes second looks again.
+    // Several files may bring columns at the same moment: the one that comes second looks again.
     await untilDone(`landing table ${table}`, [table], async (left) =>
       (await this.#tryToEnsure(table, contractColumns, extra)) ? [] : left,
     );
   }
 
-  /** False when somebody else changed the table meanwhile. */
+  /** False if somebody else changed the table meanwhile. */
   async #tryToEnsure(table: LandingTable, contractColumns: readonly Column[], extra: readonly Column[]): Promise<boolean> {
     const there = await this.#find(table);
     if (there === null)
@@ -111,7 +111,7 @@ export class GlueLandingTables implements LandingTables {
   }
 }
 
-/** Everything about a table that an update would else take away; what Glue itself keeps (creation, versions) is no part of an update. */
+/** Everything about a table that an update would otherwise remove; what Glue itself maintains (creation, versions) is not part of an update. */
 function inputOf(table: Table): TableInput {
   const { Name, Description, Owner, LastAccessTime, LastAnalyzedTime, Retention, PartitionKeys } = table;
   const { ViewOriginalText, ViewExpandedText, TableType, Parameters, TargetTable } = table;
@@ -131,7 +131,7 @@ function inputOf(table: Table): TableInput {
   };
 }
 
-/** Those that are not among the columns that are there; Glue's names know no case. */
+/** The wanted columns that are not there yet; Glue's names are case-insensitive. */
 function missingOf(there: readonly Column[], wanted: readonly Column[]): Column[] {
   const names = new Set(there.map(({ Name = '' }) => Name.toLowerCase()));
   return wanted.filter(({ Name = '' }) => !names.has(Name.toLowerCase()));

@@ -28,13 +28,13 @@ import { chunked, inParallel } from '../core/parallel.ts';
 /**
  * The ledger in one DynamoDB table with the primary key `pk`:
  *
- * - `lock`: the run lock. `run_id` and `publishing` stand there while it is held; `fence` stays and grows. Jobs read it too.
+ * - `lock`: the run lock. It has `run_id` and `publishing` while it is held; `fence` stays and grows. Jobs read it too.
  * - `published`: what the lake showed last.
- * - `memory`: what reconcile keeps in mind.
- * - `file#<key>#<version>`: a file version. While it is pending or held it also has `queue`, and so stands in the index `waiting` (ledgerIndex.ts), ordered by `position`.
+ * - `memory`: what reconcile remembers.
+ * - `file#<key>#<version>`: a file version. While pending or held it also has `queue`, and so is in the index `waiting` (ledgerIndex.ts), ordered by `position`.
  * - `claim#<run>#<n>`: a permit, which names up to 99 file versions that a run may take (ledgerPermits.ts).
  *
- * Every change of state is a write with a condition on the state before.
+ * Every change of state is a write conditional on the state before.
  */
 export class DynamoLedger implements Ledger {
   readonly #table: LedgerTable;
@@ -61,7 +61,7 @@ export class DynamoLedger implements Ledger {
   }
 
   async unknown(files: readonly FileVersion[]): Promise<FileVersion[]> {
-    // Reads that may be a moment old cost half. A file that is taken for unknown by mistake is registered again, which changes nothing.
+    // Eventually consistent reads cost half. A file taken for unknown by mistake is registered again, which changes nothing.
     const known = await this.#table.getAll(files.map(pkOf), { consistent: false, keysOnly: true });
     return files.filter((file) => !known.has(pkOf(file)));
   }
@@ -81,7 +81,7 @@ export class DynamoLedger implements Ledger {
     return pending;
   }
 
-  /** Reads the whole table; for people who look, not for runs. */
+  /** Reads the whole table; meant for people, not for runs. */
   async *files(): AsyncIterable<LedgerFile> {
     const pages = paginateScan(
       { client: this.#table.client },
@@ -116,7 +116,7 @@ export class DynamoLedger implements Ledger {
       condition: 'attribute_not_exists(run_id)',
       values: { ':run': { S: runId }, ':no': { BOOL: false }, ':one': { N: '1' } },
     });
-    // Whoever holds it now; a request that was repeated because its answer was lost finds that it did take it.
+    // Who holds it now: a request that was repeated because its answer was lost finds that it did take it.
     const lock = await this.lock();
     return lock?.runId === runId ? lock : null;
   }
@@ -130,7 +130,7 @@ export class DynamoLedger implements Ledger {
   }
 
   async markPublishing(runId: string, fence: number): Promise<void> {
-    // A run that was settled may not begin any more: its claims are given back.
+    // A run that was settled may no longer begin to publish: its claims are given back.
     const marked = await this.#table.change(LOCK, {
       expression: 'SET publishing = :yes',
       condition: 'run_id = :run AND fence = :fence AND (attribute_not_exists(settled) OR publishing = :yes)',
@@ -146,7 +146,7 @@ export class DynamoLedger implements Ledger {
     await inParallel(permits, (permit) => this.#permits.take(runId, permit));
   }
 
-  /** Closes the claim: what it has not moved by now stays where it is. */
+  /** Closes the claim: files it has not moved by now stay where they are. */
   async claimed(runId: string): Promise<LedgerFile[]> {
     const permits = await this.#permits.of(runId);
     await this.#permits.close(permits);
@@ -178,7 +178,7 @@ export class DynamoLedger implements Ledger {
           ...left.map((each) => this.#holding(runId, each)),
         ]);
         if (failed.includes(0)) throw lockLost(runId);
-        // Those whose condition did not hold are not pending any more.
+        // Files whose condition did not hold are no longer pending.
         left = failed.length === 0 ? [] : left.filter((_, at) => !failed.includes(at + 1));
       }
     }

@@ -4,7 +4,7 @@ import { inByteOrder, pkOf, SHARDS, WAITING_INDEX, waitingItem } from './ledgerI
 import type { Queue } from './ledgerItems.ts';
 import type { LedgerTable } from './ledgerTable.ts';
 
-/** How long the index may lag behind what this process has written; it is milliseconds as a rule. */
+/** How long the index may lag behind what this process has written; usually it is milliseconds. */
 const INDEX_LAG_MS = 60_000;
 
 interface Waiting {
@@ -13,14 +13,14 @@ interface Waiting {
 }
 
 /**
- * What waits, as the index of the ledger table tells it. An index lags: what it tells is to be looked up in the table before it is believed, and
- * what this process has just made pending counts even where the index does not know it yet; else the file that `catalog` has registered would not
- * be there when it asks for a run.
+ * What waits, according to the index of the ledger table. An index lags: what it returns must be looked up in the table before it is believed, and
+ * what this process has just made pending counts even if the index does not know it yet; otherwise the file that `catalog` has registered would be
+ * missing when it asks for a run.
  */
 export class WaitingFiles {
   readonly #table: LedgerTable;
   readonly #now: () => Date;
-  /** File versions that this process made pending a moment ago, and until when that matters. */
+  /** File versions that this process has just made pending, and until when that matters. */
   readonly #fresh = new Map<string, Waiting & { until: number }>();
 
   constructor(table: LedgerTable, now: () => Date) {
@@ -28,11 +28,11 @@ export class WaitingFiles {
     this.#now = now;
   }
 
-  /** Notes what was made pending. Whose position is not known comes first: it has waited before. */
+  /** Notes what was made pending. A file whose position is not given comes first: it has waited before. */
   note(file: Pick<FileVersion, 'key' | 'version'>, position = ''): void {
     const now = this.#now().getTime();
     for (const [pk, { until }] of this.#fresh) {
-      if (until > now) break; // they stand in the order in which they came
+      if (until > now) break; // in the order in which they were added
       this.#fresh.delete(pk);
     }
     const pk = pkOf(file);
@@ -40,7 +40,7 @@ export class WaitingFiles {
     this.#fresh.set(pk, { pk, position, until: now + INDEX_LAG_MS });
   }
 
-  /** The primary keys of what waits in a queue, in the order of positions: 16 sorted shards merged, each read as far as it is asked for. */
+  /** The primary keys of what waits in a queue, ordered by position: merges 16 sorted shards, each read only as far as needed. */
   async *in(queue: Queue, limit: number): AsyncGenerator<string> {
     const pageSize = Math.min(Math.ceil(limit / SHARDS) + 8, 1000);
     const shards: AsyncIterator<Waiting>[] = Array.from({ length: SHARDS }, (_, shard) =>

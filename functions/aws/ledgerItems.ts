@@ -6,7 +6,7 @@ import { LANDING_TABLES } from '../core/steps.ts';
 import { FILE_FORMATS, FILE_STATES, ledgerFileOf } from '../core/storedFile.ts';
 import type { FileVersion, LedgerFile, Memory, NewFile } from '../ports.ts';
 
-/** The items of the ledger table: how file versions, permits and the run lock are written down. ledger.ts says what happens to them. */
+/** The items of the ledger table: how file versions, permits and the run lock are stored. ledger.ts says what happens to them. */
 
 export type Item = Record<string, AttributeValue>;
 
@@ -29,20 +29,20 @@ export type Queue = 'pending' | 'held';
 const LONGEST_PK = 2048;
 const LONGEST_POSITION = 1024;
 
-/** The primary key of a file version. Version ids hold no number sign, so the last one separates. */
+/** The primary key of a file version. Version ids contain no number sign, so the last one separates. */
 export function pkOf({ key, version }: Pick<FileVersion, 'key' | 'version'>): string {
   const pk = `${FILE_PREFIX}${key}#${version}`;
   return Buffer.byteLength(pk) <= LONGEST_PK ? pk : `${FILE_PREFIX}${hashOf(pk)}`;
 }
 
-/** One of 16 partitions of the index, told by the key's hash: one partition alone would throttle when 10,000 files arrive at once. */
+/** One of 16 partitions of the index, chosen by the key's hash: a single partition would throttle when 10,000 files arrive at once. */
 export function queueOf(queue: Queue, pk: string): string {
   return `${queue}#${parseInt(hashOf(pk).slice(0, 8), 16) % SHARDS}`;
 }
 
 /**
- * Sorts those of CLAIMED_FIRST before others, then as the time since which a file version waits, then table, key, version: keys begin with
- * their table, and U+0000 comes before whatever a longer key goes on with.
+ * Sorts those of CLAIMED_FIRST before others, then by the time since which a file version waits, then by table, key, version: keys begin with
+ * their table, and U+0000 sorts before anything a longer key goes on with.
  */
 export function positionOf({ key, version }: Pick<FileVersion, 'key' | 'version'>, since: string): string {
   const position = `${key.startsWith(`${CLAIMED_FIRST}/`) ? 0 : 1}\0${since}\0${key}\0${version}`;
@@ -55,7 +55,7 @@ export function positionOf({ key, version }: Pick<FileVersion, 'key' | 'version'
     .replace(/\ufffd+$/, '')}\0${hash}`;
 }
 
-/** Those of two positions that DynamoDB sorts first: by their bytes, which JavaScript's own order of strings is not. */
+/** Compares two positions as DynamoDB sorts them: by their bytes, which is not JavaScript's own order of strings. */
 export function inByteOrder(one: string, other: string): number {
   return Buffer.compare(Buffer.from(one), Buffer.from(other));
 }
@@ -85,7 +85,7 @@ export function fileOf(item: Item): LedgerFile {
   return fileItem.parse(item);
 }
 
-/** A file version that nobody knew. */
+/** A file version new to the ledger. */
 export function newFileItem(file: NewFile, arrivedAt: string): Item {
   const pk = pkOf(file);
   return {
@@ -104,7 +104,7 @@ export function newFileItem(file: NewFile, arrivedAt: string): Item {
   };
 }
 
-/** A claim moves 99 items in one transaction, which holds 4 MB: of a file with no end of made-up fields the first ones are kept. */
+/** A claim moves 99 items in one transaction, which holds 4 MB: of a file with endless made-up fields the first ones are kept. */
 const MOST_FIELD_BYTES = 24 * 1024;
 
 export function unknownFields(names: readonly string[]): AttributeValue {
@@ -113,7 +113,7 @@ export function unknownFields(names: readonly string[]): AttributeValue {
   return { L: kept.map((name) => ({ S: name })) };
 }
 
-/** Which file versions a run may take, all of them written down before the first of them moves. */
+/** The file versions that a run may take, all written down before the first of them moves. */
 export interface Permit {
   pk: string;
   files: string[];
@@ -155,7 +155,7 @@ export function memoryItem({ tried, listedTo, checking, checked }: Memory): Item
   };
 }
 
-/** What the index is asked for. */
+/** What is read from the index. */
 export const waitingItem = z.object({ pk: S, position: S });
 
 function hashOf(text: string): string {

@@ -7,12 +7,12 @@ import { BATCH_GET, TRANSACTION, TRANSACTION_BYTES } from './ledgerTable.ts';
 import type { LedgerTable } from './ledgerTable.ts';
 
 /**
- * What a run may take, and so all that it can have taken.
+ * What a run may take, and hence all that it can have taken.
  *
- * **A claim of 10,000 files is no single write.** Permits are written first, in transactions that check the lock. Then the files move, in
+ * **A claim of 10,000 files is not a single write.** Permits are written first, in transactions that check the lock. Then the files move, in
  * parallel, each permit's files in one transaction that checks the permit. So the permits name every file version that the run can have claimed,
- * wherever the process that claimed was killed, and reading them back does not depend on the index. A permit that is closed lets no further file
- * move: a Plan that goes on somewhere although its execution was aborted can take nothing that nobody would give back.
+ * wherever the claiming process was killed, and reading them back does not depend on the index. A closed permit lets no further file move: a Plan
+ * that goes on somewhere although its execution was aborted can take nothing that nobody would give back.
  */
 export class Permits {
   readonly #table: LedgerTable;
@@ -22,9 +22,9 @@ export class Permits {
   }
 
   /**
-   * Writes down what the run may take: the file versions with these primary keys. Permits are numbered without a gap, and one that is there is
+   * Writes down what the run may take: the file versions with these primary keys. Permits are numbered without gaps, and an existing one is
    * never changed.
-   * @throws LockLostError when the run does not hold the lock any more, or was settled
+   * @throws LockLostError if the run no longer holds the lock, or was settled
    */
   async write(runId: string, fence: number, pks: readonly string[]): Promise<Permit[]> {
     const written: Permit[] = [];
@@ -51,8 +51,8 @@ export class Permits {
   }
 
   /**
-   * Moves the files of one permit, all or none. Those that this run has already may be among them.
-   * @throws LockLostError when the permit is closed, or one of the files is not pending any more
+   * Moves the files of one permit, all or none. Files that this run already has may be among them.
+   * @throws LockLostError if the permit is closed, or one of the files is no longer pending
    */
   async take(runId: string, permit: Permit): Promise<void> {
     const failed = await this.#table.transact([
@@ -81,7 +81,7 @@ export class Permits {
     throw claimLost(file);
   }
 
-  /** All permits of a run, in their order. */
+  /** All permits of a run, in order. */
   async of(runId: string): Promise<Permit[]> {
     const permits: Permit[] = [];
     for (;;) {
@@ -114,7 +114,7 @@ export class Permits {
   }
 }
 
-/** A part of a transaction on the ledger's table: that the run holds the lock, and was not settled. */
+/** Checks, within a transaction on the ledger's table, that the run holds the lock and was not settled. */
 export function checkOpen(table: string, runId: string, fence: number): TransactWriteItem {
   return {
     ConditionCheck: {
@@ -126,7 +126,7 @@ export function checkOpen(table: string, runId: string, fence: number): Transact
   };
 }
 
-/** How many of these permits fit into one transaction, the check of the lock besides; at least one. */
+/** How many of these permits fit into one transaction besides the check of the lock; at least one. */
 function fitting(permits: readonly (readonly string[])[]): number {
   let bytes = 0;
   const over = permits.findIndex(

@@ -21,13 +21,13 @@ const BATCH_WRITE = 25;
 
 /** How many actions a transaction takes. */
 export const TRANSACTION = 100;
-/** How much a transaction may hold, a quarter below what DynamoDB takes: what stands around keys and values counts too. */
+/** How many bytes a transaction may hold, a quarter below DynamoDB's limit: the overhead around keys and values counts too. */
 export const TRANSACTION_BYTES = 3_000_000;
 
-/** Why a transaction may be cancelled that will go through in a moment. */
+/** Why a transaction may be cancelled although it will go through in a moment. */
 const PASSING: ReadonlySet<string> = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);
 
-/** Reads and conditional writes of items by their primary key, repeated where DynamoDB refuses for the moment or does a part of them. */
+/** Reads and conditional writes of items by primary key, repeated when DynamoDB refuses for the moment or does only part of them. */
 export class LedgerTable {
   readonly client: DynamoDBClient;
   readonly name: string;
@@ -37,7 +37,7 @@ export class LedgerTable {
     this.name = name;
   }
 
-  /** Undefined when it is not there. */
+  /** Undefined if there is no such item. */
   async get(pk: string): Promise<Item | undefined> {
     const { Item } = await this.client.send(
       new GetItemCommand({ TableName: this.name, Key: { pk: { S: pk } }, ConsistentRead: true }),
@@ -45,7 +45,7 @@ export class LedgerTable {
     return Item;
   }
 
-  /** The items that are there, by primary key. What DynamoDB leaves unprocessed is asked for again. */
+  /** The items that exist, by primary key. Keys that DynamoDB leaves unprocessed are requested again. */
   async getAll(
     pks: readonly string[],
     { consistent, keysOnly }: { consistent: boolean; keysOnly: boolean },
@@ -65,7 +65,7 @@ export class LedgerTable {
     return found;
   }
 
-  /** Deletes items, whether they are there or not. */
+  /** Deletes items, whether they exist or not. */
   async deleteAll(pks: readonly string[]): Promise<void> {
     await inParallel(chunked(pks, BATCH_WRITE), async (batch) => {
       const requests = batch.map((pk) => ({ DeleteRequest: { Key: { pk: { S: pk } } } }));
@@ -81,7 +81,7 @@ export class LedgerTable {
     });
   }
 
-  /** One conditional change; false when the condition did not hold. */
+  /** One conditional change; false if the condition did not hold. */
   async change(
     pk: string,
     {
@@ -131,7 +131,7 @@ export class LedgerTable {
     return failed;
   }
 
-  /** Null when the item was not there; else the one that is, and stays. */
+  /** Null if the item was added; otherwise the existing one, which stays. */
   async add(item: Item): Promise<Item | null> {
     try {
       await pastTransactions(() =>
@@ -151,13 +151,13 @@ export class LedgerTable {
     }
   }
 
-  /** Writes an item over any that is there. */
+  /** Writes an item, replacing any that is there. */
   async put(item: Item): Promise<void> {
     await this.client.send(new PutItemCommand({ TableName: this.name, Item: item }));
   }
 }
 
-/** Repeats the write of one item, which DynamoDB refuses while a transaction has that item in hand. */
+/** Repeats the write of one item, which DynamoDB refuses while a transaction is working on that item. */
 async function pastTransactions(write: () => Promise<unknown>): Promise<void> {
   await untilDone('a write to the ledger', [write], async (left) => {
     try {

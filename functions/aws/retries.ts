@@ -1,6 +1,6 @@
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 
-/** As every SDK client takes it; the package that declares it is none of ours. */
+/** The type that every SDK client takes; the package that declares it is none of ours. */
 type RetryStrategy = Extract<NonNullable<S3ClientConfig['retryStrategy']>, { recordSuccess: unknown }>;
 type Token = Awaited<ReturnType<RetryStrategy['acquireInitialRetryToken']>>;
 type Failure = Parameters<RetryStrategy['refreshRetryTokenForRetry']>[1];
@@ -9,9 +9,9 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
 
 /**
- * Repeats what AWS refuses for a moment (throttling, errors of a service or of the network), with growing, random pauses; ten attempts go on for
- * a quarter of a minute on average. The SDK's own strategy gives up before: all requests of a client draw on one stock of retries, which is right
- * where thousands of clients would keep a weak service down. Here it would fail a whole plan, for fifty requests at a time empty it in a second.
+ * Repeats what AWS refuses for a moment (throttling, errors of a service or of the network), with growing, random pauses; ten attempts last a
+ * quarter of a minute on average. The SDK's own strategy gives up sooner: all requests of a client draw on one stock of retries, which is right
+ * if thousands of clients would keep a weak service down. Here it would fail a whole plan, since fifty requests at a time empty it in a second.
  */
 export class PatientRetries implements RetryStrategy {
   readonly #attempts: number;

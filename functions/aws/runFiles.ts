@@ -4,7 +4,7 @@ import type { RunFiles } from '../ports.ts';
 
 /**
  * `runs/<runId>/` in the lake bucket. An object appears whole or not at all.
- * Reading needs s3:ListBucket besides s3:GetObject: without it S3 refuses what is not there (403) instead of saying so (404).
+ * Reading needs s3:ListBucket besides s3:GetObject: without it S3 refuses what does not exist (403) instead of saying so (404).
  */
 export class BucketRunFiles implements RunFiles {
   readonly #client: S3Client;

@@ -1,12 +1,12 @@
 import type { Ports } from '../ports.ts';
 import { manifestSchema, readRunFile } from './runFiles.ts';
 
-/** Those that are claimed next; how many wait behind these makes no difference to an alarm. */
+/** The files claimed next; how many wait behind them makes no difference to an alarm. */
 const LOOKED_AT = 1_000;
 
 /**
- * Logs what waits and for how long: pending files, and the run that is going. Alarms on AWS are made from this event.
- * @param running the run that is going, if any; its time counts from its plan
+ * Logs what waits and for how long: pending files, and the run in progress. Alarms on AWS are based on this event.
+ * @param running the run in progress, if any; its time counts from its plan
  */
 export async function logBacklog(
   ports: Pick<Ports, 'ledger' | 'runFiles' | 'log' | 'now'>,

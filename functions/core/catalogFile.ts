@@ -6,7 +6,7 @@ import { isLandingTable, LANDING_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 
 const HEAD_BYTES = 64 * 1024;
-// Behind the first of several it does not look again: the first bytes may be nothing else.
+// The lookbehind stops it from retrying inside a sequence of these: the first bytes may be nothing else.
 const LAYOUT_END = /(?<![\]\s,])[\]\s,]+$/;
 
 /** The landing table of a key: its first folder. Null for keys that belong to none, and for folder markers. */
@@ -15,7 +15,7 @@ export function landingTableOf(key: string): LandingTable | null {
   return isLandingTable(table) && !key.endsWith('/') ? table : null;
 }
 
-/** The landing tables from that of a key on, in their order; all of them without a key. */
+/** The landing tables from that of a key on, in order; all of them if there is no key. */
 export function tablesFrom(key: string | null): readonly LandingTable[] {
   const table = key === null ? null : landingTableOf(key);
   return table === null ? LANDING_TABLES : LANDING_TABLES.slice(LANDING_TABLES.indexOf(table));
@@ -41,7 +41,7 @@ export function sniff(table: LandingTable, head: Uint8Array): { format: FileForm
 }
 
 function fieldsOfFirstRecord(text: string): string[] | null {
-  // The decoder has taken a byte order mark away; commas and blanks and an array's bracket are layout (docs/records.md).
+  // The decoder has removed a byte order mark; commas, blanks and an array's bracket are layout (docs/records.md).
   const [line = ''] = text.replace(/^[[\s,]+/, '').split('\n', 1);
   const record = line.replace(LAYOUT_END, '');
   try {
@@ -60,8 +60,8 @@ function columnName(field: string): string {
 export type CatalogPorts = Pick<Ports, 'landingTables' | 'ledger' | 'log'> & { landing: Pick<Landing, 'head'> };
 
 /**
- * Catalogs file versions: looks at their first bytes, makes sure that their landing tables exist and know their columns, once for each table,
- * and records them in the ledger. Doing it again changes nothing. Each fails alone, but for a landing table that several share; returns what
+ * Catalogs file versions: looks at their first bytes, makes sure that their landing tables exist and know their columns, once per table, and
+ * records them in the ledger. Repeating it changes nothing. Each fails alone, except through a landing table that several share; returns what
  * became of each.
  */
 export async function catalogFiles(ports: CatalogPorts, files: readonly FileVersion[]): Promise<PromiseSettledResult<void>[]> {

@@ -53,7 +53,7 @@ const tableContract = z.strictObject({
 
 const modelContract = tableContract.extend({
   table: z.enum(MODEL_TABLES),
-  /** Which of its published rows may go: those whose column stands in a table of `glue/excepted/`. */
+  /** Which of its published rows may go: those whose column is found in a table of `glue/excepted/`. */
   leavesWith: z.strictObject({ excepted: z.enum(['people', 'devices']), column: z.string() }),
 });
 

@@ -5,9 +5,9 @@ import type { Policies } from './settings.ts';
 import type { FileFormat } from '../ports.ts';
 
 /**
- * Every fact that functions and the command line log, by its event name (the Glue jobs have their own, in glue/): on AWS a line of JSON,
- * of which metric filters, alarms and the dashboard read (resources/sight.yml); on one machine what the command line shows of a run. Values
- * are counts, keys, run ids and names of fields, never a person's data.
+ * Every fact that functions and the command line log, by its event name (the Glue jobs have their own, in glue/): on AWS a line of JSON
+ * that metric filters, alarms and the dashboard read (resources/sight.yml); on one machine what the command line shows of a run. Values
+ * are counts, keys, run ids and field names, never a person's data.
  */
 export interface Events {
   // Files

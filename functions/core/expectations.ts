@@ -178,13 +178,13 @@ interface Ratio {
   culprits: Validation['held'];
 }
 
-/** Of what this run has read: what an earlier one has published was judged then. */
+/** Of what this run has read: what an earlier run published was judged then. */
 function rejectRatio(table: LandingTable, steps: readonly StepMetrics[], settings: Settings): Ratio[] {
   const loads = loadsOf(table, steps).filter(({ known }) => known !== true);
   const { landed, rejected } = addedUp(loads);
   if (landed < settings.minRecordsForRatio || landed === 0) return [];
   const limit = settings.maxRejectRatio;
-  // Quotients, not products: they are rounded alike, so that files which pass alone pass together.
+  // Quotients, not products: they round alike, so that files that pass alone also pass together.
   const over = (load: LoadCounts) => load.rejected / load.landed > limit;
   return [
     {
@@ -214,7 +214,7 @@ function percent(ratio: number): string {
   return `${Number((ratio * 100).toFixed(2))}%`;
 }
 
-/** Not judged when policies, models, counts or contracts changed: then tables are meant to hold something else. */
+/** Not judged when policies, models, counts or contracts have changed: the tables are then meant to hold something else. */
 function shrinkExpectations(steps: readonly StepMetrics[], manifest: Manifest, settings: Settings): Expectation[] {
   if (manifest.definitionChanged) return [];
   return steps

@@ -5,23 +5,23 @@ import { heldSchema, readRunFile, reportSchema, writeRunFile } from './runFiles.
 import type { Held } from './runFiles.ts';
 
 const FILE = 'held.json';
-/** Those of them that an alert of their own has told. */
+/** Those already reported by an alert of their own. */
 const ANNOUNCED = 'held-announced.json';
 const schema = z.array(heldSchema);
 
-/** What a run has held without its gate: file versions that Plan could not read, and those that no run could judge. */
+/** What a run has held other than by its gate: file versions that Plan could not read, and those that no run could judge. */
 export async function readHeld(files: RunFiles, runId: string): Promise<Held[]> {
   return (await readRunFile(files, runId, FILE, schema)) ?? [];
 }
 
-/** Notes that a run holds these; to be called before the ledger holds them, so that nothing is held in silence. Doing it again changes nothing. */
+/** Notes that a run holds these; call it before the ledger holds them, so that nothing is held silently. Repeating it changes nothing. */
 export async function noteHeld(files: RunFiles, runId: string, held: readonly Held[]): Promise<void> {
   if (held.length === 0) return;
   const noted = await readHeld(files, runId);
   await writeRunFile(files, runId, FILE, schema, [...noted, ...held.filter((file) => !isAmong(noted, file))]);
 }
 
-/** Sends an alert of what a run holds and nobody was told of, if there is any. */
+/** Sends an alert about files that a run holds and nobody has been told of, if any. */
 export async function announceHeld(
   { runFiles, alerts, log }: Pick<Ports, 'runFiles' | 'alerts' | 'log'>,
   runId: string,

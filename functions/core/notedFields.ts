@@ -1,9 +1,9 @@
-/** Of one file; records may hold any number of them. */
+/** Per file; records may hold any number of them. */
 const MOST_FIELDS = 1000;
 
 /**
- * The names of unknown fields that are noted of a file: those that look like names of columns. Anything may stand as a name in JSON, as who keys
- * records by e-mail shows, and what is noted goes into logs and the data catalog (docs/records.md).
+ * The names of unknown fields that are noted for a file: those that look like column names. A name in JSON may be anything, even an e-mail
+ * address that records are keyed by, and what is noted goes into logs and the data catalog (docs/records.md).
  */
 export class NotedFields {
   readonly #names = new Set<string>();

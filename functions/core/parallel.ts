@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 /** Requests under way at the same time: as many as an SDK client has connections. */
 const AT_ONCE = 50;
 
-/** Works on all items, a bounded number at a time. The first failure ends it, and is thrown once what was under way has ended. */
+/** Works on all items, a bounded number at a time. The first failure ends it, and is thrown once the work under way has ended. */
 export async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>, atOnce = AT_ONCE): Promise<R[]> {
   const results: R[] = [];
   const failures: unknown[] = [];
@@ -44,9 +44,9 @@ const ROUNDS = 12;
 const LONGEST_PAUSE_MS = 5_000;
 
 /**
- * Repeats what may be done in part, with growing, random pauses, until nothing is left of it.
- * @param round does what it is given and returns what is left of it
- * @throws Error when something is left after twelve rounds, about twenty seconds: nothing is dropped in silence
+ * Repeats work that may be done only in part, with growing, random pauses, until nothing is left of it.
+ * @param round works on what it is given and returns what is left of it
+ * @throws Error if something is left after twelve rounds, about twenty seconds: nothing is dropped silently
  */
 export async function untilDone<T>(
   what: string,

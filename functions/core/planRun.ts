@@ -31,10 +31,10 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
   const lock = await ports.ledger.takeLock(runId);
   if (lock === null) return nothing('another run holds the run lock');
 
-  // Planned again, as a retried step is, a run keeps what it has claimed and takes no more.
+  // When planned again, as in a retried step, a run keeps what it has claimed and takes no more.
   const claimed = await ports.ledger.claimed(runId);
   const pending = claimed.length > 0 ? [] : await ports.ledger.pending(settings.maxFilesPerRun);
-  // Of equal records that of the first file is staged, so the order must not hang on when files arrived.
+  // Of equal records the one in the first file is staged, so the order must not depend on when files arrived.
   const files = await prepare(ports, lock, inOrder([...claimed, ...pending]));
   const published = await ports.lake.publishedRun();
   // The ledger may be new or restored: from here on it knows what the lake shows.
@@ -68,9 +68,9 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
 type ManifestFile = Manifest['files'][number];
 
 /**
- * The files that can be read as they were registered. What can't be waits for a person, and the rest goes on; what was claimed already goes back to
- * pending with its run.
- * @throws LandingRefusedError where landing refuses files and none can be read: then it is hardly for the files
+ * The files that can be read as they were registered. Those that can't be are held for a person, and the rest go on; those already claimed go
+ * back to pending with their run.
+ * @throws LandingRefusedError if landing refuses files and none can be read: then the files are hardly the reason
  */
 async function prepare(ports: PlanPorts, lock: Lock, waiting: readonly LedgerFile[]): Promise<ManifestFile[]> {
   const mayChange = mayBeOverwritten(waiting);
@@ -97,8 +97,8 @@ async function prepare(ports: PlanPorts, lock: Lock, waiting: readonly LedgerFil
 }
 
 /**
- * Whether somebody may overwrite files faster than runs read them: a key waits in more than one version, or a run broke off, perhaps for that.
- * It would break off again, and the third time hold everything that it had claimed.
+ * Whether somebody may overwrite files faster than runs read them: a key waits in more than one version, or a run broke off, perhaps because of
+ * that. It would break off again, and the third time everything it had claimed would be held.
  */
 function mayBeOverwritten(waiting: readonly LedgerFile[]): boolean {
   return new Set(waiting.map(({ key }) => key)).size < waiting.length || waiting.some(({ attempts }) => attempts > 0);

@@ -10,7 +10,7 @@ import { requestRun } from './requestRun.ts';
 import { settleRun } from './settleRun.ts';
 import type { Outcome } from './settleRun.ts';
 
-/** How often a changed definition alone starts a run. */
+/** How many runs a changed definition alone starts. */
 const DEFINITION_TRIES = 3;
 
 /** Why reconcile runs: an execution ended, or it is time to look. */
@@ -18,14 +18,14 @@ export type Occasion = 'execution ended' | 'schedule';
 
 type Status = ExecutionStatus | 'NOT_STARTED';
 
-/** An execution that has ended, as its event tells. */
+/** An execution that has ended, as its event reports it. */
 export interface EndedExecution {
   runId: string;
   status: Exclude<ExecutionStatus, 'RUNNING'>;
 }
 
 export interface Reconciled {
-  /** The run whose claims were moved on, and how it came out. */
+  /** The run whose claims were moved on, and its outcome. */
   settled: { runId: string; outcome: Outcome } | null;
   /** Landed file versions that were not known yet. */
   registered: number;
@@ -35,15 +35,15 @@ export interface Reconciled {
 
 /**
  * Puts right what events and executions left behind (docs/architecture.md, "Crashes"): says what waits (on schedule), settles the run that ended
- * and frees the lock for it, starts the follow-up, and registers landed file versions whose event was lost (on schedule).
- * @param told the execution whose event this is: asked at this moment, Step Functions may still call it RUNNING
+ * and frees its lock, starts the follow-up, and registers landed file versions whose event was lost (on schedule).
+ * @param told the execution that the event is about: if asked at this moment, Step Functions may still call it RUNNING
  */
 export async function reconcileRuns(ports: Ports, occasion: Occasion, told: EndedExecution | null = null): Promise<Reconciled> {
   const began = ports.now().getTime();
   const lock = await ports.ledger.lock();
   const isTold = told !== null && told.runId === lock?.runId;
   const status = lock === null ? null : isTold ? told.status : await ports.executions.status(lock.runId);
-  // First: what follows may fail each time, and then nothing else tells how long files have waited.
+  // First: what follows may fail every time, and then nothing else reports how long files have waited.
   if (occasion === 'schedule') await logBacklog(ports, status === 'RUNNING' ? (lock?.runId ?? null) : null);
   const ended = lock !== null && status !== 'RUNNING' && status !== 'NOT_STARTED';
   const settled = ended ? { runId: lock.runId, outcome: await settleEnded(ports, lock, status, occasion) } : null;
@@ -56,7 +56,7 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion, told: Ende
   const started = due ? await requestRun(ports) : mayBeChanged ? await runForDefinition(ports) : null;
   if (occasion !== 'schedule') return { settled, registered: 0, started };
 
-  // Last, for there may be millions of versions to list: nothing else waits for it, or fails with it.
+  // Last, since there may be millions of versions to list: nothing else waits for it or fails with it.
   const { registered, failure } = await registerMissed(ports, began);
   const followUp = registered > 0 && started === null ? await requestRun(ports) : null;
   if (failure !== null) throw failure.error;
@@ -65,13 +65,13 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion, told: Ende
 
 async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occasion: Occasion): Promise<Outcome> {
   const { runId, publishing } = lock;
-  // First: a publish that still works comes to its end, and is not stopped.
+  // First: a publish that is still working is to finish, not to be stopped.
   let resumed = publishing && (await resumePublish(ports, lock, status));
   await ports.executions.stopJobs(runId);
-  // Nothing is moved on yet, but from here on the run claims nothing more, and none of its jobs begins to publish.
+  // Nothing moves yet, but from here on the run claims nothing more, and none of its jobs begins to publish.
   await ports.ledger.settle(runId, []);
   if (!publishing && (await isPublishing(ports, runId))) {
-    // It began after the lock was read, maybe half way: from there the only way is forward.
+    // It began after the lock was read and may be half done: from there the only way is forward.
     resumed = await resumePublish(ports, lock, status);
   }
   const outcome = await settleRun(ports, runId);
@@ -79,8 +79,8 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occa
     await reportEnded(ports, { runId, status, outcome, resumed });
     await announceHeld(ports, runId);
   } catch (error) {
-    // An event comes again, and lies in a queue with an alarm at last. By the schedule runs go on, or one alert that can't be sent would end them all;
-    // the event tells then.
+    // An event comes again, and ends up in a queue with an alarm. On a scheduled pass runs go on, or one alert that can't be sent would stop them
+    // all; the event then reports the run.
     if (occasion === 'execution ended') throw error;
     ports.log('alert_failed', { runId, error: messageOf(error) });
   }
@@ -88,7 +88,7 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occa
   return outcome;
 }
 
-/** Tells of a run that the schedule has settled before its event came, where it could not tell. */
+/** Reports a run that the schedule settled before its event came, but could not report. */
 async function tellLate(ports: Ports, { runId, status }: EndedExecution): Promise<void> {
   if ((await ports.runFiles.read(runId, 'report.md')) === null)
     await reportEnded(ports, { runId, status, outcome: await settleRun(ports, runId), resumed: false });
@@ -101,8 +101,8 @@ async function isPublishing(ports: Ports, runId: string): Promise<boolean> {
 }
 
 /**
- * Repeats a publish that did not come to its end; false where there is nothing to repeat. Of a published run only what follows the publishing can
- * be left, as that older snapshots forget who withdrew: if that fails again, the next publish does it, and no run has to wait for it.
+ * Repeats a publish that did not finish; false if there is nothing to repeat. For a published run, only what follows the publishing can be left,
+ * such as making older snapshots forget who withdrew: if that fails again, the next publish does it, and no run has to wait for it.
  */
 async function resumePublish(ports: Ports, { runId, fence }: Lock, status: Status | null): Promise<boolean> {
   const isPublished = (await ports.lake.publishedRun())?.runId === runId;
@@ -122,8 +122,8 @@ async function failedAfterPublish({ runFiles }: Ports, runId: string): Promise<b
 }
 
 /**
- * A run that was killed could not report, and one whose publish was carried to its end here has reported a failure that is over.
- * One that planned nothing has nothing to report, unless it failed: what failed may have been Plan, and the report of it.
+ * A run that was killed could not report, and one whose publish was finished here has reported a failure that is over. A run that planned
+ * nothing has nothing to report, unless it failed: what failed may have been Plan, and its report too.
  */
 async function reportEnded(
   ports: Ports,
@@ -145,20 +145,20 @@ async function reportEnded(
 }
 
 /**
- * A run that broke off, in a job or in Plan already, is not followed at once: what broke it would break the next one too. The next event or
- * schedule tries again.
+ * A run that broke off, in a job or already in Plan, is not followed by another at once: what broke it would break that one too. The next event
+ * or schedule tries again.
  */
 async function hasReasonToRun(ports: Ports, occasion: Occasion, isBroken: boolean): Promise<boolean> {
   if (occasion === 'execution ended' && isBroken) return false;
   return (await ports.ledger.pending(1)).length > 0;
 }
 
-/** Whether a run began for its files: where they are held now, a definition that it would have brought along is still to be applied. */
+/** Whether a run was started for its files: if these are held now, a changed definition that it would also have applied is still due. */
 async function ranForFiles({ runFiles }: Ports, runId: string): Promise<boolean> {
   return (await readRunFile(runFiles, runId, 'manifest.json', manifestSchema))?.reason === 'files';
 }
 
-/** Starts a run where the tables would hold something else today, but not for ever: what fails again and again waits for a file or a person. */
+/** Starts a run if the tables would hold something else today, but not for ever: what fails repeatedly waits for a file or a person. */
 async function runForDefinition(ports: Ports): Promise<string | null> {
   if (!(await definitionChanged(ports))) return null;
   const { definition } = ports;

@@ -1,18 +1,18 @@
 import type { FileVersion, Memory, Ports } from '../ports.ts';
 import { catalogFiles } from './catalogFile.ts';
 
-/** After this long a pass lists no further; a function on AWS has 15 minutes. */
+/** A pass stops listing after this long; a function on AWS has 15 minutes. */
 const LISTING_MS = 10 * 60_000;
 
-/** Of unknown files so many are looked at side by side. */
+/** How many unknown files are looked at side by side. */
 const CATALOGED_AT_ONCE = 100;
 
 const DAY_MS = 24 * 60 * 60_000;
 
 /**
  * Registers landed file versions that the ledger does not know. What is not listed in time is listed by the next pass; after a failure that one
- * begins anew. Everything is looked up in the ledger once a day; in between, what landed since then and on the day before: a large file is
- * listed under the time at which its upload began.
+ * starts over. Everything is looked up in the ledger once a day; in between, what has landed since then and on the day before: a large file is
+ * listed with the time at which its upload began.
  * @param began when the pass began, in milliseconds since 1970
  */
 export async function registerMissed(
@@ -27,7 +27,7 @@ export async function registerMissed(
   let isPaused = false;
   let failure: { error: unknown } | null = null;
   try {
-    /** A page may end within the versions of its last key, so the listing goes on behind the key before. */
+    /** A page may end amid the versions of its last key, so the listing goes on after the key before that. */
     let [complete, last] = [before.listedTo, null as string | null];
     for await (const page of ports.landing.list(before.listedTo)) {
       const doubtful = page.filter(({ landedAt }) => known === null || landedAt === undefined || landedAt >= known);
@@ -53,7 +53,7 @@ export async function registerMissed(
   return { registered, failure };
 }
 
-/** When a listing that begins now looks up everything, its beginning; else null. */
+/** The beginning of a listing that begins now, if it looks up everything; otherwise null. */
 function checkingFrom({ checked }: Memory, began: number): string | null {
   return checked === null || began - Date.parse(checked) >= DAY_MS ? new Date(began).toISOString() : null;
 }

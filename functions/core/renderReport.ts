@@ -26,7 +26,7 @@ const COUNTED = CONTRACTS.flatMap(({ table: name, zone }) =>
 const COUNTED_ZONES = [...new Set(COUNTED.map(({ zone }) => zone))];
 const COUNTED_SUBJECTS = [...new Set(Object.values(SUBJECTS))];
 
-/** The row count table: zones down, subjects across, with the change since the last run where there was one. */
+/** The row count table: zones down, subjects across, with the change since the last run if there was one. */
 export function rowCountTable(tables: Record<string, number>, before: Record<string, number> | null): string {
   const cell = (zone: string, subject: string): string => {
     const name = COUNTED.find((each) => each.zone === zone && each.subject === subject)?.name;
@@ -47,14 +47,14 @@ export function identitySentence(identity: NonNullable<Report['identity']>, mlJo
   return `${figure(identity.sameTime)} at the same time = ${figure(identity.samePerson)} same person + ${figure(identity.otherPerson)} other person, ${end}`;
 }
 
-/** What to ask about people whose consent is in doubt; null when there are none. */
+/** The request to ask people whose consent is in doubt; null if there are none. */
 export function doubtSentence(people: number | null): string | null {
   if (people === null || people === 0) return null;
   const are = people === 1 ? '1 person is' : `${figure(people)} people are`;
   return `${are} trusted though a record of theirs does not share and may be the later one: its date, or that of the record that decides, is missing or not in milliseconds. Ask them: docs/records.md, "Which record of a person decides", tells who they are.`;
 }
 
-/** `report.md`: outcome first, then what changed and why; reads well in a terminal and in a mail. */
+/** `report.md`: outcome first, then what changed and why; reads well in a terminal and in an e-mail. */
 export function renderReport(report: Report): string {
   const sections = [
     headline(report),
@@ -87,7 +87,7 @@ export function renderReport(report: Report): string {
   return printable(`${sections.filter((text) => text !== null).join('\n\n')}\n`);
 }
 
-/** What is sent where a run held files without a report that tells it. */
+/** The alert about files that a run held and no report mentions. */
 export function renderHeld(runId: string, held: readonly Held[]): string {
   const title = `# HELD: ${filesText(held.length)} ${held.length === 1 ? 'waits' : 'wait'} for a person`;
   return `${[title, heldTable(held), `Run ${runId}. "stedi retry" takes them in again.`].join('\n\n')}\n`;
@@ -104,7 +104,7 @@ function heldTable(held: readonly Held[]): string | null {
   return withdrawals === null ? files : `${files}\n\n${withdrawals}`;
 }
 
-/** What it means that files of customers are held; null where none of these is. */
+/** What it means that customer files are held; null if none of these is one. */
 export function withdrawalsWait(held: readonly { file: string }[]): string | null {
   if (!held.some(({ file }) => file.startsWith(`${CLAIMED_FIRST}/`))) return null;
   return 'A withdrawal of consent in a customer file counts once that is loaded: see to these first.';
@@ -118,7 +118,7 @@ function withheldTable({ withheld }: Report): string | null {
   return reasonTable(['readings', 'reason', 'rows'], { ...withheld });
 }
 
-/** The counts of a run that nobody sees, under a title that says so. */
+/** The counts of a run that was not published, under a title that says so. */
 function unpublished(report: Report): string | null {
   const parts = [identityOf(report), withheldTable(report)].filter((part) => part !== null);
   return section('What this run would have published', parts.length === 0 ? null : parts.join('\n\n'));

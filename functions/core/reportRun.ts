@@ -22,10 +22,10 @@ export type ReportPorts = Pick<Ports, 'runFiles' | 'alerts' | 'log' | 'now'> & {
   lake: Pick<PublishedLake, 'publishedRun' | 'counts' | 'publishesAtOnce'>;
 };
 
-/** What a run is reported with that published something else than the gate saw. */
+/** The error reported for a run that published something other than what the gate saw. */
 export const COUNTS_DIFFER = 'PublishedCountsDiffer';
 
-/** What a run is reported with when it failed: the name and cause that the state machine caught. */
+/** The error reported for a run that failed: the name and cause that the state machine caught. */
 export interface RunError {
   name: string;
   cause: string;
@@ -97,13 +97,13 @@ function differing(expectations: readonly Expectation[]): RunError | null {
   return { name: COUNTS_DIFFER, cause: `${changed.name}: expected ${changed.expected}, found ${changed.found}` };
 }
 
-/** Publish has come to its end, or nobody would report this run without an error; so somebody else has written since. */
+/** Publish has finished, or this run would not be reported without an error; so somebody else has written since. */
 function overwritten(runId: string, shown: string | null): RunError {
   const found = shown ?? 'what no run has made';
   return { name: COUNTS_DIFFER, cause: `machine_learning_curated: expected the run ${runId}, found ${found}` };
 }
 
-/** What a run came to in a few numbers, for the log: those of a run that was not published count what it tried. */
+/** What a run came to in a few numbers, for the log; those of an unpublished run count what it tried. */
 function sums({ files, loads, withheld, steps }: Report) {
   const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
   return {
@@ -114,7 +114,7 @@ function sums({ files, loads, withheld, steps }: Report) {
   };
 }
 
-/** Of a report that an earlier version of this program may have written. */
+/** For a report that an earlier version of this program may have written. */
 const tablesSchema = reportSchema.pick({ tables: true }).loose();
 
 /** Totals after an earlier run, from its report. */
@@ -134,7 +134,7 @@ function uselessFiles(steps: readonly StepMetrics[]): Report['useless'] {
   return files.filter(isUseless).map(({ key, landed }) => ({ file: key, records: landed }));
 }
 
-/** Files that this run has read, without those that an earlier one had published. */
+/** The files that this run has read, without those that an earlier run had published. */
 function readFiles({ files }: NonNullable<StepMetrics['staging']>) {
   return files.filter(({ known }) => known !== true);
 }

@@ -21,7 +21,7 @@ export async function requestRun(ports: RequestPorts): Promise<string | null> {
   return planned.runId;
 }
 
-/** Asks for a run where files wait for one. */
+/** Asks for a run if files wait for one. */
 export async function requestRunForPending(ports: RequestPorts): Promise<void> {
   if ((await ports.ledger.pending(1)).length > 0) await requestRun(ports);
 }

@@ -4,7 +4,7 @@ import { policiesSchema } from './settings.ts';
 import { LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES } from './steps.ts';
 
 /**
- * The files of `runs/<runId>/`, as the steps of a run hand them on (docs/architecture.md, "A run"). The jobs of both engines write
+ * The files of `runs/<runId>/`, as the steps of a run pass them on (docs/architecture.md, "A run"). The jobs of both engines write
  * `metrics/` and `rejects/`, so these schemas are the contract between the engines and the gate.
  */
 
@@ -15,7 +15,7 @@ export const manifestSchema = z.strictObject({
   runId: z.string(),
   fence: z.int().min(1),
   plannedAt: z.string(),
-  /** Why the run goes ahead: files to load, or what tables hold has changed. */
+  /** Why the run goes ahead: files to load, or a change in what tables hold. */
   reason: z.enum(['files', 'definition']),
   definition: z.string(),
   definitionChanged: z.boolean(),
@@ -53,7 +53,7 @@ export const stepMetricsSchema = z.strictObject({
   rowsBefore: count,
   /** Of those, rows of people who withdrew and of devices that became ambiguous: they may go. */
   rowsExcepted: count,
-  /** Only where the step stages a landing table. */
+  /** Only if the step stages a landing table. */
   staging: z
     .strictObject({
       landingTable: z.enum(LANDING_TABLES),
@@ -68,11 +68,11 @@ export const stepMetricsSchema = z.strictObject({
           reasons: z.record(z.string(), count),
           /** Fields of its records that the contract does not know. */
           unknownFields: z.array(z.string()),
-          /** Only where an earlier run has published it, though the ledger forgot: its counts are that run's. */
+          /** Only if an earlier run has published it, though the ledger forgot: its counts are that run's. */
           known: z.literal(true).optional(),
         }),
       ),
-      /** Keys of large files that can't be split (gzip, unusual names), each of which one task had to read; only where there are any. */
+      /** Keys of large files that can't be split (gzip, unusual names), each of which one task had to read; only if there are any. */
       slow: z.array(z.string()).optional(),
     })
     .optional(),
@@ -115,7 +115,7 @@ export const auditsSchema = z.strictObject({
   loads: z.record(z.enum(LANDING_TABLES), countsSchema),
   withheld: z.strictObject({ accelerometer: reasonsSchema, step_trainer: reasonsSchema }),
   identity: identitySchema,
-  /** People who are trusted though nobody can say whether that is their last word; a run of a version that did not count them lacks it. */
+  /** People who are trusted although nobody knows whether that is their last word; missing in runs of versions that did not count them. */
   consentsInDoubt: count.nullable().default(null),
   /** Rows that each audit returned. */
   audits: z.array(z.strictObject({ name: z.string(), rows: count })),
@@ -150,7 +150,7 @@ export type Validation = z.infer<typeof validationSchema>;
 export const reportSchema = z.strictObject({
   runId: z.string(),
   status: z.enum(['SUCCEEDED', 'FAILED']),
-  /** Publish had begun and has not come to its end yet: some tables may show this run already, and reconcile carries it on. */
+  /** Publish had begun and has not finished yet: some tables may already show this run, and reconcile completes it. */
   publishing: z.boolean(),
   error: z.strictObject({ name: z.string(), cause: z.string() }).nullable(),
   reason: z.enum(['files', 'definition']).nullable(),
@@ -170,17 +170,17 @@ export const reportSchema = z.strictObject({
   consentsInDoubt: count.nullable().default(null),
   expectations: z.array(expectationSchema),
   held: z.array(heldSchema),
-  /** Keys of large files that one task had to read; a report that was written before there was this list lacks it. */
+  /** Keys of large files that one task had to read; missing in reports older than this list. */
   slow: z.array(z.string()).default([]),
-  /** Files of which every record was rejected, and how many; a report that was written before there was this list lacks it. */
+  /** Files of which every record was rejected, and how many; missing in reports older than this list. */
   useless: z.array(z.strictObject({ file: z.string(), records: count })).default([]),
   steps: z.array(z.strictObject({ step: z.string(), seconds: z.number().min(0) })),
 });
 export type Report = z.infer<typeof reportSchema>;
 
 /**
- * Reads and parses one of a run's files; null when the run left none, or one that is cut off: what a damaged disk has lost is missing, and no run
- * may have to wait for it.
+ * Reads and parses one of a run's files; null if the run left none, or one that is cut off: what a damaged disk has lost is missing, and no run
+ * should have to wait for it.
  */
 export async function readRunFile<T>(files: RunFiles, runId: string, name: string, schema: z.ZodType<T>): Promise<T | null> {
   const text = await files.read(runId, name);

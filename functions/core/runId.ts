@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Executions that are started by hand have any name that Step Functions takes; a run's id is also the name of a branch, and stands in SQL. */
+/** An execution started by hand has any name that Step Functions takes; a run's id is also the name of a branch, and appears in SQL. */
 export const runIdSchema = z
   .string()
   .regex(
@@ -8,7 +8,7 @@ export const runIdSchema = z
     'a run needs a name of letters, digits and "-": start the execution under another name, or under none',
   );
 
-/** A run's name, which is the name of its execution: when it was asked for, in UTC, and something that no other run has. */
+/** A run's name, which is also that of its execution: when it was asked for, in UTC, and something that no other run has. */
 export function runIdOf(askedFor: Date, unique: string): string {
   const [day = '', time = ''] = askedFor
     .toISOString()

@@ -5,12 +5,12 @@ import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
 const ratio = z.number().min(0).max(1);
 const count = z.int().min(0);
 
-/** The name of a stage on AWS: buckets allow no capitals and no underscores, the data catalog no hyphens, and a bucket's name has 63 letters. */
+/** The name of a stage on AWS: buckets allow no capitals or underscores, the data catalog no hyphens, and a bucket's name has at most 63 letters. */
 export const STAGE_NAME = /^[a-z][a-z0-9]{0,15}$/;
 
 const COUNTABLE = [...LANDING_TABLES, ...PUBLISHED_TABLES, 'same_time'] as const;
 
-/** Days for which CloudWatch keeps logs; it takes these numbers and no others. */
+/** Days for which CloudWatch keeps logs; it accepts only these numbers. */
 const LOG_DAYS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ] as const;
@@ -112,7 +112,7 @@ export const PUBLISHED_REFERENCE: Settings['expectedCounts'] = {
   same_time: 43_681,
 };
 
-/** The value of a settings file. Some editors begin one with a byte order mark, which nobody sees. @throws SyntaxError where it is no JSON */
+/** Parses a settings file. Some editors begin one with a byte order mark, which nobody sees. @throws SyntaxError if it is not JSON */
 export function settingsJson(text: string): unknown {
   return JSON.parse(text.replace(/^\uFEFF/, ''));
 }
@@ -153,7 +153,7 @@ function valueOf(text: string): unknown {
   }
 }
 
-/** The value behind a path of names; undefined where there is none. */
+/** The value at a path of names; undefined if there is none. */
 export function settingAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
     (inner, key) => (typeof inner === 'object' && inner !== null ? Reflect.get(inner, key) : undefined),

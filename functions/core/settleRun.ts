@@ -6,12 +6,12 @@ import type { Held, StepMetrics, Validation } from './runFiles.ts';
 
 const ATTEMPTS = 3;
 
-/** How a run came out for its files. */
+/** What a run came to for its files. */
 export type Outcome = 'published' | 'gate failed' | 'interrupted' | 'nothing to do';
 
 /**
- * What becomes of each claimed file version (docs/architecture.md, "A run"): loaded when the run was published, held where the gate
- * named it, else pending again. A file whose runs ended three times in a row before they could judge it is held. Pure.
+ * What becomes of each claimed file version (docs/architecture.md, "A run"): loaded if the run was published, held if the gate
+ * named it, otherwise pending again. A file whose runs ended three times in a row before they could judge it is held. Pure.
  */
 export function verdicts(
   claimed: readonly LedgerFile[],
@@ -28,7 +28,7 @@ export function verdicts(
     const load = loads.get(name);
     const back = { key, version, why: null, counts: null, unknownFields: load?.unknownFields ?? null };
     if (outcome === 'published') {
-      // Without the run's metrics nobody knows the counts: pending, and the next run finds the file in the lake's `loads`.
+      // Without the run's metrics the counts are unknown: pending, and the next run finds the file in the lake's `loads`.
       if (load === undefined) return { ...back, state: 'pending', attempts: 0 };
       const { landed, staged, duplicate, rejected } = load;
       return { ...back, state: 'loaded', attempts: 0, counts: { landed, staged, duplicate, rejected } };
@@ -49,7 +49,7 @@ export function verdicts(
 
 type SettlePorts = Pick<Ports, 'ledger' | 'runFiles' | 'log'> & { lake: Pick<PublishedLake, 'publishedRun'> };
 
-/** Moves the claims of a run on, by what the lake shows and the gate judged. Doing it again changes nothing. */
+/** Moves a run's claims on, by what the lake shows and the gate judged. Repeating it changes nothing. */
 export async function settleRun(ports: SettlePorts, runId: string): Promise<Outcome> {
   const shown = await ports.lake.publishedRun();
   const published = shown?.runId === runId;

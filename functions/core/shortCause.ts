@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** What Step Functions tells of a Lambda (`errorMessage`, with a trace) and of a job (`ErrorMessage`, with the whole job run). */
+/** What Step Functions reports of a Lambda (`errorMessage`, with a trace) and of a job (`ErrorMessage`, with the whole job run). */
 const wrapped = z.object({
   errorMessage: z.string().optional(),
   ErrorMessage: z.string().optional(),
@@ -8,7 +8,7 @@ const wrapped = z.object({
   JobRunState: z.string().optional(),
 });
 
-/** What a person needs to read of the name and cause with which a state failed. Step Functions leaves the cause empty where a state timed out. */
+/** What a person needs to read of the name and cause of a state's failure. Step Functions leaves the cause empty if the state timed out. */
 export function shortCause(name: string, cause: string): string {
   const { errorMessage, ErrorMessage, JobName, JobRunState } = unwrapped(cause);
   const message = (errorMessage ?? ErrorMessage ?? '').trim();

@@ -28,7 +28,7 @@ export function stateOf(step: string): string {
   return step.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Something of each landing table, by its name. */
+/** Something for each landing table, by its name. */
 export function byLandingTable<T>(of: (table: LandingTable) => T): Record<LandingTable, T> {
   return {
     customer_landing: of('customer_landing'),

@@ -1,6 +1,6 @@
 import { markdownTable } from 'markdown-table';
 
-/** A whole number with its thousands separated, as every report and table shows them. To load Intl would take 30 ms of every command. */
+/** A whole number with thousands separators, as in every report and table. Loading Intl would cost every command 30 ms. */
 export function figure(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 }
@@ -9,7 +9,7 @@ export function filesText(count: number): string {
   return `${figure(count)} ${count === 1 ? 'file' : 'files'}`;
 }
 
-/** An aligned table, the same in a terminal, in a mail and in Markdown. Columns after the first are right-aligned. */
+/** An aligned table, the same in a terminal, in an e-mail and in Markdown. Columns after the first are right-aligned. */
 export function table(
   header: readonly string[],
   rows: readonly (readonly string[])[],
@@ -18,7 +18,7 @@ export function table(
   return markdownTable([[...header], ...rows.map((row) => row.map(inCell))], { align: [...align] });
 }
 
-// Behind the first of several blanks it does not look again: a record may hold millions.
+// The lookbehind stops it from retrying inside a sequence of blanks: a record may hold millions.
 const LINE_ENDS = /(?<!\s)\s*[\t\r\n]\s*/g;
 
 /** A file name or a cause may hold anything; a cell is one line and ends at a bar. */
@@ -26,7 +26,7 @@ function inCell(text: string): string {
   return printable(text.replaceAll('|', '\\|').replace(LINE_ENDS, ' '));
 }
 
-/** Without control characters but for tab and line feed, and without those that turn the direction of writing: a terminal would do what they say. */
+/** Without control characters except tab and line feed, and without those that change the writing direction: a terminal would obey them. */
 export function printable(text: string): string {
   return text.replace(/[^\P{Cc}\t\n]|[\u202a-\u202e\u2066-\u2069]/gu, '\ufffd');
 }
