@@ -8,7 +8,7 @@ export default tseslint.config(
     languageOptions: { parserOptions: { projectService: true } },
     rules: {
       '@typescript-eslint/no-non-null-assertion': 'error',
-      '@typescript-eslint/require-await': 'off', // a port answers with a promise even where one home needs none
+      '@typescript-eslint/require-await': 'off', // a port returns a promise even if one home needs none
     },
   },
 );

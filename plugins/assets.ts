@@ -9,20 +9,20 @@ export interface Asset {
   content: Uint8Array;
 }
 
-/** What the bundle of the Glue jobs holds, below `glue/`. Settings are not in it: a job learns the policies of its run from the manifest. */
+/** What the bundle of the Glue jobs holds, below `glue/`. Settings are not in it: a job learns its run's policies from the manifest. */
 const BUNDLED = ['lakehouse/*.py', 'tables/*.json', 'models/*.sql', 'audits/*.sql', 'counts/*.sql', 'excepted/*.sql'];
-const EARLIEST = new Date(1980, 0, 1); // the first day that a zip can name; a clock's time would give the bundle a new name each time
+const EARLIEST = new Date(1980, 0, 1); // the first day that a zip can name; the current time would give the bundle a new name each time
 const UNIX = 3;
 const READABLE_FILE = 0o644 << 16;
 
-/** `lakehouse` is the bundle of the Glue jobs; everything else is a file by its path in the project. */
+/** `lakehouse` is the bundle of the Glue jobs; any other address is a file's path in the project. */
 export function assetOf(project: string, address: string): Asset {
   if (address === 'lakehouse') return named('lakehouse', '.zip', bundle(path.join(project, 'glue')));
   const { name, ext } = path.parse(address);
   return named(name, ext, readFileSync(path.join(project, address)));
 }
 
-/** The bundle of the Glue jobs. Nothing is compressed: what that gives may differ between versions of zlib, and with it the name. */
+/** The bundle of the Glue jobs. Nothing is compressed: the result may differ between versions of zlib, and with it the name. */
 export function bundle(glue: string): Uint8Array {
   const names = BUNDLED.flatMap((pattern) => globSync(pattern, { cwd: glue }).sort());
   const files = names.map((name) => [name.split(path.sep).join('/'), readFileSync(path.join(glue, name))] as const);

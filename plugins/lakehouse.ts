@@ -28,7 +28,7 @@ interface Resolving {
 type Source = { resolve(resolving: Resolving): Promise<{ value: unknown }> };
 
 /**
- * What serverless.yml needs of the project:
+ * What serverless.yml needs from the project:
  *
  * - `${setting:name}`: a setting with its default; `settings.json` is checked before anything is packaged
  * - `${definition:}`: the hash of policies, models, counts and contracts, as on one machine
@@ -60,7 +60,7 @@ export default class Lakehouse {
       const text = readFileSync(path.join(this.#serverless.serviceDir, 'settings.json'), 'utf8');
       return parseSettings(settingsJson(text), 'settings.json');
     } catch (error) {
-      // The framework's own class: others are shown with a stack.
+      // The framework's own class: others are shown with a stack trace.
       throw new this.#serverless.classes.Error(
         error instanceof UsageError ? error.message : `settings.json can't be read: ${messageOf(error)}`,
       );
@@ -93,7 +93,7 @@ export default class Lakehouse {
   async #upload(notice: (text: string) => void): Promise<void> {
     if (this.#serverless.service.provider.shouldNotDeploy === true) return;
     const provider = this.#serverless.getProvider('aws');
-    const forcePathStyle = process.env['AWS_ENDPOINT_URL'] !== undefined; // what stands in for AWS has no bucket host names
+    const forcePathStyle = process.env['AWS_ENDPOINT_URL'] !== undefined; // a stand-in for AWS has no bucket host names
     const s3 = new S3Client({ ...(await provider.getAwsSdkV3Config()), forcePathStyle });
     const bucket = await provider.getServerlessDeploymentBucketName();
     for (const [key, { name, content }] of this.#assets) {

@@ -43,16 +43,16 @@ export interface Scenario {
 const HOURS = 730;
 const SCHEDULE = HOURS * 4;
 
-/** What the template makes; test/template holds these to it. */
+/** What the template creates; test/template checks these against it. */
 export const MADE = { alarmMetrics: 17, customMetrics: 10, metricsOfSchedule: 3, interfaceEndpoints: 4, zones: 2, states: 13 };
 
 /**
- * What a first run takes of Spark: 64 seconds of two cores for 1 GB of landing files, everything included, where docs/benchmarks.md has 55 to 68; and that a
- * vCPU of Glue, which is a hyper-thread, does half of what a core does.
+ * What a first run needs of Spark: 64 seconds of two cores for 1 GB of landing files, everything included (docs/benchmarks.md has 55 to 68);
+ * and the assumption that a Glue vCPU, which is a hyper-thread, does half the work of a core.
  */
 const SPARK = { coreSecondsPerGb: 64 * 2, coresPerVcpu: 0.5, vcpusPerDpu: 4 };
 
-/** A job that has little to do: Spark's start, planning and metadata, with the two workers that a job has at least. */
+/** A job with little to do: Spark's start, planning and metadata, with the two workers that a job has at least. */
 const SMALL_JOB = { seconds: 75, dpus: 2 };
 const JOBS = JOB_STEPS.length;
 
@@ -125,7 +125,7 @@ function largeMonth(): Scenario {
   ]);
 }
 
-/** One run over so many files. Requests by file are those of catalog, ledger and jobs (docs/spark.md, "What grows with what"). */
+/** One run over this many files. Requests per file are those of catalog, ledger and jobs (docs/spark.md, "What grows with what"). */
 function run(files: number, dpuSeconds: number, why: string, tableFiles: number): Use[] {
   return [
     { price: 'Glue DPU second', quantity: dpuSeconds, why },

@@ -9,7 +9,7 @@ import { sqlFiles } from '../local/sources.ts';
 import { costsPage } from './costs.ts';
 
 /**
- * What follows from contracts, audits, settings and prices, as files: `glue/ddl/<table>.sql`, `docs/data-dictionary.md`, `docs/costs.md`,
+ * The files that follow from contracts, audits, settings and prices: `glue/ddl/<table>.sql`, `docs/data-dictionary.md`, `docs/costs.md`,
  * `functions/core/auditNames.ts` and `settings.schema.json`. `npm run docs` writes them; with `--check` they are only compared.
  */
 
@@ -29,14 +29,14 @@ export function generatedFiles(): Map<string, string> {
   ]);
 }
 
-/** Paths of generated files that are missing, differ, or stand there without a contract. */
+/** Paths of generated files that are missing, differ, or exist without a contract. */
 export function outdatedFiles(project = PROJECT): string[] {
   const wanted = generatedFiles();
   const differing = [...wanted].filter(([name, text]) => readOrNull(path.join(project, name)) !== text).map(([name]) => name);
   return [...differing, ...strayFiles(project, wanted)];
 }
 
-/** Writes what is outdated and takes away what has no contract; returns the paths. */
+/** Writes what is outdated and removes what has no contract; returns the paths. */
 export function writeGenerated(project = PROJECT): string[] {
   const wanted = generatedFiles();
   const outdated = outdatedFiles(project);
@@ -66,12 +66,12 @@ function readOrNull(file: string): string | null {
 
 // Athena DDL
 
-/** Names stand in backticks: `user` and `timestamp` are reserved words in Athena's DDL, and others may become so. */
+/** Names are in backticks: `user` and `timestamp` are reserved words in Athena's DDL, and others may become so. */
 function quoted(name: string): string {
   return `\`${name}\``;
 }
 
-/** Athena's DDL and its queries escape an apostrophe in different ways; a typographic one needs none. */
+/** Athena's DDL and its queries escape an apostrophe differently; a typographic one needs no escaping. */
 function comment(text: string): string {
   return `'${text.replaceAll("'", '’')}'`;
 }
@@ -108,7 +108,7 @@ function externalJson({ table, grain }: LandingContract): string[] {
 function iceberg({ table, partition }: TableContract): string[] {
   return [
     ...(partition === undefined ? [] : [`PARTITIONED BY (${quoted(partition)})`]),
-    // Where the jobs make the tables themselves, and the only place where they may write them.
+    // Where the jobs create the tables themselves, and the only place where they may write them.
     `LOCATION 's3://\${lake_bucket}/warehouse/\${database}.db/${table}/'`,
     "TBLPROPERTIES ('table_type' = 'ICEBERG')",
   ];
