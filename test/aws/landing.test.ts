@@ -7,7 +7,7 @@ import type { Prepared } from '../../functions/ports.ts';
 
 const FILE = { table: 'customer_landing', key: 'customer_landing/a', version: 'v1', size: 3 } as const;
 
-/** What becomes of a file whose current version is v2, where S3 answers its copying like this. */
+/** What becomes of a file whose current version is v2, if S3 answers the copying like this. */
 async function prepared(status: number, code: string): Promise<Prepared> {
   return preparedBy((request, response) => {
     if (request.method === 'HEAD') response.writeHead(200, { 'x-amz-version-id': 'v2' }).end();
@@ -15,7 +15,7 @@ async function prepared(status: number, code: string): Promise<Prepared> {
   });
 }
 
-/** What becomes of a file that is the current version, where S3 tells this of it. */
+/** What becomes of a file that is the current version, if S3 reports this about it. */
 async function preparedInPlace(headers: Record<string, string>): Promise<Prepared> {
   return preparedBy((request, response) => {
     const status = request.method === 'HEAD' ? 200 : 403;

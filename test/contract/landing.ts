@@ -152,7 +152,7 @@ export function landingContract(name: string, open: () => Promise<LandingBench>)
   });
 }
 
-/** What a landing zone must do that keeps only the latest version of a key: say why an older one can't be read. */
+/** What a landing zone that keeps only the latest version of a key must do: say why an older one can't be read. */
 export function unversionedLandingContract(name: string, open: () => Promise<LandingBench>): void {
   describe(`landing without versions: ${name}`, () => {
     async function landed(bench: LandingBench, key: string, content: string): Promise<FileVersion> {

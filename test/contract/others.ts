@@ -71,7 +71,7 @@ export interface ExecutionsBench {
   executions: Executions;
   /** How often each run was executed. */
   executed: string[];
-  /** Lets the executions that were started come to their end; the ones named here fail. */
+  /** Lets the executions that were started finish; the ones named here fail. */
   finish: (failing?: readonly string[]) => Promise<void>;
 }
 

@@ -4,13 +4,13 @@ import type { LandingBench } from './landing.ts';
 
 /** A landing zone that keeps every version of a key. */
 export interface VersionedLandingBench extends LandingBench {
-  /** Takes one version away, as the end of its time to be kept does. */
+  /** Removes one version, as the end of its retention does. */
   removeVersion(key: string, version: string): Promise<void>;
-  /** What stands where a run was told to read a file. */
+  /** What is found where a run was told to read a file. */
   readInput(input: string): Promise<string>;
 }
 
-/** What a landing zone must do that keeps every version of a key: an older one can still be read, by a copy of it. */
+/** What a landing zone that keeps every version of a key must do: an older one can still be read, from a copy. */
 export function versionedLandingContract(name: string, open: () => Promise<VersionedLandingBench>): void {
   describe(`landing with versions: ${name}`, () => {
     let bench: VersionedLandingBench;

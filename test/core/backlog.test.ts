@@ -11,7 +11,7 @@ import type { World } from '../support/world.ts';
 
 const newWorld = temporaryWorlds();
 
-/** What is logged when so many minutes have gone by. */
+/** What is logged after this many minutes. */
 async function backlog(world: World, running: string | null, minutes = 0): Promise<unknown> {
   const logged: unknown[] = [];
   const log: Log = (event, fields) => void logged.push({ event, ...fields });
@@ -35,7 +35,7 @@ test('the oldest pending file counts, however many come before it by name', asyn
   await world.register('step_trainer_landing/old');
   world.pass(60);
   await world.register(...Array.from({ length: 1_000 }, (_, at) => `accelerometer_landing/${at}`));
-  // Each file takes its second to arrive.
+  // Each file takes a second to arrive.
   const { pendingFiles, oldestPendingMinutes } = z
     .object({ pendingFiles: z.int(), oldestPendingMinutes: z.int() })
     .parse(await backlog(world, null));

@@ -37,7 +37,7 @@ function auditsOf(evidence: Evidence): Audits {
   return evidence.audits;
 }
 
-/** For each expectation a way to break it; what else fails with it is not asked here. */
+/** A way to break each expectation; what else fails with it does not matter here. */
 const BREAKS: Record<string, (evidence: Evidence) => void> = {
   ...Object.fromEntries(
     goodEvidence().steps.map(({ step }) => [`metrics:${step}`, (evidence: Evidence) => removeStep(evidence, step)]),
@@ -83,7 +83,7 @@ function removeStep(evidence: Evidence, step: ModelTable): void {
   evidence.steps = evidence.steps.filter((metrics) => metrics.step !== step);
 }
 
-/** Lets an audit return so many rows. */
+/** Makes an audit return this many rows. */
 function finding(evidence: Evidence, audit: string, rows: number): void {
   for (const each of auditsOf(evidence).audits) if (each.name === audit) each.rows = rows;
 }
@@ -93,7 +93,7 @@ function inStaging(evidence: Evidence, step: ModelTable): void {
   if (staging !== undefined) staging.rows += 1;
 }
 
-/** Rejects so many records of a file that had none, or more than it had. */
+/** Gives a file, which had none or fewer, this many rejected records. */
 function rejecting(evidence: Evidence, table: LandingTable, rejected: number): void {
   const file = loadOf(evidence, table);
   file.landed += rejected - file.rejected;

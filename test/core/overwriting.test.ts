@@ -9,7 +9,7 @@ import type { World } from '../support/world.ts';
 const newWorld = temporaryWorlds();
 const HOT = 'customer_landing/hot.json';
 
-/** Landing as S3 keeps it: every version of a key can be copied, the latest alone is read at its key. */
+/** Landing as S3 keeps it: every version of a key can be copied, only the latest is read at its key. */
 class VersionedLanding implements Landing {
   readonly #versions = new Map<string, FileVersion[]>();
 
@@ -49,7 +49,7 @@ function newStage(): Stage {
   return { world, landing, ports: { ...world.ports, landing } };
 }
 
-/** One look of the schedule, and the run that follows from it; `meanwhile` happens after its claim, before its jobs read. */
+/** One scheduled look, and the run that follows from it; `meanwhile` happens after its claim, before its jobs read. */
 async function run({ world, landing, ports }: Stage, meanwhile: () => void): Promise<{ published: boolean; copies: number }> {
   const { started } = await reconcileRuns(ports, 'schedule');
   if (started === null) throw new Error('no run was started');

@@ -226,7 +226,7 @@ describe('files that are not what was registered', () => {
 });
 
 describe('files that somebody may overwrite before they are read', () => {
-  /** Landing, but it notes of each file whether it may be overwritten. */
+  /** Landing that notes for each file whether it may be overwritten. */
   function noting(world: World, noted: unknown[]): World['ports'] {
     const landing: Landing = {
       prepare: async (runId, file, mayChange) => {
@@ -257,7 +257,7 @@ describe('files that somebody may overwrite before they are read', () => {
 });
 
 describe('files that landing refuses to give out', () => {
-  /** Landing, but these keys are refused. */
+  /** Landing that refuses these keys. */
   function refusing(world: World, ...refused: string[]): World['ports'] {
     const landing: Landing = {
       prepare: async (runId, file) =>

@@ -31,7 +31,7 @@ async function requestedForGone(world: World): Promise<string> {
   return runId;
 }
 
-/** Lets a planned run have built its tables and loaded its files. */
+/** Pretends that a planned run has built its tables and loaded its files. */
 async function built(world: World, runId: string): Promise<void> {
   const { files } = await world.manifest(runId);
   const { steps, audits } = goodEvidence();
@@ -80,7 +80,7 @@ describe('where nothing is going', () => {
 });
 
 describe('a changed definition whose runs fail', () => {
-  /** A pass of the schedule; the run that it starts is planned, and is killed. */
+  /** A scheduled pass; the run that it starts is planned and then killed. */
   async function pass(world: World, definition = 'def'): Promise<string | null> {
     const ports = world.redefined(definition);
     const { started } = await reconcileRuns(ports, 'schedule');
@@ -133,7 +133,7 @@ describe('a changed definition whose runs fail', () => {
 });
 
 describe('listing landing', () => {
-  /** Lists as landing does, but one file version a page; `between` is called before each page. */
+  /** Lists as landing does, but one file version per page; `between` is called before each page. */
   function listing(world: World, between: (page: number) => void): World['ports'] {
     const landing = {
       prepare: world.landing.prepare.bind(world.landing),
@@ -256,7 +256,7 @@ describe('looking up in the ledger what was listed', () => {
   const MINUTES = 15;
   const DAY = 24 * 60;
 
-  /** A world whose landing tells when files landed, and the keys that each pass of the schedule looks up. */
+  /** A world whose landing reports when files landed, and the keys that each scheduled pass looks up. */
   function watched() {
     const world = newWorld();
     const landedAt = new Map<string, string>();
@@ -515,7 +515,7 @@ describe('after a run that was interrupted while it published', () => {
     world.ports.lake.resumePublish = async () => Promise.reject(new Error('denied'));
     for (const occasion of ['execution ended', 'schedule'] as const)
       await expect(reconcileRuns(world.ports, occasion)).rejects.toThrow('denied');
-    expect(world.logged).toContain('backlog'); // so that an alarm tells how long files wait for it
+    expect(world.logged).toContain('backlog'); // so that an alarm shows how long files wait for it
     expect(await world.ledger.lock()).toMatchObject({ runId, publishing: true });
     expect(await world.states()).toEqual({ 'customer_landing/a': 'claimed' });
   });

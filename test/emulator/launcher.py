@@ -1,8 +1,8 @@
-"""The AWS emulator (MiniStack), with what it lacks for this service or does in another way than AWS.
+"""The AWS emulator (MiniStack), with what it lacks for this service or does differently from AWS.
 
-Each module of `patches` mends one service and says what for. What is patched here is not proven by tests on the emulator: docs/testing.md
-lists it. Environment, besides MiniStack's own: GLUE_RUNNER and the others of patches/glue.py; STEDI_EMULATOR_PARENT, a process id
-with which the emulator ends.
+Each module of `patches` mends one service and says why. What is patched here is not proven by tests on the emulator: docs/testing.md
+lists it. Environment, besides MiniStack's own: GLUE_RUNNER and the others of patches/glue.py; STEDI_EMULATOR_PARENT, the id of a
+process with which the emulator ends.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import { PATIENCE_SECONDS, Stage } from './stage.ts';
 
 const REFERENCE = fileURLToPath(new URL('../../../shared/data/stedi', import.meta.url));
 
-// One stage, used one story after the other, as a real one would be: each story starts from what the ones before it left.
+// One stage, used by one story after another, as a real one would be: each story starts from what the ones before it left.
 let stage: Stage;
 beforeAll(async () => {
   stage = await Stage.deploy();

@@ -31,7 +31,7 @@ import type { Emulator } from '../support/emulator.ts';
 import { until } from '../support/lake.ts';
 import { PROJECT, projectSettings, serviceWith } from '../support/service.ts';
 
-/** How long anything may take that is waited for: a run of six jobs that each start a JVM, while other tests have the processor. */
+/** How long to wait for anything: enough for a run of six jobs that each start a JVM, while other tests have the processor. */
 export const PATIENCE_SECONDS = 600;
 
 /** How a job goes wrong; glue/faults.py does it. */
@@ -83,7 +83,7 @@ export class Stage {
     });
     const stage = new Stage(emulator, emulator.glueFolder);
     try {
-      // From a folder of its own: two deployments from one would write over each other's package.
+      // From a folder of its own: two deployments from one folder would overwrite each other's package.
       await deploy(emulator, serviceWith(JSON.stringify(projectSettings()), path.join(emulator.glueFolder, 'service')));
       for (const status of ['SUCCEEDED', 'FAILED']) await stage.#subscribe(status);
     } catch (error) {
@@ -122,7 +122,7 @@ export class Stage {
     await Promise.all(Object.entries(files).map(([key, content]) => this.put(key, content)));
   }
 
-  /** Puts every file of a folder with a landing folder for each table. */
+  /** Puts every file of a folder that has a landing folder for each table. */
   async putFolder(folder: string): Promise<void> {
     for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile()) continue;
@@ -148,7 +148,7 @@ export class Stage {
     throw new Error(`no ${status} alert within ${PATIENCE_SECONDS} s\n${await this.#situation()}`);
   }
 
-  /** No execution runs, nobody holds the lock and, unless they are told to stay, no file is pending. */
+  /** Waits until no execution runs, nobody holds the lock and, unless they are to stay, no file is pending. */
   async untilIdle({ pendingStay = false } = {}): Promise<void> {
     let calm = 0; // an event may still be on its way
     await until(
@@ -334,7 +334,7 @@ export class Stage {
 }
 
 async function deploy(emulator: Emulator, service: string): Promise<void> {
-  // The emulator knows no saved queries of Athena; a parameter of the template leaves them out.
+  // The emulator does not know Athena's saved queries; a parameter of the template leaves them out.
   const words = ['serverless', 'deploy', '--stage', 'test', '--region', REGION, '--param', 'emulator=yes'];
   const environment = { ...process.env, ...emulator.environment, SLS_AWS_MONITORING_FREQUENCY: '200' };
   const { code, output } = await new Promise<{ code: number | null; output: string }>((resolve) => {

@@ -1,11 +1,11 @@
 import type { Call } from './calls.ts';
 
-/** The one place that says which actions of IAM a call needs. Most are called as the command is. */
+/** The one place that says which IAM actions a call needs. Most have the name of the command. */
 
 const PREFIX: Record<string, string> = { dynamodb: 'dynamodb', glue: 'glue', s3: 's3', sfn: 'states', sns: 'sns' };
 
 const OTHERWISE: Record<string, string[]> = {
-  // Without s3:ListBucket S3 refuses what is not there (403) instead of saying so (404).
+  // Without s3:ListBucket S3 refuses what does not exist (403) instead of saying so (404).
   's3 GetObject': ['s3:GetObject', 's3:ListBucket'],
   's3 HeadObject': ['s3:GetObject', 's3:ListBucket'],
   's3 CopyObject': ['s3:GetObjectVersion', 's3:PutObject', 's3:PutObjectTagging'], // always of one version, with a tag of its own

@@ -21,7 +21,7 @@ const functions = template.ofType('AWS::Lambda::Function').map(([id, properties]
 
 /**
  * Unpacks a bundle and loads its handler as Lambda does: by file and export, with its own environment and nothing else; once with all of
- * it, and once without each name. Tells of each what came of it.
+ * it, and once without each name. Returns what came of each.
  */
 function loaded(zip: string, handler: string, environment: Record<string, string>): Record<string, string> {
   const folder = mkdtempSync(path.join(tmpdir(), 'stedi-bundle-'));

@@ -17,8 +17,8 @@ const SDK = /@aws-sdk\/client-([a-z0-9-]+)\//;
 const TRANSACTION = new Set(['ConditionCheck', 'Put', 'Update', 'Delete']);
 
 /**
- * Follows the code of Lambda functions from their entry points to the commands that they send. A call of a port leads to the classes
- * that the entry point has made for it, so what a port could do, but nobody asks it for, does not count.
+ * Follows the code of Lambda functions from their entry points to the commands that they send. A call to a port leads to the classes
+ * that the entry point has created for it, so what a port could do but is never asked for does not count.
  */
 export class Calls {
   readonly #program: ts.Program;
@@ -31,7 +31,7 @@ export class Calls {
     this.#checker = this.#program.getTypeChecker();
   }
 
-  /** The commands that are within reach of this entry point. */
+  /** The commands that can be reached from this entry point. */
   of(entry: string): Call[] {
     const source = this.#program.getSourceFile(entry);
     if (source === undefined) throw new Error(`${entry} is no source file of these functions`);
@@ -69,7 +69,7 @@ class Walk {
     if (ts.isNewExpression(node)) this.#making(node);
     if (ts.isIdentifier(node) || ts.isPrivateIdentifier(node)) this.#mention(node);
     if (ts.isPropertyAssignment(node)) this.#transaction(node);
-    // A class is looked into member by member, as far as somebody asks for them.
+    // A class is searched member by member, as far as its members are used.
     ts.forEachChild(node, (child) => {
       if (!ts.isClassDeclaration(child)) this.#look(child);
     });
@@ -92,7 +92,7 @@ class Walk {
     }
   }
 
-  /** An object of this class is there: its constructor and fields ran, and ports that were asked lead to it. */
+  /** An object of this class exists: its constructor and fields ran, and ports that were asked lead to it. */
   #make(made: ts.ClassDeclaration): void {
     if (this.#made.has(made)) return;
     this.#made.add(made);
@@ -121,7 +121,7 @@ class Walk {
     }
   }
 
-  /** A port is asked for something: every object that is there and stands for this port answers. */
+  /** A port is asked for something: every existing object that implements this port answers. */
   #ask(asked: ts.Declaration): void {
     if (this.#asked.has(asked)) return;
     this.#asked.add(asked);

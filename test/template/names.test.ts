@@ -61,7 +61,7 @@ describe('nothing is waited for longer than it may take', () => {
 
   test('the machine has an end', () => {
     expect(machine.TimeoutSeconds).toBeLessThanOrEqual(86_400);
-    // Each job may take its time before the run as a whole is stopped.
+    // Each job may use its full timeout before the run as a whole is stopped.
     const minutes = [...jobs.values()].reduce((sum, { Timeout }) => sum + Number(Timeout), 0);
     expect(machine.TimeoutSeconds).toBeGreaterThan(minutes * 60);
     expect(machine.States['Settle']?.Seconds).toBe(settings.settleSeconds);
@@ -187,12 +187,12 @@ describe('alarms', () => {
   test.each(alarms)('%s tells the topic, and when what goes on is over', (id, { AlarmActions, OKActions, AlarmDescription }) => {
     const topic = ['arn:aws:sns:us-east-1:123456789012:stedi-dev-alarms'];
     expect(AlarmActions).toEqual(topic);
-    // That a run failed is never over.
+    // A failed run stays failed.
     expect(OKActions).toEqual(/^Runs(Failed|TimedOut)/.test(id) ? undefined : topic);
     expect(text(AlarmDescription ?? '').length).toBeGreaterThan(20);
   });
 
-  /** What docs/operations.md says that each means. */
+  /** What each means according to docs/operations.md. */
   test.each([
     ['RunsFailedAlarm', 'AWS/States', 'ExecutionsFailed', machineArn, 'Sum', 300, '>= 1'],
     ['RunsTimedOutAlarm', 'AWS/States', 'ExecutionsTimedOut', machineArn, 'Sum', 300, '>= 1'],

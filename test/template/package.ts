@@ -3,7 +3,7 @@ import path from 'node:path';
 import { projectSettings, serviceWith } from '../support/service.ts';
 import { cacheFolder, packageService } from './service.ts';
 
-/** The template is looked at as it comes, with the settings that add to it, and with the parameters that leave something out. */
+/** The template is checked as it comes, with the settings that add to it, and with the parameters that leave something out. */
 export const VARIANTS = {
   default: { aws: {}, parameters: [] },
   vpc: { aws: { network: 'vpc', alertEmail: 'alerts@example.org', landingDays: 400 }, parameters: [] },

@@ -29,7 +29,7 @@ function python(script: string, ...args: string[]): string {
 
 class FrameworkError extends Error {}
 
-/** What the plugin says of settings and of a stage. */
+/** What the plugin says about settings and a stage. */
 async function refusal(settings: string, stage = 'dev'): Promise<string> {
   const provider = {
     getStage: () => stage,
@@ -106,7 +106,7 @@ describe('jobs', () => {
   });
 
   test('start with the settings that session.py wants', () => {
-    // Spark is not needed to ask for them, so what the module imports of it is made up.
+    // Spark is not needed to get them, so what the module imports from it is made up.
     const script = `
 import sys, types
 pyspark, sql = types.ModuleType("pyspark"), types.ModuleType("pyspark.sql")

@@ -3,7 +3,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import { CONTRACTS } from '../../functions/core/contracts.ts';
 import { Template, text } from './template.ts';
 
-/** The saved queries, run where the same tables are: Athena's SQL and DuckDB's agree on what they use. */
+/** The saved queries, run where the same tables exist: Athena's SQL and DuckDB's agree on what they use. */
 
 const queries = new Map(
   new Template('default')

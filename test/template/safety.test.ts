@@ -6,7 +6,7 @@ import type { Json } from './template.ts';
 const templates = { default: new Template('default'), vpc: new Template('vpc') };
 const template = templates.default;
 
-/** Every policy document of the template with where it stands: roles, buckets, queues, the topic, the key. */
+/** Every policy document of the template with its place: roles, buckets, queues, the topic, the key. */
 function documents(of: Template): [place: string, statement: Statement][] {
   return of.resources.flatMap(([id]) => found(of.properties(id), id));
 }
@@ -225,7 +225,7 @@ describe('the network', () => {
     ];
     expect(inward).toHaveLength(2);
     for (const rule of inward) expect(object(rule)).not.toHaveProperty('CidrIp');
-    // Workers reach each other on any port, and AWS by TLS.
+    // Workers reach each other on any port, and AWS over TLS.
     const ports = (rules: readonly Json[]) => rules.map((rule) => [object(rule)['FromPort'], object(rule)['ToPort']]);
     expect(ports(inward)).toEqual([
       [443, 443],

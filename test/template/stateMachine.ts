@@ -43,7 +43,7 @@ export function tasksOf({ States }: StateMachine): Task[] {
     }));
 }
 
-/** The properties of the resource that the machine is. */
+/** The properties of the state machine's resource. */
 export function machineProperties(template: Template) {
   return object(template.properties('PipelineStateMachine'));
 }

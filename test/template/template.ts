@@ -32,7 +32,7 @@ const PSEUDO: Record<string, string> = {
   'AWS::URLSuffix': 'amazonaws.com',
 };
 
-/** What `Ref` and `Fn::GetAtt … Arn` of a resource are, by its type: where the property with its name is, and how the ARN begins. */
+/** What `Ref` and `Fn::GetAtt … Arn` of a resource are, by its type: which property holds its name, and how the ARN begins. */
 const NAMING: Record<string, { name: string; arn?: string; refIsArn?: true }> = {
   'AWS::S3::Bucket': { name: 'BucketName', arn: 'arn:aws:s3:::' },
   'AWS::DynamoDB::Table': { name: 'TableName', arn: `arn:aws:dynamodb:${REGION}:${ACCOUNT}:table/` },
@@ -52,11 +52,11 @@ const NAMING: Record<string, { name: string; arn?: string; refIsArn?: true }> = 
   'AWS::Events::Rule': { name: 'Name', arn: `arn:aws:events:${REGION}:${ACCOUNT}:rule/` },
 };
 
-/** A packaged template as CloudFormation would deploy it: conditions decided, values resolved as far as they are known before. */
+/** A packaged template as CloudFormation would deploy it: conditions decided, values resolved as far as they are known beforehand. */
 export class Template {
   readonly folder: string;
   readonly file: string;
-  /** Every resource, also those whose condition is false. */
+  /** Every resource, including those whose condition is false. */
   readonly all: Record<string, Resource>;
   readonly outputs: Record<string, Json>;
   readonly #parameters: Record<string, { Default: string | number }>;
@@ -72,7 +72,7 @@ export class Template {
     this.#conditions = Conditions;
   }
 
-  /** The resources that would be made. */
+  /** The resources that would be created. */
   get resources(): [id: string, resource: Resource][] {
     return Object.entries(this.all).filter(([, { Condition }]) => Condition === undefined || this.#isTrue({ Condition }));
   }
@@ -94,7 +94,7 @@ export class Template {
     return Object.keys(this.#conditions);
   }
 
-  /** Intrinsic functions replaced by what they give; `undefined` is AWS::NoValue. */
+  /** Intrinsic functions replaced by their values; `undefined` is AWS::NoValue. */
   resolve(value: Json): Json | undefined {
     if (Array.isArray(value)) return value.map((each) => this.resolve(each)).filter((each) => each !== undefined);
     if (typeof value !== 'object' || value === null) return value;
@@ -189,7 +189,7 @@ export function object(value: Json | undefined): JsonObject {
   return value;
 }
 
-/** One value or many, as many. */
+/** One value or many, as a list. */
 export function list(value: Json | undefined): Json[] {
   return value === undefined ? [] : Array.isArray(value) ? value : [value];
 }

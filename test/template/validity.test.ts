@@ -118,7 +118,7 @@ function circle(template: Template): string[] | null {
   return null;
 }
 
-/** What is wrong with properties, by the schema that AWS publishes for each type of resource. */
+/** What is wrong with properties, by the schema that AWS publishes for each resource type. */
 function problems(database: SpecDatabase, schema: Readonly<Record<string, Property>>, value: Json, place: string): string[] {
   if (!isObject(value)) return [`${place}: expected an object`];
   if (isIntrinsic(value)) return [];

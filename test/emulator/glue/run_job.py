@@ -1,11 +1,11 @@
-"""What the emulator starts in the place of a Glue job: `run_job.py SCRIPT --JOB_NAME … --key value …`.
+"""What the emulator starts in place of a Glue job: `run_job.py SCRIPT --JOB_NAME … --key value …`.
 
-The job's modules are those of the bundle that the job's argument --extra-py-files names, taken from the emulated bucket: what was
-deployed is what runs. A job gets a fresh process, as Glue has it, when a fault is planned for it or while the file `fresh` is there; all
-other jobs share one Spark session (warm.py), so that a test of many runs does not wait for as many starts of a JVM.
+The job's modules come from the bundle that its argument --extra-py-files names, taken from the emulated bucket: what was deployed
+is what runs. A job gets a fresh process, as on Glue, if a fault is planned for it or the file `fresh` exists; all other jobs share
+one Spark session (warm.py), so that a test of many runs does not wait for as many starts of a JVM.
 
 STEDI_GLUE_FOLDER is the folder of these files, of bundles and of the session's socket. `faults/<step>.json` plans a fault for the next job
-of a step: faults.py says which there are.
+of a step: faults.py lists the faults.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOLDER = Path(os.environ["STEDI_GLUE_FOLDER"])
 
 
 def value_of(arguments: list[str], name: str) -> str:
-    """The value of an argument that must be there."""
+    """The value of an argument that must be given."""
     return arguments[arguments.index(name) + 1]
 
 
@@ -55,10 +55,10 @@ def planned_fault(step: str) -> str | None:
 
 
 def fresh(script: str, arguments: list[str], bundle: Path, fault: str | None) -> int:
-    """The job in a process of its own. One that is deaf goes on when the job run is stopped, as a lost worker would."""
+    """Runs the job in a process of its own. A deaf one goes on when the job run is stopped, as a lost worker would."""
     command = [*DRIVER, str(bundle), *([] if fault is None else [str(HERE / "faults.py"), fault]), script]
     deaf = fault is not None and json.loads(fault).get("deaf", False)
-    # Most of the time of one small job goes into compiling.
+    # A small job spends most of its time compiling.
     environment = {**os.environ, "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
     if not deaf:
         os.environ.update(environment)
@@ -70,7 +70,7 @@ def fresh(script: str, arguments: list[str], bundle: Path, fault: str | None) ->
 
 
 def warm(script: str, arguments: list[str], bundle: Path) -> int:
-    """The job in the session that is shared; its output is passed on."""
+    """Runs the job in the shared session; its output is passed on."""
     place = socket_of(FOLDER, bundle)
     connection = connect(place)
     if connection is None:

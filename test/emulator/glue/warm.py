@@ -21,7 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-# Many small jobs: what counts is planning, so Spark compiles nothing. Jobs with a process of their own have Spark as it is.
+# With many small jobs planning is what counts, so Spark compiles nothing. Jobs with a process of their own use Spark as it is.
 _SMALL = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
 
@@ -31,7 +31,7 @@ def socket_of(folder: Path, bundle: Path) -> Path:
 
 
 def connect(place: Path) -> socket.socket | None:
-    """A connection to the session; None when nobody listens there."""
+    """A connection to the session; None if nobody listens there."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(place))
@@ -56,14 +56,14 @@ class _Lines(io.TextIOBase):
 
 
 def answer(stream: Any, value: dict[str, Any]) -> None:  # noqa: ANN401
-    """One line of JSON; nobody may be left to read it."""
+    """Sends one line of JSON; nobody may be left to read it."""
     with suppress(OSError):
         stream.write(json.dumps(value, default=str) + "\n")
         stream.flush()
 
 
 def run_job(spark: Any, script: str, arguments: list[str], stream: Any) -> int:  # noqa: ANN401
-    """What the script does, but for starting and stopping the session."""
+    """Does what the script does, except starting and stopping the session."""
     from lakehouse.steps import run
 
     job = SimpleNamespace(**runpy.run_path(script))
@@ -79,7 +79,7 @@ def run_job(spark: Any, script: str, arguments: list[str], stream: Any) -> int: 
 
 
 def serve(place: Path, parent: int, lake: str) -> None:
-    """Answers one request after the other."""
+    """Answers one request after another."""
     from lakehouse import session
 
     threading.Thread(target=_end_with, args=(parent, place), daemon=True).start()

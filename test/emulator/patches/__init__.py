@@ -1,1 +1,1 @@
-"""One module for each service that is mended; `apply` puts its functions in the place of the emulator's."""
+"""One module for each service that is mended; `apply` replaces the emulator's functions with its own."""

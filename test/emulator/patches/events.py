@@ -1,7 +1,7 @@
 """Events.
 
 - "Object Created" of a versioned bucket carries `object.version-id`; the emulator leaves it out.
-- EventBridge calls a Lambda function asynchronously, as AWS does: tries again, then the function's destination. The emulator calls it once.
+- EventBridge calls a Lambda function asynchronously, as AWS does: retries, then the function's destination. The emulator calls it once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Glue jobs.
 
-- A Spark job really runs: the emulator would need Docker for it, and without says SUCCEEDED at once. Here the command GLUE_RUNNER gets
-  what Glue gives a script: `SCRIPT --JOB_NAME … --JOB_RUN_ID … --key value …`. A job that ends with another code than 0 is FAILED, and
+- A Spark job really runs: the emulator would need Docker for it, and without it says SUCCEEDED at once. Here the command GLUE_RUNNER gets
+  what Glue gives a script: `SCRIPT --JOB_NAME … --JOB_RUN_ID … --key value …`. A job that ends with a code other than 0 is FAILED, and
   the last line of its output is the error message. Logs go to GLUE_LOG_DIR.
 - A job has one run at a time (GLUE_MAX_CONCURRENT): the emulator drops the job's own setting, whose default is 1.
 - BatchStopJobRun ends the process of the job.
@@ -30,7 +30,7 @@ _starting = threading.Lock()
 
 
 class _Docker:
-    """Stands for a Docker client, of which the emulator asks whether an image is there before it runs a job."""
+    """Stands in for a Docker client, which the emulator asks whether an image is there before it runs a job."""
 
     class images:  # noqa: N801 - the name is Docker's
         """Every image is there."""
@@ -42,7 +42,7 @@ class _Docker:
 
 
 def _environment(job: dict[str, Any], name: str) -> dict[str, str]:
-    """The environment of a job: this emulator's address, and credentials of the job's role where roles are enforced."""
+    """The environment of a job: this emulator's address, and credentials of the job's role if roles are enforced."""
     region = os.environ.get("MINISTACK_REGION", "us-east-1")
     function = f"arn:aws:lambda:{region}:{glue.get_account_id()}:function:{name}"
     credentials = lambda_runtime.execution_credentials({"FunctionArn": function, "FunctionName": name, "Role": job.get("Role", "")})
@@ -61,7 +61,7 @@ def _run(run: dict[str, Any], job: dict[str, Any], name: str, arguments: dict[st
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=_environment(job, name), start_new_session=True
         )
     _processes[run["Id"]] = process
-    if run["JobRunState"] == "STOPPED":  # while the process was being made
+    if run["JobRunState"] == "STOPPED":  # while the process was starting
         _kill(process)
     try:
         code = process.wait(timeout=float(job.get("Timeout") or 480) * 60)

@@ -1,8 +1,8 @@
 """Roles, where the emulator enforces them.
 
-- Requests to it come without TLS, from this machine to this machine. To the policies they are encrypted: the buckets refuse all others.
-- A call about a Glue table is one about that table. The emulator takes the database alone for the resource, and a database's name for
-  that of a table.
+- Requests to it come without TLS, from this machine to itself. To the policies they count as encrypted: the buckets refuse all others.
+- The resource of a call about a Glue table is that table. The emulator takes only the database for the resource, and a database's name
+  for that of a table.
 """
 
 from __future__ import annotations

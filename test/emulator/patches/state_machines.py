@@ -31,7 +31,7 @@ _START_JOB_RUN = "arn:aws:states:::glue:startJobRun"
 
 
 def _start_job_run(resource: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Starts a job run, and waits for its end where the resource says so. Refuses what Step Functions would refuse."""
+    """Starts a job run, and waits for its end if the resource says so. Refuses what Step Functions would refuse."""
     if unknown := set(parameters) - _FIELDS:
         raise stepfunctions._ExecutionError("States.Runtime", f"unknown fields {sorted(unknown)}")
     if any(not isinstance(value, str) for value in parameters.get("Arguments", {}).values()):

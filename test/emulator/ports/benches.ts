@@ -167,7 +167,7 @@ export async function columnsOf(glue: GlueClient, database: string, table: Landi
 
 // Executions and jobs
 
-/** The six jobs of a stage; returns what their names begin with. */
+/** Creates the six jobs of a stage; returns what their names begin with. */
 export async function newJobs(glue: GlueClient): Promise<string> {
   const prefix = `${newName('stage')}-`;
   for (const step of JOB_STEPS) {
@@ -184,7 +184,7 @@ export async function newJobs(glue: GlueClient): Promise<string> {
   return prefix;
 }
 
-/** Hands each execution's name and task token to a queue, and waits for what becomes of it. */
+/** Hands each execution's name and task token to a queue, and waits for the outcome. */
 export const WAITING = {
   StartAt: 'Told',
   States: {

@@ -10,7 +10,7 @@ import { emulatorOfTests, newBucket, newDatabase, newS3Client } from './benches.
 const emulator = emulatorOfTests();
 
 interface Snapshot {
-  /** As digits: ids of Iceberg are longer than numbers of JavaScript. */
+  /** As digits: Iceberg's ids are longer than JavaScript's numbers. */
   id: string;
   parent?: string;
   summary: Record<string, string>;
@@ -21,7 +21,7 @@ async function open() {
   const [database, bucket] = [await newDatabase(glue), await newBucket(s3, 'lake')];
   const runFiles = new BucketRunFiles(s3, bucket);
   let written = 0;
-  /** Makes a table whose metadata hold these snapshots, with `main` at the last one of them unless it is said otherwise. */
+  /** Creates a table whose metadata hold these snapshots, with `main` at the last of them unless told otherwise. */
   const put = async (
     table: PublishedTable,
     snapshots: readonly Snapshot[],

@@ -14,7 +14,7 @@ async function tableOf({ glue, database }: GlueTablesBench): Promise<Table> {
   return Table;
 }
 
-/** As a person changes a table in the console. */
+/** Changes a table as a person does in the console. */
 async function change({ glue, database }: GlueTablesBench, of: (table: Table) => Partial<TableInput>): Promise<void> {
   const there = await tableOf({ glue, database } as GlueTablesBench);
   const { Name, Description, TableType, Parameters, StorageDescriptor, PartitionKeys } = there;
@@ -68,7 +68,7 @@ test('what people changed about a table stays when it gains a column', async () 
     { step: 'initialize' },
   );
   await bench.landingTables.ensure('customer_landing', ['NOTE', 'Own', 'E-mail', 'email', '']);
-  // Glue takes away what an update does not say; the emulator keeps it.
+  // Glue removes what an update omits; the emulator keeps it.
   expect(written).toMatchObject([
     {
       Description: 'ours',

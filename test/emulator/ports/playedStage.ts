@@ -35,7 +35,7 @@ import { goodEvidence } from '../../support/evidence.ts';
 import { newLedgerTable, newS3Client, told, WAITING } from './benches.ts';
 
 /**
- * A stage as `serverless deploy` names it, without the deployment: this process takes the parts of the functions and of the jobs. What the jobs
+ * A stage with the names that `serverless deploy` gives, but not deployed: this process plays the functions and the jobs. What the jobs
  * would count is goodEvidence, whatever the files hold. `fails` names a run's error, and then nothing is published.
  */
 export class PlayedStage {
@@ -116,7 +116,7 @@ export class PlayedStage {
     return played;
   }
 
-  /** Plays until `close`, once so many files have landed. The pipeline lets files gather before it plans; this is sure to take them in one run. */
+  /** Plays until `close`, once this many files have landed. The pipeline lets files gather before it plans; this is sure to take them in one run. */
   play(files: number): void {
     this.#playing = (async () => {
       while (!this.#ended && (await this.#landed()) < files) await wait(50);
@@ -194,7 +194,7 @@ export class PlayedStage {
     await writeRunFile(runFiles, runId, 'metrics/audits.json', auditsSchema, { ...audits, runId });
   }
 
-  /** Puts metadata of Iceberg tables in place whose `main` this run made. */
+  /** Puts in place metadata of Iceberg tables whose `main` this run made. */
   async #publish(runId: string): Promise<void> {
     const audits = await readRunFile(this.ports.runFiles, runId, 'metrics/audits.json', auditsSchema);
     for (const table of PUBLISHED_TABLES) {

@@ -24,7 +24,7 @@ async function open(name: string): Promise<PlayedStage> {
   return stage;
 }
 
-/** `stedi` as somebody types it who has credentials for this emulator. */
+/** `stedi` as typed by somebody who has credentials for this emulator. */
 async function stedi(...args: readonly string[]): Promise<Ended> {
   return startStedi(args, { env: { ...process.env, ...emulator().environment } }).ended;
 }
@@ -35,7 +35,7 @@ async function json<T>(schema: z.ZodType<T>, args: readonly string[], code = 0):
   return schema.parse(JSON.parse(ended.stdout));
 }
 
-/** The files whose loads goodEvidence tells of. */
+/** The files whose loads are in goodEvidence. */
 function source(): string {
   const folder = newFolder();
   for (const table of ['customer_landing', 'accelerometer_landing', 'step_trainer_landing']) {

@@ -1,6 +1,6 @@
 import type { DynamoDBClient, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-dynamodb';
 
-/** What goes wrong on the way to DynamoDB, put into a client where AWS would do it. */
+/** What goes wrong on the way to DynamoDB, put into a client where AWS would cause it. */
 
 /** How many of the requests with these commands' names are still to fail. */
 export interface Trouble {
@@ -25,7 +25,7 @@ export function failing(client: DynamoDBClient, commands: readonly string[], tim
   return trouble;
 }
 
-/** As DynamoDB answers when there are too many requests. */
+/** DynamoDB's answer when there are too many requests. */
 export function throttled(): Error {
   return Object.assign(new Error('Throughput exceeds the current capacity of your table'), {
     name: 'ThrottlingException',
@@ -34,7 +34,7 @@ export function throttled(): Error {
   });
 }
 
-/** Lets a test stand before requests of a command, and change what is asked or answered. */
+/** Lets a test intercept requests of a command, and change what is asked or answered. */
 export function standingBefore(
   client: DynamoDBClient,
   command: string,
