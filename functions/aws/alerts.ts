@@ -30,7 +30,7 @@ export class TopicAlerts implements Alerts {
   }
 }
 
-/** SNS takes up to 100 printable ASCII characters that begin with none of the marks. */
+/** SNS takes up to 100 printable ASCII characters; subjects here begin with a letter, as it asks. */
 function subjectOf(subject: string): string {
   return subject.replace(/[^\x20-\x7e]/g, '?').slice(0, LONGEST_SUBJECT);
 }

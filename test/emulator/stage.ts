@@ -259,7 +259,7 @@ export class Stage {
     await this.#events.send(new EnableRuleCommand({ Name: rule.Name }));
   }
 
-  /** Rows of a query on what is published, by a Spark session that is no part of the pipeline's. */
+  /** Rows of a query on what is published, by the Spark session that the jobs share. */
   async rows(sql: string): Promise<Record<string, unknown>[]> {
     const [socket] = readdirSync(this.#folder).filter((name) => name.endsWith('.sock'));
     if (socket === undefined) throw new Error('no job has run yet');
