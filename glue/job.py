@@ -1,10 +1,11 @@
-"""The Glue job of one step: `--step <table>|publish --run_id … --fence … --lake <uri or path> --landing <uri or path>`.
+"""The Glue job for one step: `--step <table>|publish --run_id … --fence … --lake <uri or path> --landing <uri or path>`.
 
-Further arguments: `--ledger` (the DynamoDB table that holds the run lock; without it the lock is `<lake>/lock.json`), `--database` (the
-Glue database; `stedi`), `--snapshot_days` (how long older snapshots stay; 7), `--region` (of AWS, where the environment names none) and
-`--definition` (the hash of policies, models, counts and contracts that this job was deployed with: a run that was planned with another one
-stops). Glue's own arguments may come along. The modules beside this file come with the bundle in `--extra-py-files`. A job that fails ends
-with an error that nobody catches, for Glue makes its message the message of the job run: it is the last line of the log.
+Optional arguments: `--ledger` (the DynamoDB table that holds the run lock; without it the lock is `<lake>/lock.json`), `--database` (the
+Glue database, by default `stedi`), `--snapshot_days` (how long older snapshots stay, by default 7), `--region` (the AWS region, if the
+environment names none) and `--definition` (the hash of policies, models, counts and contracts that this job was deployed with: a run that
+was planned with another one stops). Glue's own arguments may be passed too. The modules beside this file come with the bundle in
+`--extra-py-files`. A job that fails raises an error that nothing catches, because Glue makes its message the message of the job run; it is
+the last line of the log.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def parse(arguments: list[str]) -> dict[str, str]:
 
 
 def job_of(arguments: dict[str, str]) -> Job:
-    """What the arguments ask for."""
+    """The job that the arguments ask for."""
     lake, landing = (_absolute(arguments[name]) for name in ("lake", "landing"))
     ledger = arguments.get("ledger")
     if arguments.get("region"):
@@ -78,7 +79,7 @@ def log_line(event: str, fields: dict[str, Any]) -> None:
 def main(arguments: list[str]) -> None:
     """Runs the job.
 
-    Raises JobError with the reason when it fails, and nothing else: what Spark would say may quote records.
+    Raises JobError with the reason if it fails, and nothing else: Spark's own message may quote records.
     """
     spark = None
     failure = None
@@ -90,7 +91,7 @@ def main(arguments: list[str]) -> None:
     except Exception as error:
         failure = reason(error)
     if spark is not None:
-        with suppress(Exception):  # a session that is gone can't be stopped; why it is gone is what counts
+        with suppress(Exception):  # a session that is gone can't be stopped; what matters is why it is gone
             spark.stop()
     if failure is not None:
         log_line("job_failed", {"reason": failure})

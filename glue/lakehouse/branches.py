@@ -1,4 +1,4 @@
-"""A run's version of the tables: one branch of each, made before the first write, that publish turns into `main`."""
+"""A run's version of the tables: a branch of each table, made before the first write, which publish turns into `main`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PREFIX = "run_"
 
 
 def branch_of(run_id: str) -> str:
-    """The name of a run's branch. Runs have names of letters, digits and "-" (Plan takes no others), so each has a branch of its own."""
+    """The name of a run's branch. Run ids consist of letters, digits and "-" (Plan accepts no others), so each has a branch of its own."""
     return _PREFIX + run_id.replace("-", "_")
 
 
@@ -51,48 +51,48 @@ class Branches:
 
     def _begin(self, found: Any) -> None:  # noqa: ANN401 - Iceberg's own table object
         for branch in found.refs().keySet().toArray():
-            # The lock is ours, so whoever made these has ended without publishing.
+            # The lock is ours, so the runs that made these have ended without publishing.
             if branch.startswith(_PREFIX) and branch != self.name:
                 _drop(found, branch)
         self._ensure(found)
 
     def ensure(self, table: str) -> None:
-        """Makes the table's branch where there is none."""
+        """Makes the table's branch if there is none."""
         self._ensure(self._iceberg(table))
 
     def _ensure(self, found: Any) -> None:  # noqa: ANN401
-        # A branch that a write makes by itself would start its totals at zero.
+        # A branch that a write makes implicitly would start its totals at zero.
         if found.snapshot(self.name) is None:
             found.manageSnapshots().createBranch(self.name).commit()
 
     def reset(self, table: str) -> None:
-        """Makes the run's version of a table the published one, so that a step that is tried again counts the same."""
+        """Puts the run's version of a table back to the published one, so that a step that is tried again counts the same."""
         found = self._iceberg(table)
         if self._own_snapshots(found):
             _drop(found, self.name)
         self._ensure(found)
 
     def enter(self) -> None:
-        """From here on reads and writes of bare table names mean the run's version."""
+        """From here on, bare table names mean the run's version, in reads and writes."""
         self._spark.conf.set("spark.wap.branch", self.name)
 
     def leave(self) -> None:
-        """From here on they mean the published version."""
+        """From here on, they mean the published version."""
         self._spark.conf.unset("spark.wap.branch")
 
     def published(self, table: str) -> DataFrame:
-        """The published version of a table; empty where none was published yet."""
+        """The published version of a table; empty if none has been published yet."""
         return self._spark.read.option("branch", MAIN).table(self._full(table))
 
     def published_rows(self, table: str) -> int:
-        """How many rows the published version has: by its metadata, or counted, for other writers may leave the total out."""
+        """How many rows the published version has: from its metadata, or counted, because other writers may leave the total out."""
         total = self._said(table, MAIN, "total-records")
         if total is not None:
             return int(total)
         return 0 if self.head(table, published=True) is None else self.published(table).count()
 
     def is_untouched(self, table: str) -> bool:
-        """Whether the run's version is the published one still."""
+        """Whether the run's version is still the published one."""
         return not self._own_snapshots(self._iceberg(table))
 
     def has_written(self, table: str, landing_table: str) -> bool:
@@ -101,7 +101,7 @@ class Branches:
         return None in written or landing_table in written
 
     def changed_days(self, table: str) -> set[date]:
-        """The days of which the run has added or removed data files."""
+        """The days for which the run has added or removed data files."""
         found = self._iceberg(table)
         io, specs = found.io(), found.specs()
         paths = {
@@ -113,11 +113,11 @@ class Branches:
         return {date.fromisoformat(path.partition("=")[2]) for path in paths}
 
     def head(self, table: str, *, published: bool = False) -> int | None:
-        """The snapshot that made the rows of the run's version, or of the published one; None where there is none."""
+        """The snapshot that made the rows of the run's version, or of the published one; None if there is none."""
         return _id(self._made(table, MAIN if published else self.name))
 
     def published_by(self, table: str) -> str | None:
-        """The run whose rows are the published ones, also where they were compacted since."""
+        """The run that made the published rows, even if they have been compacted since."""
         return _said(self._made(table, MAIN), RUN_PROPERTY)
 
     def built_from(self, table: str) -> str | None:
@@ -125,14 +125,14 @@ class Branches:
         return _said(self._made(table, MAIN), ORIGIN_PROPERTY)
 
     def append(self, rows: DataFrame, table: str, landing_table: str, **options: str) -> None:
-        """Adds rows, which come of this landing table, to the run's version."""
+        """Adds rows that come from this landing table to the run's version."""
         self._writer(rows, table, {f"snapshot-property.{LANDING_PROPERTY}": landing_table, **options}).append()
 
     def replace(self, rows: DataFrame, table: str, days: Sequence[date] | None = None, built_from: str | None = None) -> None:
         """Replaces all rows of the run's version, or those of some days: INSERT OVERWRITE in static mode.
 
-        As an overwrite where a condition holds it can't depend on the session's mode: a day without rows goes, and an empty result
-        empties. `built_from` stays readable as long as the rows do.
+        The overwrite names a condition, so it can't depend on the session's mode: a day left without rows goes, and an empty result
+        empties what it replaces. `built_from` can be read for as long as the rows stay.
         """
         from pyspark.sql.functions import col, lit
 
@@ -143,7 +143,7 @@ class Branches:
         elif days:
             writer.overwrite(col("reading_date").isin(list(days)))
         else:
-            writer.append()  # nothing, in a snapshot that carries the run all the same
+            writer.append()  # adds nothing, but leaves a snapshot that names the run
 
     def _writer(self, rows: DataFrame, table: str, options: dict[str, str]) -> DataFrameWriterV2:
         writer = rows.writeTo(self._full(table)).option(f"snapshot-property.{RUN_PROPERTY}", self.run_id)
@@ -158,8 +158,8 @@ class Branches:
     def publish(self, files: RunFiles, mark: Callable[[], None], check: Callable[[], None]) -> list[str]:
         """Turns every branch into `main`, `machine_learning_curated` last; returns the tables that it moved.
 
-        Repeatable after a crash anywhere. `check` is called before each step forward, `mark` before the first.
-        Raises LakeUnusableError when a `main` is not where the run started.
+        Can be repeated after a crash at any point. `check` is called before each table is moved, `mark` before the first.
+        Raises LakeUnusableError if a `main` is not where it was when the run started.
         """
         if self.is_published():
             return []
@@ -182,16 +182,16 @@ class Branches:
         for_each(PUBLISHED_TABLES, lambda table: _drop(self._iceberg(table), self.name))
 
     def compact(self, table: str, most: int) -> None:
-        """Writes the published rows into few files where there are more than so many; nobody sees a difference."""
+        """Rewrites the published rows into few files if there are more than `most`; readers see no difference."""
         if int(self._said(table, MAIN, "total-data-files") or 0) > most:
             self._spark.sql(
                 f"CALL {CATALOG}.system.rewrite_data_files(table => '{self._namespace}.{table}', options => map('min-input-files', '2'))"
             )
 
     def expire(self, until: datetime) -> None:
-        """Removes the snapshots from before a time, but for the published one, and the files that only they hold.
+        """Removes the snapshots from before `until`, except the published one, and the files that only they hold.
 
-        Once the oldest is a day older still: a lake that is fed all the time always has one that has just come of age.
+        Only once the oldest is a day older still: a lake that is fed all the time always has one that has just become old enough.
         """
 
         def expire_older(table: str) -> None:
@@ -204,7 +204,7 @@ class Branches:
     def expire_snapshots(self, table: str, snapshots: Sequence[int]) -> None:
         """Removes these snapshots, whatever their age, and the files that only they hold."""
         if snapshots:
-            # Without a time of our own Iceberg would take what is five days old besides.
+            # If we gave no time, Iceberg would also expire whatever is five days old.
             listed = ", ".join(f"{number}L" for number in snapshots)
             self._expire(table, f"older_than => TIMESTAMP '1970-01-01 00:00:00', snapshot_ids => array({listed})")
 
@@ -212,13 +212,13 @@ class Branches:
         self._spark.sql(f"CALL {CATALOG}.system.expire_snapshots(table => '{self._namespace}.{table}', {what})")
 
     def unnamed(self, table: str) -> list[int]:
-        """The snapshots that no branch and no tag names: older versions, and those that no version was made from."""
+        """The snapshots that no branch or tag names: older versions, and those that no version was made from."""
         found = self._iceberg(table)
         named = {_id(found.snapshot(ref)) for ref in found.refs().keySet().toArray()}
         return [number for number in _all_ids(found) if number not in named]
 
     def unreached(self, table: str) -> list[int]:
-        """The snapshots that no branch and no tag names or was made from: what runs have left that were never published."""
+        """The snapshots that no branch or tag names or was made from: what runs that were never published have left."""
         found = self._iceberg(table)
         reached: set[int | None] = set()
         for ref in found.refs().keySet().toArray():
@@ -229,7 +229,7 @@ class Branches:
         return [number for number in _all_ids(found) if number not in reached]
 
     def files_of(self, table: str, snapshots: Sequence[int]) -> list[str]:
-        """The files that these snapshots need and the published one does not: data, and manifests, which know bounds of what they hold."""
+        """The files that these snapshots need and the published one does not: data, and manifests, which hold bounds of the data."""
         if not snapshots:
             return []
         found = self._iceberg(table)
@@ -238,9 +238,9 @@ class Branches:
         return sorted(gone.keys() | (self._data_files(found, gone) - self._data_files(found, kept)))
 
     def remove_files(self, table: str, files: Sequence[str]) -> None:
-        """Removes files that expiring snapshots should have removed: it tells nobody when it could not.
+        """Removes files that expiring snapshots should have removed: Iceberg doesn't report those that it could not remove.
 
-        What the snapshots that are left need stays: a person may keep some, by a tag or a branch.
+        What the remaining snapshots need stays: somebody may keep some with a tag or a branch.
         """
         found = self._iceberg(table)
         io = found.io()
@@ -252,11 +252,11 @@ class Branches:
                 list(threads.map(io.deleteFile, sorted(standing - kept.keys() - self._data_files(found, kept))))
 
     def _data_files(self, found: Any, manifests: Mapping[str, Any]) -> set[str]:  # noqa: ANN401
-        """The data files that stand in these manifests."""
+        """The data files that these manifests list."""
         files: set[str] = set()
         for manifest in manifests.values():
             paths = jvm(self._spark).org.apache.iceberg.ManifestFiles.readPaths(manifest, found.io())
-            # One text of all: py4j would ask for each path.
+            # All paths as one text: py4j would make a call for each.
             files.update(filter(None, str(jvm(self._spark).java.lang.String.join("\n", paths)).split("\n")))
             paths.close()
         return files
@@ -279,19 +279,19 @@ class Branches:
     def _own_snapshots(self, found: Any) -> list[Any]:  # noqa: ANN401
         """The snapshots of the run's version that the published one does not have, the latest first.
 
-        Without the empty one that a branch begins with where nothing was published yet.
+        Without the empty one that a branch begins with if nothing has been published yet.
         """
         main = _id(found.snapshot(MAIN))
         own = list(takewhile(lambda snapshot: _id(snapshot) != main, _versions(found, found.snapshot(self.name))))
         return own[:-1] if main is None else own
 
     def _made(self, table: str, branch: str) -> Any:  # noqa: ANN401
-        """The snapshot that made a branch's rows, also where they were compacted since; None where there is none."""
+        """The snapshot that made a branch's rows, even if they have been compacted since; None if there is none."""
         found = self._iceberg(table)
         return next(reversed(_rewritten(found, found.snapshot(branch))), None)
 
     def _said(self, table: str, branch: str, name: str) -> str | None:
-        """What the snapshot of a branch says of itself under this name; None where it says nothing, or there is no such branch."""
+        """The entry of this name in the summary of a branch's snapshot; None if it has none, or if there is no such branch."""
         return _said(self._iceberg(table).snapshot(branch), name)
 
     def _iceberg(self, table: str) -> Any:  # noqa: ANN401
@@ -314,7 +314,7 @@ def _all_ids(found: Any) -> list[int]:  # noqa: ANN401
 
 
 def _versions(found: Any, snapshot: Any) -> Iterator[Any]:  # noqa: ANN401
-    """A snapshot and those that it was made from, the latest first; none of None."""
+    """A snapshot and its ancestors, the latest first; nothing for None."""
     while snapshot is not None:
         yield snapshot
         parent = snapshot.parentId()
@@ -327,7 +327,7 @@ def _manifests(found: Any, snapshots: Iterable[Any]) -> dict[str, Any]:  # noqa:
 
 
 def _rewritten(found: Any, snapshot: Any) -> list[Any]:  # noqa: ANN401
-    """A snapshot and, behind those that hold the rows of the one before in other files, the one that made its rows; none of None."""
+    """A snapshot and its ancestors back to the one that made its rows; the others only rewrote files. Nothing for None."""
     same = []
     for version in _versions(found, snapshot):
         same.append(version)

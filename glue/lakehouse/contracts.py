@@ -27,7 +27,7 @@ class Column:
 
 @dataclass(frozen=True)
 class LandingColumn:
-    """A field of a landed record: docs/records.md says what its rule takes."""
+    """A field of a landed record: docs/records.md says what its rule accepts."""
 
     name: str
     rule: str
@@ -48,7 +48,7 @@ class LandingContract:
 
 @dataclass(frozen=True)
 class LeavesWith:
-    """Which of a table's published rows may go: those whose column stands in a table of `glue/excepted/`."""
+    """Which of a table's published rows may go: those whose `column` is in the result of a query of `glue/excepted/`."""
 
     excepted: str
     column: str
@@ -64,7 +64,7 @@ class TableContract:
     stages: str | None
     partition: str | None
     sort: tuple[str, ...]
-    # Of a table that a model makes.
+    # Only for a table that a model makes.
     leaves_with: LeavesWith | None
 
 

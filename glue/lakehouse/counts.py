@@ -22,26 +22,26 @@ _IN_DOUBT = "consents_in_doubt"
 
 
 def note_leaving(spark: SparkSession, branches: Branches, files: RunFiles, manifest: Manifest) -> None:
-    """Notes, in the job of `customer_trusted`, how many people and devices rows may be taken away of, and whether people take any back."""
+    """Notes, in the `customer_trusted` job, how many people and devices may lose rows, and whether people take any back."""
     counted, tightened = {"people": 0, "devices": 0}, False
     if branches.published_rows(MODEL_TABLES[0]) > 0:
         _view_excepted(spark, branches)
         counted = count_rows(spark, {name: f"select 1 from excepted_{name}" for name in counted})
-        # The policy may have been any-time before, and then readings from before the consent are published.
+        # The policy may have been any-time before, so readings from before the consent may be published.
         tightened = manifest.definition_changed and manifest.consent_from == "consent-date"
     taken_back = tightened or counted["people"] > 0
     files.write(_EXCEPTED, {"runId": files.run_id, "excepted": sum(counted.values()), "takenBack": taken_back})
 
 
 def is_taken_back(files: RunFiles) -> bool:
-    """Whether the run takes rows away because people take them back: then no older version may keep them."""
+    """Whether the run takes rows away because people take them back; if so, no older version may keep them."""
     found = files.read(_EXCEPTED)
-    return found is not None and bool(found.get("takenBack", True))  # a run that began before this was noted
+    return found is not None and bool(found.get("takenBack", True))  # missing if the run began before this was noted
 
 
 def rows_excepted(spark: SparkSession, branches: Branches, files: RunFiles, table: str, rows_before: int) -> int:
-    """Rows of a table's published version that this run may take away."""
-    # In most runs nobody is excepted, and there is nothing to ask.
+    """How many rows of a table's published version this run may take away."""
+    # In most runs nobody is excepted, so there is nothing to query.
     if rows_before == 0 or files.expect(_EXCEPTED)["excepted"] == 0:
         return 0
     _view_excepted(spark, branches)

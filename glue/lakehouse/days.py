@@ -1,8 +1,8 @@
-"""Which days of a readings table a run builds anew; the files of all other days stay as they are.
+"""Which days of a readings table a run rebuilds; the files of all other days stay as they are.
 
-A model of readings never looks from one day at another: its rows of a day follow from the readings of that day and from where people
-stand. So a day is built anew when readings of it came, or when the standing of somebody changed who has readings on it. The outcome is
-that of building all days: test/spark holds it against the engine on one machine, which does.
+A model of readings never looks from one day at another: a day's rows follow from that day's readings and from people's standing. So a
+day is rebuilt if readings of it arrived, or if the standing of somebody who has readings on it changed. The outcome is the same as that of
+building all days: test/spark compares it with the engine on one machine, which does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lakehouse.run_files import RunFiles
 
 DAY = "reading_date"
-# More days than these are named one by one in no condition: then all are built anew.
+# If there are more days than a condition should list one by one, all are rebuilt.
 MOST_DAYS = 1000
 
 
@@ -30,11 +30,11 @@ MOST_DAYS = 1000
 class Inputs:
     """What the rows of one day follow from."""
 
-    # Of that day.
+    # Only their rows of that day.
     readings: tuple[str, ...]
-    # Of all time.
+    # All of their rows.
     people: tuple[str, ...] = ()
-    # The readings of whoever stands elsewhere now, in terms of the view `changed_standing`.
+    # The days with readings of those whose standing has changed, as a query on the view `changed_standing`.
     of_changed: str | None = None
 
 
@@ -52,7 +52,7 @@ INPUTS = {
     "machine_learning_curated": Inputs(readings=("accelerometer_trusted", "step_trainer_trusted")),
 }
 
-# Who they are, what they hold and since when they share; once more if they move, for only then their devices count.
+# Who people are, what they hold and since when they share; once more if they move, because only then do their devices count.
 _STANDING = """
   select email, serialnumber, sharewithresearchasofdate, 0 as moves from {customers}
   union all
@@ -70,7 +70,7 @@ _CHANGED_STANDING = f"""
 
 
 def to_build(spark: SparkSession, branches: Branches, table: str, definition: str) -> list[date] | None:
-    """The days that the run must build anew, sorted; None for all of them, and for a table that has no days.
+    """The days that the run must rebuild, sorted; None for all of them, and for a table that has no days.
 
     All of them, unless the published rows are of the same definition and of the very inputs that are published now: whoever compacts or
     mends a table by hand gets it built from its inputs.
@@ -95,12 +95,12 @@ def origin(branches: Branches, table: str, definition: str, *, published: bool =
 
 
 def keep(files: RunFiles, table: str, to_build: Sequence[date] | None) -> None:
-    """Leaves the days that the run has built anew to the jobs after this one."""
+    """Notes the days that the run has rebuilt, for the jobs after this one."""
     files.write(_file_of(table), {"runId": files.run_id, "days": None if to_build is None else [day.isoformat() for day in to_build]})
 
 
 def built(files: RunFiles, table: str) -> list[date] | None:
-    """The days that the run has built anew; None for all of them."""
+    """The days that the run has rebuilt; None for all of them."""
     found = files.expect(_file_of(table))["days"]
     return None if found is None else [date.fromisoformat(day) for day in found]
 
@@ -115,7 +115,7 @@ def _file_of(table: str) -> str:
 
 
 def _view_changed_standing(spark: SparkSession, branches: Branches) -> None:
-    """`changed_standing`: people, and devices that they hold or held, of whom this run and the published version say different things."""
+    """Makes `changed_standing`: people whose standing differs between this run and what is published, with devices they hold or held."""
     for name, rows in views.published_people(spark, branches).items():
         rows.createOrReplaceTempView(f"published_{name}")
     spark.sql(_CHANGED_STANDING).createOrReplaceTempView("changed_standing")

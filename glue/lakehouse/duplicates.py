@@ -1,7 +1,7 @@
-"""Which of equal records is staged: that of the first file which has it, unless it is staged already.
+"""Which of several equal records is staged: that of the first file that has it, unless one is staged already.
 
-Equal are records whose identity fields are. Of such as differ in other columns the smallest values stay, whichever came first
-(docs/records.md); the first file is the one that counts as having brought the record, all the same.
+Records are equal if their identity fields are. If equal records differ in other columns, the smallest values stay, whichever came first
+(docs/records.md); even then, the first file counts as the one that brought the record.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from lakehouse.contracts import LandingContract, TableContract
 
-# Stands for the file of records that are staged already; files are numbered from 0 on.
+# The file number of records that are staged already; files are numbered from 0.
 STAGED = -1
 
 
 class Duplicates:
-    """The search for equal records of one landing table: one shuffle, which leaves the rows where and as the staging table wants them."""
+    """The search for equal records of one landing table: one shuffle, which also distributes and sorts rows for the staging table."""
 
     def __init__(self, contract: LandingContract, feeds: TableContract) -> None:
         self._identity = list(contract.identity)
@@ -33,20 +33,20 @@ class Duplicates:
 
     @property
     def may_replace(self) -> bool:
-        """Whether an arrived record can take the place of a staged one that is equal to it."""
+        """Whether an arrived record can take the place of an equal one that is staged."""
         return bool(self._others)
 
     def first(self, arrived: DataFrame, staged: DataFrame | None, buckets: int, watch: Callable[[DataFrame], DataFrame]) -> DataFrame:
-        """Each arrived record once, with the number of the first `file` that has it, and none that is staged.
+        """Each arrived record once, with the number of the first `file` that has it, without those that are staged.
 
-        Where arrived records may replace staged ones, the staged ones are among the rows, with STAGED for their file. `buckets`: on how
-        many tasks a large day is spread. `watch` is given all rows once, when each stands in one task only.
+        If arrived records may replace staged ones, the result includes the staged ones, with STAGED as their file. `buckets`: over how
+        many tasks a large day is spread. `watch` is given all rows once, at a point where each is in one task only.
         """
         rows = arrived if staged is None else arrived.unionByName(staged.withColumn("file", F.lit(STAGED)))
         bucket = F.pmod(F.hash(F.col(self._sort[0])), F.lit(buckets)) if self._partition else F.lit(0)
         spread = [*self._partition, F.col("bucket")] if self._partition else [F.col(name) for name in self._identity]
         rows = watch(rows.withColumn("bucket", bucket).repartition(*spread))
-        # The bucket last: a sort compares quickest by what tells most rows apart. The day first, as files are written by days.
+        # The bucket last: a sort is quickest if what tells most rows apart comes early. The day first, because files are written by day.
         names = dict.fromkeys(name for name in (*self._sort, *self._identity) if name in self._identity)
         equals = Window.partitionBy(*self._partition, *[F.col(name) for name in names], F.col("bucket"))
         if not self.may_replace:

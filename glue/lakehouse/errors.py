@@ -1,4 +1,4 @@
-"""Errors that a person may meet. Each message names the thing, says what was expected and found, and what to do next."""
+"""Errors that a person may see. Each message names the thing and says what was expected, what was found and what to do next."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ class LandingChangedError(JobError):
 
 
 class LakeUnusableError(JobError):
-    """The lake's tables are not what the contracts say, or are not where the run started."""
+    """The lake's tables are not what the contracts say, or are not where they were when the run started."""

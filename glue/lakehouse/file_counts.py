@@ -1,4 +1,4 @@
-"""How many rows of each file a write lets through, counted while it writes: to ask afterwards is to read, shuffle and sort them again."""
+"""How many rows of each file a write lets through, counted while it writes: asking afterwards would read, shuffle and sort them again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 # Each task sends its sketch, 1.5 KB for each file, to the driver.
 MOST_FILES = 1000
-# A sketch has three rows of so many counters for each file.
+# A sketch has three rows, each with this many counters per file.
 _COUNTERS_PER_FILE = 64
-# Spark tells what it has observed a moment after the write; where the message is lost, it would be waited for without end.
+# Spark reports what it has observed a moment after the write; if that message is lost, the wait for it would never end.
 _PATIENCE_SECONDS = 60.0
 
 
 class FileCounts:
-    """Counts of rows by their column `file`, a number from 0 up to how many files there are."""
+    """Counts of rows by their column `file`, a number from 0 to `files` - 1."""
 
     def __init__(self, spark: SparkSession, files: int) -> None:
         self._spark = spark
@@ -31,29 +31,29 @@ class FileCounts:
         self._seen_arrived = Observation()
 
     def watch(self, rows: DataFrame) -> DataFrame:
-        """The same rows; whatever writes them counts them. For one statement."""
+        """The same rows, counted by whatever writes them. For one statement only."""
         if self._seen is None:
             return rows
         width, three_rows = F.lit(2 / (_COUNTERS_PER_FILE * self._files)), F.lit(0.87)
         return rows.observe(self._seen, F.count_min_sketch("file", width, three_rows, F.lit(1)).alias("sketch"))
 
     def watch_arrived(self, rows: DataFrame) -> DataFrame:
-        """The same rows; whatever writes what becomes of them counts those that have a file. For one statement."""
+        """The same rows; whatever writes their outcome also counts those that have a file. For one statement only."""
         has_file = F.col("file") >= 0
         return rows.observe(self._seen_arrived, F.sum(has_file.cast("bigint")).alias("arrived"))
 
     def arrived(self) -> int | None:
-        """How many rows that have a file were seen; None when Spark does not tell. More than there are where it ran a task twice."""
+        """How many rows that have a file were seen; None if Spark does not report it. Too many if Spark ran a task twice."""
         return _told(self._seen_arrived, "arrived")
 
     def exact(self, total: int) -> list[int] | None:
-        """The count of each file, once so many rows were written; None where it must be asked otherwise.
+        """The count of each file, once `total` rows have been written; None if it must be found in another way.
 
-        A count-min sketch never says too little (Cormode and Muthukrishnan 2005). So when its counts add up to the total, each is exact;
-        when they do not, files shared all their counters, or Spark ran a task twice.
+        A count-min sketch never gives too low a count (Cormode and Muthukrishnan 2005). So if its counts add up to the total, each is
+        exact; if they don't, files shared all their counters, or Spark ran a task twice.
         """
         if total == 0:
-            return [0] * self._files  # of a plan that Spark finds to be empty nothing is observed
+            return [0] * self._files  # Spark observes nothing in a plan that it finds to be empty
         found = None if self._seen is None else _told(self._seen, "sketch")
         if found is None:
             return None

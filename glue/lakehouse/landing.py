@@ -1,4 +1,4 @@
-"""Claimed landing files: are they still what was claimed, what do they look like, and how must each be read."""
+"""Claimed landing files: are they still what was claimed, what do they look like, and how must each be read?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _THREADS = 32
 _CHUNK = 1024 * 1024
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Names that Spark's text reader would skip, shorten, take for a pattern, or decompress by their ending are read by lines_of.
+# Files with names that Spark's text reader would skip, shorten, take for a pattern, or decompress by their ending are read by lines_of.
 _PLAIN_PLACE = re.compile(r"(?:s3:/)?(?:/(?!\.{1,2}/)[A-Za-z0-9._=+~-]+)*/[A-Za-z0-9][A-Za-z0-9._=+~-]*\Z")
 _CODEC_ENDINGS = (".gz", ".gzip", ".bz2", ".deflate", ".lz4", ".snappy", ".zst", ".lzo", ".xz", "._COPYING_", ".crc")
 
@@ -42,7 +42,7 @@ class LandingFile:
 
 
 def place_of(file: ManifestFile, landing: str, lake: str) -> str:
-    """Where a claimed file version is read: below landing, or where a copy of it was put."""
+    """Where to read a claimed file version: below landing, or where a copy of it was put."""
     return storage.join(landing, file.key) if file.input is None else storage.join(lake, file.input)
 
 
@@ -73,9 +73,9 @@ def look(files: list[ManifestFile], contract: LandingContract, landing: str, lak
 
 
 def check_unchanged(files: list[ManifestFile], landing: str, lake: str) -> None:
-    """Makes sure, once everything was read, that it was read from the claimed versions.
+    """Makes sure, once everything has been read, that it was read from the claimed versions.
 
-    Raises LandingChangedError when a file changed meanwhile.
+    Raises LandingChangedError if a file has changed meanwhile.
     """
     with ThreadPoolExecutor(_THREADS) as threads:
         heads = threads.map(lambda file: storage.head(place_of(file, landing, lake), 0), files)
@@ -85,7 +85,7 @@ def check_unchanged(files: list[ManifestFile], landing: str, lake: str) -> None:
 
 def _checked(file: ManifestFile, head: storage.Head | None) -> storage.Head:
     if head is not None and (file.input is not None or head.version == file.version):
-        return head  # a copy has a version of its own; nobody writes there a second time
+        return head  # a copy has a version of its own, and nobody overwrites it
     what = "vanished" if head is None else "was overwritten"
     raise LandingChangedError(f"{file.key} {what} after the run had claimed it; start a new run")
 
@@ -100,7 +100,7 @@ def _first_names(start: bytes, size: int, contract: LandingContract) -> tuple[st
         start = _inflated_start(start)
     line, newline, _ = start.removeprefix(_BYTE_ORDER_MARK).partition(b"\n")
     if not newline and (packed or size > len(start)):
-        return None  # the line is longer than what was read, or may be
+        return None  # the line is, or may be, longer than what was read
     outcomes = judge_line(line, contract)
     return names_of(line) if outcomes and outcomes[0].reason is None else None
 
@@ -130,12 +130,12 @@ def lines_of(file: LandingFile) -> Iterator[tuple[int, bytes]]:
 
 
 def _inflate(stream: BinaryIO) -> Iterator[bytes]:
-    """Raises zlib.error or EOFError where the data are broken or cut."""
+    """Raises zlib.error or EOFError if the data are broken or cut off."""
     member = zlib.decompressobj(31)
     data = stream.read(_CHUNK)
     while True:
         yield member.decompress(data, 4 * _CHUNK)
-        # At a member's end zlib leaves the tail as it was, so only its end tells that it is used up.
+        # At the end of a member zlib leaves unconsumed_tail as it was, so only `eof` tells that it is used up.
         while member.unconsumed_tail and not member.eof:
             yield member.decompress(member.unconsumed_tail, 4 * _CHUNK)
         if not member.eof:
@@ -162,7 +162,7 @@ def _check_padding(rest: bytes, stream: BinaryIO) -> None:
 
 
 def _split(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Lines of any number of chunks. Of a line beyond the limit only as much is kept as shows that it is too long."""
+    """The lines in any number of chunks. Of a line beyond the limit, only enough is kept to show that it is too long."""
     line = 0
     kept: list[bytes] = []
     length = 0

@@ -1,6 +1,6 @@
 """From claimed files to lines: a DataFrame with the file, a place in it, and the text of each line.
 
-Spark's own text reader does what it can do; gzip files and names that it would take for something else are read in Python.
+Spark's own text reader reads what it can; gzip files, and names that it would take for something else, are read in Python.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from lakehouse.contracts import LandingContract
 
-# Files that Spark's own reader does not read go to one task until they are more than this; opening one counts as so many bytes.
+# Files that Spark's own reader does not read share a task until they exceed _BYTES_PER_PACK; opening one counts as _BYTES_PER_FILE.
 _BYTES_PER_PACK = 32 * 1024 * 1024
 _BYTES_PER_FILE = 256 * 1024
-# What boto3 reads.
+# The variable that boto3 reads.
 _REGION = "AWS_DEFAULT_REGION"
 
 
-# By default Spark's JSON reader makes a record of nulls of one with a text of over 20,000,000 characters (SPARK-43263).
+# By default Spark's JSON reader turns a record with a text of over 20,000,000 characters into one of nulls (SPARK-43263).
 ANY_LENGTH = {"maxStringLen": str(2**31 - 1)}
 
 
@@ -46,8 +46,8 @@ class Lines:
 
     def __init__(self, spark: SparkSession, contract: LandingContract, files: list[LandingFile]) -> None:
         self._spark = spark
-        # Spark cuts files into blocks by the cores that it has when it plans. Workers may join meanwhile, but all plans must cut alike:
-        # the numbers of lines hang on it.
+        # Spark cuts files into blocks by the number of cores that it has when it plans. Workers may join later, but all plans must cut
+        # alike: line numbers depend on it.
         spark.conf.set("spark.sql.files.minPartitionNum", str(spark.sparkContext.defaultParallelism))
         self.shapes = common_shapes((file.names for file in files), contract)
         self._number_of = {file.number: self._own_shape(file, contract) for file in files}
@@ -77,7 +77,7 @@ class Lines:
         return lines[0] if len(lines) == 1 else lines[0].unionByName(lines[1])
 
     def native(self, files: list[LandingFile]) -> DataFrame:
-        """Spark's own text reader splits large files and packs small ones. A lone carriage return is no line end."""
+        """Spark's own text reader splits large files and packs small ones. A lone carriage return does not end a line."""
         block, row = F.col("_metadata.file_block_start").alias("block"), F.monotonically_increasing_id().alias("row")
         return self._numbered(self._reader().text(_places(files)), files, block, row, F.col("value"))
 
@@ -93,14 +93,14 @@ class Lines:
         return self._spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
 
     def _numbered(self, read: DataFrame, files: list[LandingFile], *columns: Column) -> DataFrame:
-        """What was read of files, with our number of each: to make it of Spark's name on every line would cost more than reading."""
+        """What was read from files, with our number of each: deriving it from Spark's name on every line would cost more than reading."""
         named = [(name, file.number, self._number_of[file.number]) for file in files for name in _spark_names(file.place)]
         numbers = F.broadcast(rows_of(self._spark, named, "_place STRING, file INT, shape INT"))
         rows = read.select(F.col("_metadata.file_path").alias("_place"), *columns).join(numbers, "_place")
         return rows.drop("_place")
 
     def broken_gzip(self, files: list[LandingFile]) -> list[int]:
-        """The numbers of those gzip files that can't be decompressed to their end."""
+        """The numbers of the gzip files that can't be decompressed to their end."""
         packed = [(file, 0) for file in files if file.gzip]
         return self._packed(packed, _broken_files).collect() if packed else []
 
@@ -136,7 +136,7 @@ def _places(files: list[LandingFile]) -> list[str]:
 
 
 def _spark_names(place: str) -> list[str]:
-    """How Spark may write the name of a file; on S3 as we do."""
+    """How Spark may write the name of a file; on S3, as we do."""
     return [place] if storage.is_s3(place) else [f"file:{place}", f"file://{place}"]
 
 

@@ -1,4 +1,4 @@
-"""The run lock, as far as a job needs it: does the run still hold it, and: from now on it is publishing.
+"""The run lock, as far as a job needs it: to check that the run still holds it, and to mark that the run is publishing.
 
 On AWS it is an item of the ledger table: `{pk: "lock", run_id: S, fence: N, publishing: BOOL}`. For jobs over a folder it
 is `<lake>/lock.json`: `{"runId", "fence", "publishing"}`.
@@ -24,7 +24,7 @@ class Holder:
 
 
 class RunLock(Protocol):
-    """What the rules need of the lock."""
+    """What a job needs of the lock."""
 
     def read(self) -> Holder | None:
         """Who holds it; None when it is free."""
@@ -32,7 +32,7 @@ class RunLock(Protocol):
     def mark_publishing(self, run_id: str, fence: int) -> None:
         """Marks that publish begins, in one conditional write.
 
-        Raises LockLostError when another run, or none, holds the lock, and where the run was settled, for its execution has ended.
+        Raises LockLostError if another run, or none, holds the lock, or if the run was settled because its execution has ended.
         """
 
 

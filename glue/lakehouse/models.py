@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def build(spark: SparkSession, branches: Branches, table: str, definition: str, to_build: Sequence[date] | None) -> None:
-    """Replaces the rows of a table in the run's version by those of its model, on these days; on all of them where it is None."""
+    """Replaces a table's rows in the run's version by those of its model, on the days `to_build`, or on all days if that is None."""
     columns = [column.name for column in table_contract(table).columns]
     readings = {} if to_build is None else {name: days.on(spark.table(name), to_build) for name in days.INPUTS[table].readings}
     with views.shadows(spark, readings):

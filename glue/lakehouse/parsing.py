@@ -34,7 +34,7 @@ _TYPE: dict[str, T.DataType] = {
 def clean_records(
     spark: SparkSession, contract: LandingContract, lines: Lines, files: list[LandingFile], dirty: list[LandingFile]
 ) -> DataFrame:
-    """Clean lines as typed records with the number of their file. Of files that are not dirty, all lines are known to be clean."""
+    """Clean lines as typed records with the number of their file. Files that are not dirty are known to have clean lines only."""
     records = []
     by_line = {file.number for file in dirty} | {file.number for file in files if not file.native}
     for shape in lines.shapes:
@@ -92,7 +92,7 @@ def _clean_value(rule: str, field: Column) -> Column:
     """From a field of a clean line to the column's value."""
     match rule:
         case "email":
-            return F.lower(field)  # in a clean line it is ASCII, where lower() is A–Z to a–z
+            return F.lower(field)  # in a clean line it is ASCII, where lower() only maps A–Z to a–z
         case "consent":
             return F.when(field != 0, field)
         case "double":

@@ -1,7 +1,7 @@
-"""Counts of readings, as of `glue/counts`: pairs at the same time, and what is withheld.
+"""Counts of readings, as defined in `glue/counts`: pairs at the same time, and what is withheld.
 
-They are sums over days. So the counts of a run are those of the published version, less what that has on the days which the run has built
-anew, and with what the run has on them. The gate holds them to the rows of all days by its row equations.
+They are sums over days. So a run's counts are those of the published version, minus what that has on the days that the run has rebuilt,
+plus what the run has on those days. The gate checks them against the rows of all days with its row equations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lakehouse.branches import Branches
     from lakehouse.run_files import RunFiles
 
-# Each count, and the table that is built from the readings which it counts.
+# Each count, and the table that is built from the readings that it counts.
 _BUILT_FROM_SAME = {
     "identity": LAST_TABLE,
     "withheld_accelerometer": "accelerometer_trusted",
@@ -30,7 +30,7 @@ _BUILT_FROM_SAME = {
 
 
 def count_readings(spark: SparkSession, branches: Branches, files: RunFiles) -> dict[str, Callable[[], dict[str, int]]]:
-    """What to call for the numbers of each count: pairs by name, or readings by the reason that withholds them. None of them is 0."""
+    """A function for each count that returns its numbers other than 0: pairs by name, or readings by the reason they are withheld for."""
     return {name: _count(spark, branches, files, name) for name in _BUILT_FROM_SAME}
 
 

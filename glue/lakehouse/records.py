@@ -1,7 +1,7 @@
 """From one line to values, and from an object to a staged row, exactly as docs/records.md says.
 
 Only lines that are not clean come here; clean ones are read by Spark itself (shapes.py). Nothing is imported but the standard library,
-for this runs inside Spark's Python workers.
+because this runs inside Spark's Python workers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Value = str | int | float | None
 STRIPPED = "\t\n\x0b\x0c\r \xa0"
 MAX_TIME = 253402300799999
 LONGEST_LINE = 256 * 1024 * 1024
-# A rejected record that is written as more bytes is counted without its text.
+# A rejected record of more bytes than this is counted without its text.
 _LONGEST_REJECT = 16 * 1024 * 1024
 
 _LAYOUT = re.compile(r"[ \t\r,]*+")
@@ -55,7 +55,7 @@ class _RejectedError(Exception):
 
 
 def is_noted(name: str) -> bool:
-    """Whether an unknown field is noted by its name: one that looks like the name of a column. Anything else may be a person's data."""
+    """Whether an unknown field is noted by its name: only if it looks like a column name. Anything else may be a person's data."""
     return _NOTED_NAME.match(name) is not None
 
 
@@ -65,7 +65,7 @@ def fold(text: str) -> str:
 
 
 def judge_line(line: bytes, contract: LandingContract) -> list[Outcome]:
-    """All values of one line, from left to right; a line that is not UTF-8 or breaks ends with one rejected record."""
+    """All values of one line, from left to right; a line that breaks or is not UTF-8 ends with one rejected record."""
     if len(line) > LONGEST_LINE:
         return [_rejected(1, "line_too_long", None, "")]
     try:
@@ -76,7 +76,7 @@ def judge_line(line: bytes, contract: LandingContract) -> list[Outcome]:
 
 
 def _rejected(position: int, reason: str, field: str | None, record: str, encoding: str = "utf-8") -> Outcome:
-    # Most are far shorter than what UTF-8 can make too long, which need not be found out by writing them.
+    # Most are so short that UTF-8 can't make them too long, so they need not be encoded to find out.
     is_short = 4 * len(record) <= _LONGEST_REJECT or len(record.encode()) <= _LONGEST_REJECT
     return Outcome(position, reason, field, encoding, record if is_short else "", (), ())
 
@@ -115,9 +115,9 @@ Member = tuple[str, str]
 
 
 def end_of_value(text: str, start: int, members: list[Member]) -> int:
-    """Where the one JSON value (RFC 8259) that starts here ends, or -1 when there is none; an object's members are appended.
+    """Where the one JSON value (RFC 8259) that starts here ends, or -1 if there is none; an object's members are appended.
 
-    A loop with a stack of its own, for a line may nest deeper than Python calls may.
+    A loop with a stack of its own, because a line may nest deeper than Python's calls can.
     """
     scalar = _SCALAR.match(text, start)
     if scalar is not None:
@@ -128,7 +128,7 @@ def end_of_value(text: str, start: int, members: list[Member]) -> int:
     outer = -1 if closers == ["]"] else 0  # where the value of the outermost object's current member starts
     name = ""
     at = _end(_BLANKS, text, start + 1)
-    fresh = True  # nothing stands in the innermost brackets yet
+    fresh = True  # there is nothing in the innermost brackets yet
     while True:
         if at >= len(text):
             return -1
@@ -163,7 +163,7 @@ def end_of_value(text: str, start: int, members: list[Member]) -> int:
                 members.append((json.loads(name), text[outer:at]))
             at = _end(_BLANKS, text, at)
             fresh = False
-        # Whatever is complete now closes.
+        # Close whatever is complete now.
         while at < len(text) and text[at] == closers[-1]:
             closers.pop()
             at += 1
@@ -176,7 +176,7 @@ def end_of_value(text: str, start: int, members: list[Member]) -> int:
 
 
 def judge_object(position: int, record: str, members: list[Member], contract: LandingContract) -> Outcome:
-    """One object by the contract's columns, in their order; the first rule that is broken gives reason and field."""
+    """Judges one object by the contract's columns, in their order; the first rule that is broken gives reason and field."""
     folded = [fold(name) for name, _ in members]
     known: set[int] = set()
     values: list[Value] = []

@@ -1,4 +1,4 @@
-"""What is kept of records that broke their contract: rows of `rejected`, with the line each stood on, and JSON lines of the run."""
+"""What is kept of records that broke their contract: rows of `rejected`, with the line each was on, and JSON lines in the run's folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lakehouse.run_files import RunFiles
 
 _BYTES_PER_PART = 32 * 1024 * 1024
-# About what a rejected record takes besides its text.
+# Roughly what a rejected record takes besides its text.
 _BYTES_OF_PLACE = 200
 
 
@@ -44,7 +44,7 @@ class Rejects:
         return rows_of(self._spark, rows, schema_of(table_contract("rejected")))
 
     def of_values(self, judged: DataFrame, lines: Lines, files: list[LandingFile]) -> DataFrame:
-        """The rejected ones of the judged values of these files."""
+        """The rejected values among the judged ones of these files."""
         rejected = judged.where(F.col("reason").isNotNull())
         blocks = F.broadcast(self._blocks(lines, [file for file in files if file.native]))
         named = [(file.number, file.key, file.version) for file in files]
@@ -67,7 +67,7 @@ class Rejects:
         ).select(*[column.name for column in table_contract("rejected").columns])
 
     def _blocks(self, lines: Lines, native: list[LandingFile]) -> DataFrame:
-        """What turns a row of a block into a line number: rows are numbered through a block, and blocks follow each other.
+        """Offsets that turn a row of a block into a line number: rows are numbered within a block, and blocks follow each other.
 
         The files are those that were judged, in blocks of the same size: another plan would number rows differently.
         """
@@ -81,9 +81,9 @@ class Rejects:
         return rows_of(self._spark, offsets, "in_file INT, in_block BIGINT, offset BIGINT")
 
     def leave(self, rows: DataFrame) -> None:
-        """Leaves rows of `rejected` as gzipped JSON lines, as on one machine: they tell what happened where the run is not published."""
-        # They come in parts, each of which is a job and must fit into the driver's memory: as many as they need. How large the files are,
-        # or how many tasks have read them, says little of what they reject.
+        """Leaves rows of `rejected` as gzipped JSON lines, as on one machine: they show what happened if the run is not published."""
+        # They reach the driver in parts. Each part is a job and must fit into the driver's memory, so the size of the rejects decides how
+        # many there are: the size of the files, or the number of tasks that read them, says little about it.
         written = rows.agg(F.sum(F.octet_length("record") + _BYTES_OF_PLACE)).first()
         parts = rows.repartition(1 + ((written and written[0]) or 0) // _BYTES_PER_PART)
         lines = (json.dumps(row.asDict(), ensure_ascii=False, separators=(",", ":")) for row in parts.toLocalIterator())

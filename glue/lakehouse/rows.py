@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def rows_of(spark: SparkSession, rows: Iterable[tuple[Any, ...]], schema: str) -> DataFrame:
-    """The rows under a schema (`name TYPE, …`; texts and whole numbers).
+    """The rows with a schema (`name TYPE, …`; texts and whole numbers).
 
-    As a literal of the plan: `createDataFrame` would make them a job of their own, through Python.
+    They are a literal in the plan: `createDataFrame` would make them a job of their own, through Python.
     """
     from pyspark.sql.functions import from_json, inline, lit
 

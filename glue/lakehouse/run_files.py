@@ -26,7 +26,7 @@ class Manifest:
     """The claim of a run, and the policies it runs under."""
 
     definition: str
-    # The last published run was of another one.
+    # Whether the last published run had another one.
     definition_changed: bool
     ml_join: str
     consent_from: str
@@ -59,7 +59,7 @@ class RunFiles:
         )
 
     def of(self, run_id: str) -> RunFiles:
-        """Those of another run."""
+        """The files of another run."""
         return RunFiles(self._lake, run_id)
 
     def read(self, name: str) -> Any:  # noqa: ANN401 - JSON
@@ -78,5 +78,5 @@ class RunFiles:
         return found
 
     def write(self, name: str, value: dict[str, Any]) -> None:
-        """Puts a JSON file, written as on one machine."""
+        """Writes a JSON file, in the same form as on one machine."""
         storage.write_text(storage.join(self.folder, name), json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""The Spark session: which settings it needs, and which of them must be there before it starts."""
+"""The Spark session: which settings it needs, and which of them must be set before it starts."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ NAMESPACE = "stedi"
 # The folder `glue/`, or the bundle.
 _SOURCES = Path(__file__).resolve().parents[1]
 
-# Outside Glue. From a disk, reading manifests in turn ends before a pool of threads would, which Iceberg asks every 10 ms whether it is
-# done; from S3 the pool is worth it.
+# Outside Glue. From a disk, reading manifests one by one is faster than a pool of threads, because Iceberg checks only every 10 ms whether
+# the pool is done; from S3 the pool is worth it.
 JAVA_OPTIONS = "-Duser.timezone=UTC -Diceberg.scan.plan-in-worker-pool=false"
 
-# What a job may still set when its session is there.
+# What a job can still set once its session exists.
 RUNTIME: dict[str, str] = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.ansi.doubleQuotedIdentifiers": "true",
     # In dynamic mode a withdrawn person's day would survive, and an empty result would change nothing.
     "spark.sql.sources.partitionOverwriteMode": "static",
-    # Up to what size small pieces of a shuffle are put together for one task: as they are shuffled, packed; in memory it is several times
-    # as much. What is to be sorted is not cut smaller, so beyond 3.2 GB (200 pieces, as many as Spark makes) a task sorts more.
+    # Small pieces of a shuffle are combined for one task up to this size. It is their compressed size in the shuffle; in memory they take
+    # several times as much. Pieces to be sorted are not split, so beyond 3.2 GB (200 pieces, as many as Spark makes) a task sorts more.
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
-    # Of many small files one task reads 128 (by default 32), and 32 tasks look whether they are there (by default one for each).
+    # One task reads up to 128 small files (by default 32), and 32 tasks check whether the files exist (by default one for each file).
     "spark.sql.files.openCostInBytes": "1m",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",
 }
 
 
 def static_settings(lake: str) -> dict[str, str]:
-    """The settings that must be there before the session starts: in a Glue job as `--conf`, elsewhere from `start`.
+    """The settings that must be set before the session starts: in a Glue job by `--conf`, elsewhere by `start`.
 
     A lake on S3 is catalogued in the Glue Data Catalog, one in a folder by its folders.
     """
@@ -92,23 +92,23 @@ def start(lake: str, extra: dict[str, str] | None = None) -> SparkSession:
 
 
 def _give_to_workers(spark: SparkSession) -> None:
-    """Ships the bundle to Spark's Python workers, which import modules of it.
+    """Ships the bundle to Spark's Python workers, which import modules from it.
 
-    Of `--extra-py-files` AWS promises that they are found by the driver
-    (https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-etl-glue-arguments.html), and no more.
+    About `--extra-py-files` AWS promises only that the driver finds them
+    (https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-etl-glue-arguments.html).
     """
     if _SOURCES.is_file() and not Path(SparkFiles.get(_SOURCES.name)).exists():
         spark.sparkContext.addPyFile(str(_SOURCES))
 
 
 def use_namespace(spark: SparkSession, namespace: str = NAMESPACE) -> None:
-    """Makes bare table names mean the lake's."""
+    """Makes bare table names mean the lake's tables."""
     spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.{namespace}")
     spark.sql(f"USE {CATALOG}.{namespace}")
 
 
 def jvm(spark: SparkSession) -> Any:  # noqa: ANN401 - whatever is on the class path
-    """The packages of Java, for what Spark and Iceberg offer there alone."""
+    """Java's packages, for what Spark and Iceberg offer only there."""
     return spark._jvm
 
 
@@ -120,11 +120,11 @@ def _endpoint(lake: str) -> dict[str, str]:
 def _local_settings() -> dict[str, str]:
     cores = os.environ.get("STEDI_SPARK_CORES", "2")
     if _SOURCES.is_dir():
-        # Python workers are started by the JVM with the environment that the JVM was started with.
+        # The JVM starts Python workers with the environment that it was started with itself.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_SOURCES), os.environ.get("PYTHONPATH")]))
     return {
         "spark.master": f"local[{cores}]",
-        # On the class path, as in Glue. Classes of `spark.jars` would be looked for in all of Spark's jars first, each time.
+        # On the class path, as in Glue. A class from `spark.jars` would be looked for in all of Spark's jars first, each time.
         "spark.driver.extraClassPath": os.path.join(os.environ.get("STEDI_SPARK_JARS", "jars"), "*"),
         "spark.driver.memory": os.environ.get("STEDI_SPARK_MEMORY", "1g"),
         "spark.driver.host": "127.0.0.1",

@@ -1,7 +1,8 @@
 """The shape of a clean line: a pattern for which Spark's own functions are exact.
 
-Whatever does not match goes to records.py instead, so a shape may be narrow but never wide. Spark reads text without checking that it is
-UTF-8; the pattern is matched against the decoded line, in which bytes that are not UTF-8 have become U+FFFD, and no shape takes U+FFFD.
+Whatever does not match goes to records.py instead, so a shape may be too narrow but never too wide. Spark reads text without checking that
+it is UTF-8; the pattern is matched against the decoded line, in which bytes that are not UTF-8 have become U+FFFD, and no shape allows
+U+FFFD.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from lakehouse.records import Member, end_of_value, fold, is_noted
 _CHARACTERS = r'[^"\\\x00-\x1f\uFFFD]*'
 _VISIBLE = r"[!#-\[\]-~]"
 _CLEAN = {
-    # Most text has neither blanks nor letters outside ASCII: then nothing has to be tried twice.
+    # Most text has neither blanks nor letters outside ASCII, and then nothing has to be tried twice.
     "text": rf'"(?:{_VISIBLE}++|{_VISIBLE}{_CHARACTERS}(?<={_VISIBLE}))"',
     "email": rf'"{_VISIBLE}+"',
-    # At most 18 digits fit a BIGINT; at most 14 are a time before the year 9999.
+    # Up to 18 digits fit a BIGINT; a time of up to 14 digits is before the year 9999.
     "integer": r"-?(?:0|[1-9][0-9]{0,17})",
     "time": r"[1-9][0-9]{0,13}",
     "consent": r"(?:0|[1-9][0-9]{0,17})",
@@ -31,16 +32,16 @@ _CLEAN = {
 _UNKNOWN = rf'(?:"{_CHARACTERS}"|-?(?:0|[1-9][0-9]{{0,17}})(?:\.[0-9]{{1,17}})?|true|false|null)'
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 MOST_SHAPES = 8
-# The pattern of a record with more fields would take longer to make than it saves.
+# The pattern of a record with more fields would take longer to build than it saves.
 _MOST_FIELDS = 64
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Lines whose fields stand in one order."""
+    """Lines that have their fields in the same order."""
 
     pattern: str
-    # Column name to the field name that these lines write.
+    # Column names, each with the field name that these lines use for it.
     spelling: tuple[tuple[str, str], ...]
     unknown_fields: tuple[str, ...]
 
@@ -58,9 +59,9 @@ def names_of(line: bytes) -> tuple[str, ...] | None:
 
 
 def shape_of(names: tuple[str, ...], contract: LandingContract) -> Shape | None:
-    """The shape of records with these fields; None when a name is unusual or stands twice.
+    """The shape of records with these fields; None if a name is unusual or occurs twice.
 
-    Columns that the record lacks may follow their neighbour of the contract.
+    Columns that are not among the fields may follow their neighbour in the contract.
     """
     if len(names) > _MOST_FIELDS or not all(_PLAIN_NAME.match(name) for name in names):
         return None
@@ -71,7 +72,7 @@ def shape_of(names: tuple[str, ...], contract: LandingContract) -> Shape | None:
             place = columns.index(contract.columns[at - 1]) + 1 if at > 0 else 0
             fields.insert(place, (column.spellings[0], column))
     known = [column for _, column in fields if column is not None]
-    # A name that stands twice, or two spellings of one column, is for records.py to reject.
+    # A name that occurs twice, or two spellings of one column, is for records.py to reject.
     if len(set(names)) < len(names) or len(set(known)) < len(known):
         return None
     return Shape(
@@ -90,7 +91,7 @@ def default_shape(contract: LandingContract) -> Shape:
 
 
 def common_shapes(names: Iterable[tuple[str, ...] | None], contract: LandingContract) -> list[Shape]:
-    """The contract's own shape and the most frequent others that files begin with: few, for each is a branch of Spark's plan."""
+    """The contract's own shape and the most frequent others that files begin with: few, because each is a branch of Spark's plan."""
     counted = Counter(found for found in names if found is not None)
     shapes = [default_shape(contract)]
     for found, _ in counted.most_common():
@@ -105,7 +106,7 @@ def _column_of(name: str, contract: LandingContract) -> LandingColumn | None:
 
 
 def _pattern(fields: list[tuple[str, LandingColumn | None]]) -> str:
-    """Fields before the first required one carry their comma behind them, the others before."""
+    """Fields before the first required one have their comma behind them, the others in front."""
     anchor = next(at for at, (_, column) in enumerate(fields) if column is not None and column.required)
     parts = []
     for at, (name, column) in enumerate(fields):

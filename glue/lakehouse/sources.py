@@ -13,9 +13,9 @@ def _root() -> Path:
 
 @cache
 def read_folder(folder: str, suffix: str) -> dict[str, str]:
-    """The texts of all files of a folder below `glue/` with this suffix, by name without it, sorted by name.
+    """The texts of all files with this suffix in a folder below `glue/`, by name without the suffix, sorted by name.
 
-    Inside a job the folder stands in the bundle: a zip on `sys.path`, of which `__file__` is a member.
+    Inside a job the folder is in the bundle: a zip on `sys.path` that contains `__file__`.
     """
     root = _root()
     if root.is_dir():

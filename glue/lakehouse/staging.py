@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from lakehouse.branches import Branches
     from lakehouse.run_files import ManifestFile, RunFiles
 
-# Records of one day go to one task until they are more than this.
+# Records of one day go to one task until they exceed this.
 _BYTES_PER_BUCKET = 512 * 1024 * 1024
-# About what a record takes of a landing file.
+# Roughly what a record takes up in a landing file.
 _BYTES_PER_RECORD = 100
-# A file that Spark does not read natively is read by one task, several times: above this it is what the job waits for.
+# A file that Spark does not read natively is read by one task, several times: above this size the job has to wait for it.
 _SLOW_BYTES = 64 * 1024 * 1024
-# Names of unknown fields that are kept of a file: records may hold any number of them.
+# How many names of unknown fields are kept per file: records may hold any number of them.
 _MOST_UNKNOWN_FIELDS = 1000
 _DAY_MS = 86_400_000
 
@@ -56,7 +56,7 @@ class Load:
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     unknown_fields: list[str] = field(default_factory=list)
-    # An earlier run has published it, though the ledger forgot: these are that run's counts.
+    # An earlier run has published it, although the ledger has forgotten: the counts are that run's.
     known: bool = False
 
     def as_metrics(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
 
 
 def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]) -> dict[tuple[str, str], Load]:
-    """What the lake knows of file versions that an earlier run has published, though the ledger does not."""
+    """The loads of file versions that an earlier run has published: the lake knows of them, although the ledger does not."""
     if not files or context.branches.published_rows("loads") == 0:
         return {}
     wanted = rows_of(context.spark, [(file.key, file.version) for file in files], "file STRING, version STRING")
@@ -188,7 +188,7 @@ class _Staging:
             .groupBy("file")
             .agg(
                 F.count(F.lit(1)).alias("lines"),
-                # Not count_if, which asks twice.
+                # Not count_if, which evaluates it twice.
                 F.sum(self._lines.is_clean().cast("bigint")).alias("clean"),
                 F.sum(F.octet_length("value") + 1).alias("bytes"),
             )
@@ -198,8 +198,8 @@ class _Staging:
         for file in readable:
             row = by_file.get(file.number)
             lines, clean, read = (row["lines"], row["clean"], row["bytes"]) if row else (0, 0, 0)
-            # A reader that skips a file, or a part of one, would lose records without a trace. The last line may lack its line feed,
-            # and the reader takes off a byte order mark.
+            # A reader that skips a file, or part of one, would lose records without a trace. The last line may lack its line feed, and
+            # the reader strips a byte order mark.
             if file.native and not file.size - 3 <= read <= file.size + 1:
                 raise LandingChangedError(f"{file.key} has {file.size} bytes, but {read} were read; start a new run")
             load = self._loads[file.number]
@@ -210,7 +210,7 @@ class _Staging:
                 self._dirty.append(file)
 
     def _judge(self) -> DataFrame:
-        """What becomes of the lines that are not clean. Kept, for it is asked several times."""
+        """What becomes of the lines that are not clean. Kept, because it is queried several times."""
         self._judged = parsing.judged_values(self._contract, self._lines, self._dirty).persist(StorageLevel.MEMORY_AND_DISK)
         self._count_judged(self._judged)
         return self._judged
@@ -228,7 +228,7 @@ class _Staging:
             self._note_unknown_fields(judged)
 
     def _note_unknown_fields(self, judged: DataFrame) -> None:
-        """Adds the first names of each file. No task holds all of them: there may be others in every record."""
+        """Adds the first names of each file. No task holds all of them: every record may have different ones."""
         names = judged.select("file", F.explode("unknown_fields").alias("name")).distinct()
         place = F.row_number().over(Window.partitionBy("file").orderBy("name"))
         first = names.withColumn("place", place).where(F.col("place") <= _MOST_UNKNOWN_FIELDS)
@@ -240,7 +240,7 @@ class _Staging:
     # What is staged
 
     def _stage(self, valid: DataFrame) -> None:
-        """Keeps each record once: that of the first file, unless it is staged already."""
+        """Stages each record once, from the first file that has it, unless it is staged already."""
         contract = self._contract
         arrived = self._with_date(valid)
         expected = sum(load.landed - load.rejected for load in self._loads)
@@ -261,8 +261,8 @@ class _Staging:
 
     def _append(self, first: DataFrame, counts: FileCounts, expected: int) -> list[int]:
         """Adds rows to the staging table; returns how many each file staged."""
-        # Distribution and order are those of the table already: one shuffle serves them and the search for equals. Days come one after the
-        # other, so that a task has one file open however many days there are.
+        # The rows already have the table's distribution and order: one shuffle serves these and the search for equals. Days come one after
+        # another, so a task has only one file open, however many days there are.
         ordered = {"use-table-distribution-and-ordering": "false", "fanout-enabled": "false"}
         self._context.branches.append(self._as_staged(counts.watch(first)), self._contract.feeds, self._contract.table, **ordered)
         added = self._context.branches.added_records(self._contract.feeds)
@@ -271,7 +271,7 @@ class _Staging:
         return counts.exact(added) or self._ask_staged(first)
 
     def _replace(self, first: DataFrame, days: list[date] | None) -> list[int]:
-        """Writes the rows of these days anew, the staged ones among them; returns how many each file staged."""
+        """Rewrites the rows of these days, including those already staged; returns how many each file staged."""
         self._context.branches.replace(self._as_staged(first), self._contract.feeds, days)
         return self._ask_staged(first.where(F.col("file") != STAGED))
 
@@ -283,11 +283,11 @@ class _Staging:
         return [found.get(number, 0) for number in range(len(self._files))]
 
     def _check_arrived(self, arrived: DataFrame, expected: int, observed: int | None) -> None:
-        """Makes sure that what is not staged was a duplicate: all records that were counted as valid came to the search for equals.
+        """Makes sure that what is not staged was a duplicate: all records that were counted as valid reached the search for equals.
 
-        Raises JobError when they did not.
+        Raises JobError if they did not.
         """
-        # What is observed may get lost, or be counted twice where Spark repeats a task.
+        # What is observed may get lost, or be counted twice if Spark repeats a task.
         found = expected if observed == expected else arrived.count()
         if found != expected:
             what = f"{expected} valid records were counted, but {found} were read to be staged"
@@ -302,12 +302,12 @@ class _Staging:
     def _staged_before(self, arrived: DataFrame) -> tuple[DataFrame | None, list[date] | None]:
         """The published rows that arrived ones can be equal to, and their days; None for no rows, and for all days.
 
-        Those of days that arrived: the other days' files are not opened.
+        Only those of days that arrived: the files of other days are not opened.
         """
         contract = table_contract(self._contract.feeds)
         if self._rows_before == 0:
             return None, None
-        # Published: the run's version is the same until this very statement writes to it.
+        # The published version: the run's own is the same until this very statement writes to it.
         staged = self._context.branches.published(contract.table)
         if contract.partition is None:
             return staged, None
@@ -315,8 +315,8 @@ class _Staging:
         return (staged, None) if len(days) > MOST_DAYS else (staged.where(F.col(contract.partition).isin(days)), days)
 
     def _buckets(self, staged_before: DataFrame | None) -> int:
-        """On how many tasks a day is spread, if all records were of one."""
-        staged = 0 if staged_before is None else staged_before.count()  # of whole days, so from the table's metadata
+        """Over how many tasks a day is spread, as if all records were of one day."""
+        staged = 0 if staged_before is None else staged_before.count()  # these are whole days, so the count comes from the table's metadata
         size = sum(file.size for file in self._files) + staged * _BYTES_PER_RECORD
         return max(1, -(-size // _BYTES_PER_BUCKET))
 

@@ -27,7 +27,7 @@ STEPS = (*MODEL_TABLES, PUBLISH)
 
 @dataclass(frozen=True)
 class Job:
-    """What a job is told: its step, its run, and where things are."""
+    """What a job is given: its step, its run, and where things are."""
 
     step: str
     run_id: str
@@ -37,7 +37,7 @@ class Job:
     lock: lock.RunLock
     namespace: str = NAMESPACE
     snapshots_kept: timedelta = timedelta(days=7)
-    # Of policies, models, counts and contracts, as this job was deployed; None where nothing is deployed.
+    # The hash of policies, models, counts and contracts that this job was deployed with; None if nothing is deployed.
     definition: str | None = None
 
 
@@ -102,9 +102,9 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
 
 
 def check_definition(job: Job, manifest: Manifest) -> None:
-    """Makes sure that the run was planned by the service as it is deployed now. Publish need not ask: it only moves what is built.
+    """Makes sure that the run was planned by the service as it is deployed now. Publish need not check: it only moves what is built.
 
-    Raises DeployedMeanwhileError when it was not.
+    Raises DeployedMeanwhileError if it was not.
     """
     if job.definition is not None and job.definition != manifest.definition:
         found = f"the run is of definition {manifest.definition}, the job of {job.definition}"
@@ -112,7 +112,7 @@ def check_definition(job: Job, manifest: Manifest) -> None:
 
 
 def _put_back(spark: SparkSession, branches: Branches, job: Job, landing_table: str | None) -> None:
-    """Whatever an earlier try of this step has written is taken back."""
+    """Takes back whatever an earlier try of this step has written."""
     branches.reset(job.step)
     if landing_table is None:
         return
@@ -120,7 +120,7 @@ def _put_back(spark: SparkSession, branches: Branches, job: Job, landing_table: 
     for table in ("rejected", "loads"):
         branches.ensure(table)
         if branches.has_written(table, landing_table):
-            # `|| ''` keeps the condition from Iceberg: to see whether it can drop whole files, it would look at main and not at the branch.
+            # `|| ''` hides the condition from Iceberg, which would look at main, not at the branch, to see whether it can drop whole files.
             spark.sql(f"DELETE FROM {table} WHERE run_id || '' = '{job.run_id}' and landing_table || '' = '{landing_table}'")
 
 
@@ -134,7 +134,7 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
     )
     log("run_published", {"tables": len(moved)})
     now = datetime.now(UTC)
-    # What must not be kept of people goes at once, and the job must not end well before it is gone.
+    # What must not be kept of people goes at once, and the job must not succeed before it is gone.
     upkeep.forget(job.lake, branches)
     tasks: dict[str, Callable[[], object]] = {
         "branches": branches.clean_up,
@@ -146,7 +146,7 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
         try:
             work()
         except Exception as error:
-            # The run is published. What stays behind takes room and is seen by no reader; a later run tries again.
+            # The run is published. What is left behind takes up space, but no reader sees it; a later run tries again.
             log("upkeep_failed", {"task": task, "reason": reason(error)})
 
 

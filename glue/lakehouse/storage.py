@@ -1,6 +1,6 @@
 """Files of the lake and of landing, on local paths and on s3://, through one small set of functions.
 
-They run on the driver and in Spark's Python workers. boto3 is imported only where a place is on S3.
+They run on the driver and in Spark's Python workers. boto3 is imported only if a place is on S3.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PART = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Head:
-    """What stands at a place: its version as the ledger writes it, and its first bytes."""
+    """The file at a place: its version as the ledger writes it, and its first bytes."""
 
     version: str
     size: int
@@ -69,7 +69,7 @@ def read_text(place: str) -> str | None:
 
 
 def write_text(place: str, text: str) -> None:
-    """Puts a small file; what stood there is replaced at once."""
+    """Writes a small file; what was there is replaced atomically."""
     if is_s3(place):
         client, bucket, key = _s3(place)
         client.put_object(Bucket=bucket, Key=key, Body=text.encode("utf-8"))
@@ -82,7 +82,7 @@ def write_text(place: str, text: str) -> None:
 
 
 def write_lines(place: str, lines: Iterable[str], scratch: str) -> None:
-    """Puts a gzipped file of any length, line by line; memory stays flat."""
+    """Writes a gzipped file of any length, line by line; memory stays flat."""
     partial = Path(scratch)
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -117,7 +117,7 @@ def _head_s3(place: str, length: int) -> Head | None:
                 _, _, total = str(part.get("ContentRange", "")).rpartition("/")
                 return Head(_version(part), int(total or part["ContentLength"]), part["Body"].read())
             except client.exceptions.ClientError as error:
-                if error.response["Error"]["Code"] != "InvalidRange":  # of an empty object not even the first byte is there
+                if error.response["Error"]["Code"] != "InvalidRange":  # an empty object has not even a first byte
                     raise
         found = client.head_object(Bucket=bucket, Key=key)
         return Head(_version(found), int(found["ContentLength"]), b"")
@@ -141,21 +141,21 @@ def _client() -> Any:  # noqa: ANN401
     import boto3
     from botocore.config import Config
 
-    # What stands in for AWS has no host name for each bucket.
+    # A stand-in for AWS has no host name for each bucket.
     addressing = {"addressing_style": "path"} if "AWS_ENDPOINT_URL" in os.environ else {}
     return boto3.client("s3", config=Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 8}, s3=addressing))
 
 
 @cache
 def _broken_off() -> tuple[type[Exception], ...]:
-    """What a stream raises that breaks off: errors of the network, by their own names or by those of botocore."""
+    """What a stream raises when it breaks off: network errors, by their own names or by those of botocore."""
     from botocore.exceptions import BotoCoreError
 
     return (OSError, BotoCoreError)
 
 
 class _S3Stream(io.RawIOBase):
-    """An object's body as a raw stream that goes on where it broke off."""
+    """An object's body as a raw stream that resumes where it broke off."""
 
     def __init__(self, place: str) -> None:
         self._client, self._bucket, self._key = _s3(place)

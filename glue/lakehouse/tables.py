@@ -34,7 +34,7 @@ def ensure_tables(spark: SparkSession, namespace: str, tables: Sequence[str] = P
 
 
 def for_each(tables: Sequence[str], work: Callable[[str], Found]) -> dict[str, Found]:
-    """What the work finds for every table, side by side: most of it is waiting for the catalog and the metadata files of a table."""
+    """What the work finds for each table, all at the same time: most of it is waiting for the catalog and a table's metadata files."""
     with ThreadPoolExecutor() as threads:
         return dict(zip(tables, threads.map(work, tables), strict=True))
 
@@ -42,7 +42,7 @@ def for_each(tables: Sequence[str], work: Callable[[str], Found]) -> dict[str, F
 def iceberg_table(spark: SparkSession, name: str) -> Any:  # noqa: ANN401 - Iceberg's own table object
     """The table as Iceberg knows it at this moment.
 
-    Its collections are best read with `toArray()`: py4j ends a loop over one by an exception of Java, which takes 20 ms.
+    Its collections are best read with `toArray()`: py4j ends a loop over one with a Java exception, which takes 20 ms.
     """
     found = jvm(spark).org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
     found.refresh()
@@ -50,13 +50,13 @@ def iceberg_table(spark: SparkSession, name: str) -> Any:  # noqa: ANN401 - Iceb
 
 
 def full_name(namespace: str, table: str) -> str:
-    """The name under which metadata tables and branches of a table are found."""
+    """The name under which a table's metadata tables and branches are found."""
     return f"{CATALOG}.{namespace}.{table}"
 
 
 def _create(spark: SparkSession, namespace: str, contract: TableContract) -> None:
     name = full_name(namespace, contract.table)
-    # Iceberg keeps the format version apart from a table's properties: among those that `_evolve` compares it would always look changed.
+    # Iceberg keeps the format version apart from a table's properties: if `_evolve` compared it, it would always look changed.
     properties = {"format-version": "2", **_properties(contract)}
     columns = ", ".join(f"`{column.name}` {column.type} COMMENT {_literal(column.comment)}" for column in contract.columns)
     partitioned = f"PARTITIONED BY (`{contract.partition}`)" if contract.partition else ""
@@ -88,7 +88,7 @@ def _properties(contract: TableContract) -> dict[str, str]:
         "write.merge.mode": "copy-on-write",
         "write.target-file-size-bytes": str(TARGET_FILE_BYTES),
         "write.parquet.compression-codec": "zstd",
-        # Lower and upper bounds where joins and the reading date look for them; elsewhere they would be a copy of people's data.
+        # Lower and upper bounds where joins and the reading date use them; elsewhere they would be a copy of people's data.
         "write.metadata.metrics.default": "counts",
         **{f"write.metadata.metrics.column.{column}": "full" for column in measured},
         "write.metadata.delete-after-commit.enabled": "true",
@@ -105,7 +105,7 @@ def _evolve(spark: SparkSession, namespace: str, contract: TableContract) -> Non
     for column in contract.columns:
         if column.name not in existing:
             spark.sql(f"ALTER TABLE {name} ADD COLUMNS (`{column.name}` {column.type} COMMENT {_literal(column.comment)})")
-    # A job that was killed between making a table and ordering it leaves one without an order; a later version may want other settings.
+    # A job killed between making a table and setting its order leaves one without an order; a later version may want other settings.
     table = iceberg_table(spark, name)
     found = table.properties()
     changed = {key: value for key, value in _properties(contract).items() if found.get(key) != value}

@@ -1,8 +1,8 @@
 """What `publish` does besides publishing.
 
-Forgetting: what older snapshots hold of a person goes with the run that takes the person out, and what runs have built that were never
-published goes with the next one that is. Orphans: files below a table that no snapshot knows, left by jobs that were killed while they
-wrote. Small files: a run adds some to tables that each run reads as a whole.
+Forgetting: what older snapshots hold of a person goes with the run that takes the person out, and what was built by runs that were never
+published goes with the next published run. Orphans: files below a table that no snapshot knows, left by jobs that were killed while they
+wrote. Small files: each run adds some to tables that every run reads as a whole.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 
     from lakehouse.branches import Branches
 
-# Listing every file of the lake is worth its price once in a while.
+# Listing every file of the lake is worth it only once in a while.
 EVERY = timedelta(days=7)
-# No job lives as long as this, so nobody will commit a file that is older and unknown.
+# No job lives as long as this, so an unknown file that is older will never be committed.
 AGE = timedelta(days=3)
-# These have no days, and a run that adds a handful of rows adds a file for them.
+# These have no days, and even a run that adds only a handful of rows adds a file.
 GROWING = ("customer_staging", "rejected", "loads")
-# To write so many as few takes about as long as it saves each run from then on.
+# Rewriting this many files as a few takes about as long as it saves every run from then on.
 MOST_FILES = 200
 
 
 def note_withdrawal(lake: str, run_id: str) -> None:
-    """Notes, before any of it is published, that a run takes people's rows away.
+    """Notes that a run takes people's rows away, before any of it is published.
 
-    The note in `<lake>/warehouse/withdrawal.json` stays until older snapshots and their files are gone: where that fails, or the job is
+    The note in `<lake>/warehouse/withdrawal.json` stays until older snapshots and their files are gone: if that fails, or the job is
     killed before, the next `publish` does it.
     """
     _write_note(lake, run_id, _read_note(lake)[1])
 
 
 def forget(lake: str, branches: Branches) -> None:
-    """Of what models made, expires the snapshots that must not be kept, whatever their age, and sees to it that their files are gone.
+    """Expires those snapshots of the models' tables that must not be kept, whatever their age, and makes sure that their files are gone.
 
-    Those are all older ones after a run that took people's rows away; and always those that no branch leads to: a run that failed has
-    built them, with people who may have withdrawn before any run was published that knew them. Where there are none, as after most runs,
-    only metadata is looked at.
+    After a run that took people's rows away, those are all older ones. Those that no branch leads to always go: a failed run has built
+    them, with people who may have withdrawn before any published run knew them. If there are none, as after most runs, only metadata is
+    looked at.
 
-    Iceberg commits that snapshots are gone before it deletes the first file, and goes on where it can't delete one: so the files are noted
+    Iceberg commits that snapshots are gone before it deletes the first file, and carries on if it can't delete one. So the files are noted
     before, and looked for afterwards. Then the note is taken back.
     """
     run_id, noted = _read_note(lake)
@@ -67,7 +67,7 @@ def _note(lake: str) -> str:
 
 
 def _read_note(lake: str) -> tuple[str | None, dict[str, list[str]]]:
-    """The run that took rows away, if one did, and by table the files that must go."""
+    """The run that took rows away, if one did, and the files that must go, by table."""
     text = storage.read_text(_note(lake))
     note: dict[str, Any] = {"runId": None} if text is None else json.loads(text)
     return note["runId"], note.get("files", {})
@@ -78,15 +78,15 @@ def _write_note(lake: str, run_id: str | None, files: dict[str, list[str]]) -> N
 
 
 def compact(branches: Branches) -> None:
-    """Writes tables of many small files as few."""
+    """Rewrites tables of many small files into few."""
     for_each(GROWING, lambda table: branches.compact(table, MOST_FILES))
 
 
 def remove_orphans(spark: SparkSession, namespace: str, lake: str, now: datetime) -> int | None:
-    """Removes orphans if the last time is long ago; returns how many, or None when it is not time yet.
+    """Removes orphans if the last removal is long ago; returns how many, or None if it is not time yet.
 
-    The date of the last time stands in `<lake>/warehouse/upkeep.json`, from before the removal begins: one that breaks off, or takes longer
-    than a job may, is not tried again by each run. A lake without a date is new and has nothing to remove.
+    The date of the last removal is written to `<lake>/warehouse/upkeep.json` before it begins, so that one that breaks off, or takes longer
+    than a job may, is not tried again by every run. A lake without a date is new and has nothing to remove.
     """
     place = storage.join(lake, "warehouse", "upkeep.json")
     text = storage.read_text(place)

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def create(spark: SparkSession, manifest: Manifest) -> None:
-    """The policies as a table of one row, and `current_customer`."""
+    """Makes the views `policy`, which has one row, and `current_customer`."""
     from pyspark.sql.functions import lit
 
-    # Made of literals, so that Spark sees while it plans which parts of a model a policy leaves empty.
+    # Made of literals, so that Spark sees while planning which parts of a model a policy leaves empty.
     policy = spark.sql("select 1").select(lit(manifest.ml_join).alias("ml_join"), lit(manifest.consent_from).alias("consent_from"))
     policy.createOrReplaceTempView("policy")
     _current_customer(spark).createOrReplaceTempView("current_customer")
 
 
 def published_people(spark: SparkSession, branches: Branches) -> dict[str, DataFrame]:
-    """Where people stand by what is published."""
+    """People's standing according to what is published."""
     with shadows(spark, {"customer_staging": branches.published("customer_staging")}):
         current_customer = _current_customer(spark)
     return {"current_customer": current_customer, "customers_curated": branches.published("customers_curated")}
@@ -35,7 +35,7 @@ def published_people(spark: SparkSession, branches: Branches) -> dict[str, DataF
 
 @contextmanager
 def shadows(spark: SparkSession, rows: Mapping[str, DataFrame]) -> Iterator[None]:
-    """Lets statements that are made in here read these rows under the names of tables or views; they keep to them when they run later."""
+    """Lets statements made inside read these rows under the names of tables or views, even if the statements run later."""
     catalog = spark._jsparkSession.sessionState().catalog()
     hidden = {name: spark.table(name) for name in rows if catalog.getTempView(name).isDefined()}
     for name, shadow in rows.items():

@@ -1,4 +1,4 @@
-"""What runs in Spark's Python workers begins with this."""
+"""What runs in Spark's Python workers calls this first."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from zipimport import zipimporter
 
 
 def forget_archives() -> None:
-    """Lets the import system forget the archives that it has looked through; an import that needs one opens it again.
+    """Makes the import system forget the archives that it has looked through; an import that needs one opens it again.
 
-    Before each task Spark has Python check all that it remembers. Of an archive Python 3.11 then reads the whole list of contents
+    Before each task Spark has Python check everything it remembers. For an archive, Python 3.11 then reads the whole list of contents
     (https://github.com/python/cpython/issues/103200), and one of Spark's, a jar, holds five thousand names: 0.2 s for each task.
     """
     for path, finder in list(sys.path_importer_cache.items()):
@@ -20,5 +20,5 @@ def forget_archives() -> None:
 
 @functools.cache
 def forget_archives_once() -> None:
-    """The same, for what is called with each row."""
+    """The same, for functions that are called for every row."""
     forget_archives()
