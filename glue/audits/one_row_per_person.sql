@@ -1,4 +1,4 @@
--- A row is a person who stands more than once in customer_trusted or in customers_curated.
+-- A row is a person who occurs more than once in customer_trusted or in customers_curated.
 select 'customer_trusted' as table_name, email, count(*) as places
 from customer_trusted
 group by email

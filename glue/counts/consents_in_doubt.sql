@@ -1,5 +1,5 @@
--- Grain: one row per person in customer_trusted of whose records one does not share for research and may be the later one all the same: it
--- has no lastupdatedate, or is not the earlier one once dates are read in the units that they seem to be in: seconds (before March 1973),
+-- Grain: one row per person in customer_trusted who has a record that does not share for research and yet may be the later one: it has no
+-- lastupdatedate, or is not the earlier one once dates are read in the units that they seem to be in: seconds (before March 1973),
 -- milliseconds, microseconds (after the year 9999) or nanoseconds.
 with records as (
   select

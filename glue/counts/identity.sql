@@ -1,5 +1,5 @@
--- Grain: one row: pairs of a trusted step trainer reading and a trusted accelerometer reading at the same time, all and of the same person.
--- Counted from counts by time; the pairs are never built, for with many people they explode.
+-- Grain: one row: pairs of trusted step trainer and accelerometer readings at the same time, in all and of the same person.
+-- Counted from counts by time; the pairs are never built, because with many people their number explodes.
 with readings as (
   select email, sensorreadingtime as reading_time, 1 as steps, 0 as motions
   from step_trainer_trusted

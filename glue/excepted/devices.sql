@@ -1,5 +1,5 @@
--- Grain: one row per person in customer_trusted as it is published, with a device whose published rows may go: the person takes them back
--- (people.sql), who holds it by now does not share, or several people hold it, so that its readings can't be attributed.
+-- Grain: one row per person in customer_trusted as published, with a device whose published rows may go: the person takes them back
+-- (people.sql), its present holder does not share, or several people hold it, so that its readings can't be attributed.
 with holders as (
   select serialnumber, count(*) as people, count(sharewithresearchasofdate) as sharing
   from current_customer

@@ -1,5 +1,5 @@
 -- Grain: one row per accelerometer reading of a person in customer_trusted.
--- Under the policy consent_from = consent-date only readings made at or after the consent.
+-- Under the policy consent_from = consent-date, only readings made at or after the consent.
 with people as (
   select
     customer_trusted.email,

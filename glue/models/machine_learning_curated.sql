@@ -1,5 +1,5 @@
 -- Grain: one row per pair of a step trainer reading and an accelerometer reading of the same person at the same time.
--- Under the policy ml_join = time: at the same time, whoever made them (the published reference; pairs strangers).
+-- Under the policy ml_join = time: at the same time, no matter whose they are (the published reference; pairs strangers).
 -- Two joins instead of one with OR, which would compare every step with every motion of the day.
 -- No e-mail, no name, no phone, nothing about the run.
 with same_person as (

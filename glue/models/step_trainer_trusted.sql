@@ -1,6 +1,6 @@
 -- Grain: one row per step trainer reading of a device held by exactly one person, who is in customers_curated.
 -- A device that two or more current customers hold, consenting or not, is nobody's: its readings can't be attributed.
--- Under the policy consent_from = consent-date only readings made at or after the consent.
+-- Under the policy consent_from = consent-date, only readings made at or after the consent.
 with devices as (
   select serialnumber, min(email) as email
   from current_customer
