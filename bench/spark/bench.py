@@ -1,6 +1,6 @@
 """Times this engine against the plain script on generated data, and prints ratios.
 
-A warm session, as in a job that has started; the first run over everything, then a second one that adds a hundredth.
+In a warm session, as in a job that has started: a first run over everything, then a second one that adds a hundredth.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on the clock, and of all cores together: where other work shares the machine, the latter can still be compared."""
+    """Seconds on the clock, and seconds of all cores together, which can still be compared if other work shares the machine."""
 
     wall: float
     cpu: float
@@ -51,7 +51,7 @@ def timed(spark: SparkSession, work: Callable[[], object]) -> Cost:
 
 
 def cpu_seconds(spark: SparkSession) -> float:
-    """What Spark has used so far; its Python workers are not in it, which clean data do not need."""
+    """What Spark has used so far, without its Python workers, which clean data do not need."""
     return session.jvm(spark).java.lang.ProcessHandle.current().info().totalCpuDuration().get().toMillis() / 1000
 
 
@@ -79,7 +79,7 @@ def add(folder: Path, more: Path) -> None:
 
 
 def run_steps(lake: Lake) -> dict[str, Cost]:
-    """A run, by step."""
+    """What a run costs, by step."""
     run_id = lake.plan()
     return {step: timed(lake.spark, partial(lake.step, step, run_id)) for step in steps.STEPS}
 
@@ -93,7 +93,7 @@ def compared(spark: SparkSession, lake: Lake, infer: bool, start: float) -> dict
         "plain": script.wall,
         "lakehouse": own.wall,
         "ratio": own.wall / script.wall,
-        # The plain script is one process; here each step is a job, which starts for itself.
+        # The plain script is one process; here each step is a job with a start of its own.
         "ratioWithStart": (own.wall + start * len(by_step)) / (script.wall + start),
         "ratioOfCpu": own.cpu / script.cpu,
         "steps": {step: cost.wall for step, cost in by_step.items()},

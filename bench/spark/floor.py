@@ -1,6 +1,6 @@
-"""The least that a run can be in Spark: every record staged once and the five models, by plain statements.
+"""The least that a run can do in Spark: stage every record once and build the five models, with plain statements.
 
-No line is checked, nothing is rejected, nobody's standing is looked at, and a reader sees the tables change one after the other.
+No line is checked, nothing is rejected, nobody's standing is looked at, and a reader sees the tables change one after another.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def first(spark: SparkSession, landing: str, namespace: str) -> None:
 
 
 def second(spark: SparkSession, more: str, namespace: str) -> None:
-    """Adds the files of another landing folder: new records, the models on their days, and the audits, which ask all rows."""
+    """Adds the files of another landing folder: new records, the models on their days, and the audits, which read all rows."""
     _view_landing(spark, more, namespace)
     arrived = {row[0] for table in _WITH_DAYS for row in spark.sql(STAGED[table]).select(days.DAY).distinct().collect()}
     for table in STAGED:

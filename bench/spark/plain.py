@@ -1,6 +1,6 @@
 """The five tables as such projects usually make them: CREATE TABLE AS SELECT over the landing JSON, rebuilt from the raw files each time.
 
-No checks, no duplicates, no quarantine, no audits, and a reader sees the tables change one after the other.
+No checks, no duplicates, no quarantine, no audits, and a reader sees the tables change one after another.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MODELS = {
 
 
 def run(spark: SparkSession, landing: str, namespace: str, infer: bool = False) -> None:
-    """Builds the tables; with `infer` Spark finds out the schema by itself, which reads everything once more."""
+    """Builds the tables; with `infer` Spark works out the schema by itself, which reads everything once more."""
     spark.sql(f"create namespace if not exists lake.{namespace}")
     spark.sql(f"use lake.{namespace}")
     view_landing(spark, landing, infer)

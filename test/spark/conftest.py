@@ -1,4 +1,4 @@
-"""One Spark session for all tests, for starting one takes seconds and warming it up takes more."""
+"""One Spark session for all tests, because starting one takes seconds and warming it up takes more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lakehouse import session  # noqa: E402
 from lakes import Lake, new_lake  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[2]
-# Many small queries: what counts is planning. So Spark compiles and adapts nothing.
+# Tests run many small queries, and planning is what they cost. So Spark compiles and adapts nothing.
 UNCOMPILED = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -32,9 +32,9 @@ UNCOMPILED = {
 }
 SMALL = {
     **UNCOMPILED,
-    # One session for hundreds of runs: what they leave behind goes only when all of the memory is collected.
+    # One session for hundreds of runs: what they leave behind goes only with a full garbage collection.
     "spark.driver.memory": "2g",
-    # By default each sort and each hash table would begin with 32 MB, for a handful of rows.
+    # By default each sort and each hash table would start with 32 MB, for a handful of rows.
     "spark.buffer.pageSize": "1m",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.maxPlanStringLength": "64",
@@ -78,7 +78,7 @@ _LARGE = pytest.StashKey[tuple[Path, subprocess.Popen[str]]]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The run over 1 GB takes minutes: it goes on beside the other tests, on what they leave of the processors."""
+    """Starts the run over 1 GB, which takes minutes, beside the other tests: it gets the processor time that they leave."""
     if session.config.option.collectonly or not any("large_run" in getattr(item, "fixturenames", []) for item in session.items):
         return
     folder = Path(tempfile.mkdtemp(prefix="stedi-large-"))
@@ -99,7 +99,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def large_run(request: pytest.FixtureRequest) -> Callable[[], dict[str, Any]]:
-    """Waits for the run over 1 GB, and returns what large.py prints of it."""
+    """Waits for the run over 1 GB, and returns what large.py prints about it."""
 
     def wait() -> dict[str, Any]:
         _, process = request.config.stash[_LARGE]
@@ -137,7 +137,7 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def reference_data() -> Path:
-    """The published reference data, where there is a copy at hand: beside the project, or where STEDI_REFERENCE_DATA says."""
+    """The published reference data, if there is a copy at hand: beside the project, or where STEDI_REFERENCE_DATA says."""
     place = Path(os.environ.get("STEDI_REFERENCE_DATA", PROJECT.parent / "shared/data/stedi"))
     if not place.is_dir():
         pytest.skip(f"the reference data are missing ({place}): the published counts are not checked here")

@@ -1,6 +1,6 @@
 """Runs a script with a bundle on the path of this process alone: `driver.py BUNDLE SCRIPT …`.
 
-What Glue does at the least with `--extra-py-files`: Spark's Python workers find nothing of it unless the job sees to that.
+This is the least that Glue does with `--extra-py-files`: Spark's Python workers find none of it unless the job sees to that.
 """
 
 from __future__ import annotations

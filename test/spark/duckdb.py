@@ -1,4 +1,4 @@
-"""The engine on one machine, as the tests ask it."""
+"""The engine on one machine, as the tests call it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _call(*arguments: str) -> list[Any]:
     node = PROJECT / "node_modules" / ".bin" / "node"
     ended = subprocess.run([str(node), "--no-warnings", str(_SCRIPT), *arguments], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    # Not splitlines, which would also cut at a U+2028 in a text.
+    # Not splitlines, which would also split at a U+2028 in a text.
     return [json.loads(line) for line in ended.stdout.split("\n")[:-1]]
 
 
@@ -35,7 +35,7 @@ def run(folder: Path, landing: Path, policies: dict[str, str], wanted: Iterable[
 
 
 def judge(lake: Path, run_id: str) -> dict[str, Any]:
-    """The gate's judgement of a run on Spark, once its files were parsed."""
+    """The gate's judgement of a run on Spark, once its files have been parsed."""
     [judgement] = _call("judge", str(lake), run_id)
     return judgement
 
@@ -47,7 +47,7 @@ def generate(out: Path, customers: int, seed: int, dirty: bool) -> dict[str, Any
 
 
 def add_dirty(landing: Path, aside: Path, customers: int, seed: int) -> dict[str, Any]:
-    """Sample landing files with every defect, beside those that are there; returns what the generator says of them."""
+    """Adds sample landing files with every defect to those that are there; returns what the generator says about them."""
     generated = generate(aside, customers, seed, dirty=True)
     for path in [path for path in aside.rglob("*") if path.is_file()]:
         place = landing / path.parent.name / f"dirty-{path.name}"
@@ -57,11 +57,11 @@ def add_dirty(landing: Path, aside: Path, customers: int, seed: int) -> dict[str
 
 
 def damage(out: Path, files: int, seed: int) -> None:
-    """Landing files to whose bytes anything has happened."""
+    """Landing files with all kinds of damage to their bytes."""
     _call("damage", str(out), str(files), str(seed))
 
 
 def bundle(folder: Path) -> Path:
-    """The bundle of the jobs as it is deployed, in a folder."""
+    """Puts the jobs' bundle, as it is deployed, into a folder."""
     [place] = _call("bundle", str(folder))
     return Path(place)

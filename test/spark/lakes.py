@@ -1,4 +1,4 @@
-"""Lakes for tests: a landing folder, its claims as Plan would make them, and the jobs in their order, all in the session of the tests."""
+"""Lakes for tests: a landing folder, its claims as Plan would make them, and the jobs in their order, all in the tests' session."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Lake:
 
     @property
     def definition(self) -> str:
-        """Stands for the hash of policies, models, counts and contracts; but for the policies they never change here."""
+        """Stands for the hash of policies, models, counts and contracts, of which only the policies change here."""
         return " ".join(self.policies.values())
 
     def land(self, key: str, content: str | bytes) -> None:
@@ -130,7 +130,7 @@ class Lake:
         return json.loads((self.folder / "runs" / run_id / name).read_text())
 
     def kept_rejects(self, run_id: str, landing_table: str) -> list[str]:
-        """The lines that a run has left of a landing table's rejects."""
+        """The lines that a run has left for a landing table's rejects."""
         file = self.folder / "runs" / run_id / f"rejects/{landing_table}.ndjson.gz"
         return gzip.decompress(file.read_bytes()).decode().removesuffix("\n").split("\n")
 
@@ -140,7 +140,7 @@ class Lake:
         path.write_text(json.dumps(value))
 
     def built_days(self, run_id: str) -> dict[str, set[int] | None]:
-        """The days that a run has built anew of each table of readings, counted from 1970-01-01; None for all."""
+        """The days that a run has rebuilt of each readings table, counted from 1970-01-01; None for all."""
         found: dict[str, set[int] | None] = {}
         for table in INPUTS:
             days = self.read(run_id, f"days/{table}.json")["days"]
@@ -152,7 +152,7 @@ class Lake:
         return {row.file_path for row in self.spark.sql(f"select file_path from {self.full(table)}.files").collect()}
 
     def refresh(self) -> None:
-        """Lets the session's catalog forget what it knows of tables that were changed without it."""
+        """Makes the session's catalog forget what it knows about tables that were changed without it."""
         for table in PUBLISHED_TABLES:
             self.spark.sql(f"refresh table {self.full(table)}")
 
@@ -171,7 +171,7 @@ class Lake:
         return for_each(PUBLISHED_TABLES, lambda table: self.spark.table(self.full(table)).count())
 
     def dump(self, tables: Sequence[str] = PUBLISHED_TABLES) -> Tables:
-        """Published tables as sorted row texts, without the names of runs."""
+        """Published tables as sorted row texts, without run ids."""
         return for_each(tables, lambda table: sorted(row_text(table, row) for row in self.rows(table)))
 
 
@@ -216,14 +216,14 @@ def new_lake(spark: SparkSession, folder: Path, **options: Any) -> Lake:  # noqa
 
 
 def stages_of(spark: SparkSession, work: Callable[[], object]) -> list[Any]:
-    """What Spark tells of the stages of some work."""
+    """What Spark reports about the stages of some work."""
     last = max(_stages(spark), default=-1)
     work()
     return [stage for number, stage in _stages(spark).items() if number > last]
 
 
 def _stages(spark: SparkSession) -> dict[int, Any]:
-    """All stages by their numbers, but for old ones, which Spark forgets."""
+    """All stages by their numbers, except old ones, which Spark forgets."""
     spark._jsc.sc().listenerBus().waitUntilEmpty()
     none = jvm(spark).java.util.ArrayList()
     no_quantiles = jvm(spark).java.lang.reflect.Array.newInstance(jvm(spark).java.lang.Double.TYPE, 0)

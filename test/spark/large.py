@@ -1,4 +1,4 @@
-"""A run over a landing folder of 1 GB, a tenth of it dirty, in a process of its own with little memory: prints what came of it as JSON.
+"""A run over a landing folder of 1 GB, a tenth of it dirty, in a process of its own with little memory: prints the outcome as JSON.
 
 python large.py FOLDER SEED
 """

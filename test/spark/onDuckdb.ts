@@ -1,8 +1,8 @@
-// What the Spark tests ask of the other language: what the engine on one machine makes of a landing folder, for comparison; data; the bundle.
+// What the Spark tests need from TypeScript: what the engine on one machine makes of a landing folder, for comparison; data; the bundle.
 //   node onDuckdb.ts run LAKE LANDING TABLE,… [key=value …]   one run over what is pending; prints the run's name and the tables as JSON lines
 //   node onDuckdb.ts judge LAKE RUN [key=value …]             parses the files that a run on Spark has left, and lets the gate judge them
 //   node onDuckdb.ts generate OUT CUSTOMERS SEED dirty|clean
-//   node onDuckdb.ts damage OUT FILES SEED                    files to whose bytes anything has happened
+//   node onDuckdb.ts damage OUT FILES SEED                    files with all kinds of damage to their bytes
 //   node onDuckdb.ts bundle OUT                               the bundle of the jobs; prints its path
 import fc from 'fast-check';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ import { rowsOfTable } from '../support/tables.ts';
 
 const [command = '', first = '', second = '', ...more] = process.argv.slice(2);
 
-/** What is compared are tables, so the gate lets pass whatever the data of a test are. */
+/** The tests compare tables, so the gate lets all of their data pass. */
 const SETTINGS = { maxRejectRatio: 1, maxShrinkRatio: 1 };
 
 async function runOnDuckdb(lake: string, landing: string, tables: string, set: string[]): Promise<void> {

@@ -1,4 +1,4 @@
-"""A run's version of the tables stays the run's until it is published: all of it, once, whatever breaks in between."""
+"""A run's version of the tables is the run's own until it is published: all of it, once, whatever breaks in between."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def land(lake: Lake, files: dict[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Published:
-    """A lake with one published run, of which every step was tried twice, and the metrics of both tries."""
+    """A lake with one published run, in which every step was tried twice, and the metrics of both tries."""
 
     snapshot: Snapshot
     tries: dict[str, list[dict[str, Any]]]
@@ -69,7 +69,7 @@ def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A lake whose run is built and not published, and what a reader saw before its first step and after each."""
+    """A lake whose run is built but not published, and what a reader saw before its first step and after each."""
 
     snapshot: Snapshot
     seen: list[Tables]
@@ -106,13 +106,13 @@ def walked(published: Published) -> Lake:
 
 @pytest.fixture
 def built(waiting: Waiting) -> Lake:
-    """The same lake, and run-2, with one person more, is built and not published."""
+    """The same lake with run-2, which adds one person, built but not published."""
     return waiting.snapshot.restore()
 
 
 @pytest.fixture
 def withdrawn(gone: Snapshot) -> Lake:
-    """The same lake, and run-2, in which the person who was alone on her day withdraws, is built and not published."""
+    """The same lake with run-2, in which the person who was alone on her day withdraws, built but not published."""
     return gone.restore()
 
 
@@ -138,7 +138,7 @@ def test_a_reader_sees_a_run_when_it_is_published_and_not_before(built: Lake, wa
     assert len(before["machine_learning_curated"]) == 3
     files = {table: built.files(table) for table in INPUTS}
     built.step(steps.PUBLISH, run_id)
-    # Of readings only the day that came is built; the files of the other two stay.
+    # In readings tables only the day that arrived is built; the files of the other two stay.
     assert built.built_days(run_id) == {table: {(AT + DAY) // DAY} for table in INPUTS}
     assert all(files[table] < built.files(table) for table in INPUTS)
     counts = built.counts()
@@ -177,12 +177,12 @@ def test_a_run_that_fails_leaves_main_as_it_was_and_the_next_run_is_right(walked
 
 def test_publish_that_breaks_off_is_repeated_to_the_same_end(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id, before, real = "run-2", built.dump(), lock.check
-    for crash in (0, 1, 4, 3):  # so many more tables are published before it breaks off again
+    for crash in (0, 1, 4, 3):  # this many more tables are published before it breaks off again
         calls: list[int] = []
 
         def check(*arguments: object, calls: list[int] = calls, crash: int = crash) -> object:
             calls.append(1)
-            if len(calls) == crash + 3:  # two are before the first table
+            if len(calls) == crash + 3:  # two calls come before the first table
                 raise KeyboardInterrupt
             return real(*arguments)  # type: ignore[arg-type]
 
@@ -199,7 +199,7 @@ def test_publish_that_breaks_off_is_repeated_to_the_same_end(built: Lake, monkey
     assert {table: built.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
     built.step(steps.PUBLISH, run_id)  # and once more, which changes nothing
     assert totals(built) == built.counts()
-    for table in PUBLISHED_TABLES:  # as after a publish that nothing had stopped
+    for table in PUBLISHED_TABLES:  # as after a publish that nothing interrupted
         assert branches_of(built, table) == {"main"}
     built.previous = run_id
     land(built, walk("dan@x.org", at=AT + 2 * DAY))
@@ -247,7 +247,7 @@ def is_forgetting_noted(lake: Lake) -> bool:
 
 
 def data_files(lake: Lake, table: str) -> set[str]:
-    """The names of the data files that stand in a table's folder."""
+    """The names of the data files in a table's folder."""
     return {path.name for path in (lake.tables_folder / table / "data").rglob("*.parquet")}
 
 
@@ -264,7 +264,7 @@ def test_a_withdrawal_takes_a_persons_day_out_of_tables_snapshots_and_files(with
 
 
 def test_what_is_taken_back_without_leaving_customer_trusted(walked: Lake) -> None:
-    """Where only readings since the consent count, who agrees anew takes back those before it; so does a policy that was tightened."""
+    """If only readings since the consent count, a person who agrees anew takes back earlier ones; so does a tightened policy."""
     walked.land("customer_landing/anew.json", lines(customer("ann@x.org", shares=AT + DAY, updated=AT)))
     anew = walked.pending()
 
@@ -280,11 +280,11 @@ def test_what_is_taken_back_without_leaving_customer_trusted(walked: Lake) -> No
     assert is_taken_back("consent-date", [], previous="run-1")
     assert not is_taken_back("consent-date", [], previous=None)
     assert not is_taken_back("any-time", anew, previous="run-1")
-    # Who shares and holds another's device takes away from what counts, and takes nothing back.
+    # A person who shares and holds somebody else's device takes away from what counts, but takes nothing back.
     walked.land("customer_landing/shared.json", lines(customer("dan@x.org", serial="device-of-ann@x.org")))
     assert not is_taken_back("any-time", walked.pending(), previous="run-1")
     assert walked.read("run-6", "excepted.json")["excepted"] == 1
-    walked.refresh()  # else the session would ask for metadata of these runs when the lake is as it was before
+    walked.refresh()  # else the session would ask for metadata of these runs once the lake is restored
 
 
 def test_what_a_withdrawal_left_to_be_expired_is_expired_by_the_next_publish(withdrawn: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +319,7 @@ def test_a_withdrawal_is_noted_before_it_is_published(withdrawn: Lake, monkeypat
 
 @contextmanager
 def killed_before_files_are_deleted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kills the job when Iceberg has committed of every table that snapshots are gone, and has deleted no file."""
+    """Kills the job once Iceberg has committed for every table that snapshots are gone, but has not deleted any file."""
 
     def killed(self: Branches, table: str, snapshots: Sequence[int]) -> None:
         expiring = self._iceberg(table).expireSnapshots().expireOlderThan(0).cleanExpiredFiles(False)
@@ -335,7 +335,7 @@ def killed_before_files_are_deleted(monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def files_of_day_alone(lake: Lake) -> list[Path]:
-    """The data files of the day on which only she who withdraws has walked."""
+    """The data files of the day on which only the person who withdraws has walked."""
     days = {row["reading_date"].isoformat() for row in lake.rows("accelerometer_trusted")}
     files = [Path(file.removeprefix("file:")) for file in lake.files("accelerometer_trusted")]
     alone = [file for file in files if f"reading_date={max(days)}" in str(file)]
@@ -344,7 +344,7 @@ def files_of_day_alone(lake: Lake) -> list[Path]:
 
 
 def manifests(lake: Lake) -> set[Path]:
-    """What lists the data files of the published version."""
+    """The files that list the data files of the published version."""
     rows = lake.spark.sql(f"select path from {lake.full('accelerometer_trusted')}.manifests").collect()
     return {Path(row.path.removeprefix("file:")) for row in rows}
 
@@ -381,7 +381,7 @@ def test_a_file_of_who_withdrew_that_cannot_be_deleted_fails_the_job_until_it_ca
 
 
 def runs_kept(lake: Lake, table: str) -> set[str]:
-    """The runs of which a table keeps snapshots, each with all files that it needs and none besides."""
+    """The runs whose snapshots a table keeps, with all data files that these need and no others."""
     needed = lake.spark.sql(f"select file_path from {lake.full(table)}.all_data_files").collect()
     assert data_files(lake, table) == {Path(row["file_path"]).name for row in needed}
     rows = lake.spark.sql(
@@ -391,11 +391,11 @@ def runs_kept(lake: Lake, table: str) -> set[str]:
 
 
 def test_what_a_run_has_built_that_was_never_published_goes_with_the_next_that_is(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever withdraws meanwhile is in it; no published table ever knew her. Also where the job is killed before files are deleted."""
+    """It may hold a person who has withdrawn since and whom no published table knew. Even if the job is killed before files are deleted."""
     place, own = str(built.folder), Branches(built.spark, built.namespace, "run-3")
     built.spark.sql(f"alter table {built.full('customers_curated')} create tag kept as of version {own_head(built, 'customers_curated')}")
     own.begin(RunFiles(place, "run-3"))
-    built.refresh()  # else the session would ask for metadata of that run when the lake is as it was before
+    built.refresh()  # else the session would ask for metadata of that run once the lake is restored
     with killed_before_files_are_deleted(monkeypatch), pytest.raises(KeyboardInterrupt):
         upkeep.forget(place, own)
     upkeep.forget(place, own)
@@ -468,7 +468,7 @@ def test_a_table_that_was_made_half_is_completed(lake: Lake, monkeypatch: pytest
 
 
 def test_orphans_are_removed_from_time_to_time(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only files that no snapshot knows, and only old ones; a job that is killed leaves such."""
+    """Only files that no snapshot knows, and only old ones; a job that is killed leaves such files."""
     state = walked.folder / "warehouse/upkeep.json"
     first = json.loads(state.read_text())["orphansRemovedAt"]
     orphan, young = (
@@ -476,7 +476,7 @@ def test_orphans_are_removed_from_time_to_time(walked: Lake, monkeypatch: pytest
     )
     for path in (orphan, young):
         path.write_bytes(b"left")
-    for path in walked.tables_folder.rglob("*"):  # all of the lake is old, but for one file
+    for path in walked.tables_folder.rglob("*"):  # all of the lake is old, except one file
         if path != young:
             os.utime(path, (1_000_000_000, 1_000_000_000))
     before = walked.dump()
@@ -508,7 +508,7 @@ def test_older_snapshots_expire_once_one_is_a_day_over_its_time(walked: Lake, mo
 
 
 def test_upkeep_that_fails_does_not_fail_a_published_run(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for what follows a withdrawal: there the job must not end well."""
+    """Except for what follows a withdrawal: there the job must not succeed."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("not of 'ann@x.org'")
@@ -527,7 +527,7 @@ def test_upkeep_that_fails_does_not_fail_a_published_run(built: Lake, monkeypatc
     built.step(steps.PUBLISH, "run-2")
     assert {table: built.counts()[table] for table in MODEL_TABLES} == dict.fromkeys(MODEL_TABLES, 4)
     assert failures() == [{"task": task, "reason": "RuntimeError: not of …"} for task in ("branches", "snapshots", "orphans")]
-    built.step(steps.PUBLISH, "run-2")  # orphans wait for their time again
+    built.step(steps.PUBLISH, "run-2")  # it is not time for orphans yet
     assert [failure["task"] for failure in failures()] == ["branches", "snapshots"]
     built.write("run-2", "excepted.json", {"runId": "run-2", "excepted": 1, "takenBack": True})
     with pytest.raises(RuntimeError):
@@ -535,7 +535,7 @@ def test_upkeep_that_fails_does_not_fail_a_published_run(built: Lake, monkeypatc
 
 
 def test_a_job_that_was_deployed_after_its_run_was_planned(built: Lake) -> None:
-    """Its models may be others than those of the steps before; publish only moves what they built."""
+    """Its models may differ from those of the steps before; publish only moves what they built."""
     with pytest.raises(DeployedMeanwhileError, match=r"the service was deployed after run-2 was planned .*; start a new run"):
         built.step("machine_learning_curated", "run-2", definition="another")
     steps.check_definition(built.job("machine_learning_curated", "run-2"), RunFiles(str(built.folder), "run-2").manifest())
@@ -564,7 +564,7 @@ def test_everybody_withdraws_on_more_days_than_a_run_names(walked: Lake, monkeyp
 
 
 def test_tables_that_somebody_changed_by_hand_are_built_anew(walked: Lake) -> None:
-    """Also where the rows are the same afterwards. What the run before has counted may be gone."""
+    """Even if the rows are the same afterwards. What the previous run counted may be gone."""
     before = walked.dump()
     walked.spark.sql(f"insert overwrite {walked.full('accelerometer_staging')} select * from {walked.full('accelerometer_staging')}")
     walked.spark.sql(f"delete from {walked.full('machine_learning_curated')} where reading_date > date '2022-06-19'")
@@ -577,7 +577,7 @@ def test_tables_that_somebody_changed_by_hand_are_built_anew(walked: Lake) -> No
 
 
 def test_a_run_without_files_builds_no_day_also_where_small_files_were_compacted(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No row changes, and still every table that a model makes tells by its snapshot which run it is of."""
+    """No row changes, but the snapshot of every table that a model makes still names its run."""
     monkeypatch.setattr(upkeep, "MOST_FILES", 1)
     walked.land("customer_landing/new.json", lines(customer("cem@x.org", shares=None)) + "oops")
     walked.run()
@@ -650,7 +650,7 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
         "PARTITIONED BY (reading_date)",
         "'write.delete.mode' = 'copy-on-write'",
         "'sort-order' = 'user ASC",
-        # Bounds would be a copy of people's data in the metadata, and files of metadata must not pile up.
+        # Bounds would be a copy of people's data in the metadata, and metadata files must not pile up.
         "'write.metadata.metrics.default' = 'counts'",
         "'write.metadata.delete-after-commit.enabled' = 'true'",
         "'write.wap.enabled' = 'true'",
@@ -665,7 +665,7 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as listening:
         listening.setattr(spark, "sql", listen)
         tables.ensure_tables(spark, lake.namespace)
-    assert [text for text in asked if not text.startswith("SHOW ")] == []  # tables that are as they should be
+    assert [text for text in asked if not text.startswith("SHOW ")] == []  # the tables are as they should be
 
     def changed(columns: tuple[Column, ...]) -> None:
         new = TableContract(name, contract.grain, columns, None, None, (), None)
@@ -684,7 +684,7 @@ def test_contracts_and_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def arguments_of(lake: Lake, step: str, run_id: str) -> list[str]:
-    """What a job is told, Glue's own arguments among it."""
+    """What a job is given, including Glue's own arguments."""
     found = ["--JOB_NAME", "stedi-customer-trusted", "--JOB_RUN_ID", "jr_1"]
     own = {"step": step, "run_id": run_id, "fence": str(lake.runs), "lake": str(lake.folder), "landing": str(lake.landing)}
     for argument, value in {**own, "definition": lake.definition}.items():
@@ -694,13 +694,13 @@ def arguments_of(lake: Lake, step: str, run_id: str) -> list[str]:
 
 @pytest.fixture
 def in_the_session(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets job.py run in the session of the tests, for one of its own takes long to start."""
+    """Lets job.py run in the tests' session, because one of its own takes long to start."""
     monkeypatch.setattr(session, "start", lambda _: spark)
     monkeypatch.setattr(type(spark), "stop", lambda _: None)
 
 
 def start_job(lake: Lake, step: str, run_id: str) -> subprocess.Popen[str]:
-    """Starts job.py alone in a folder, as Glue would: all else comes from the bundle, which the driver finds."""
+    """Starts job.py alone in a folder, as Glue would: everything else comes from the bundle, which the driver finds."""
     alone = lake.landing.parent / "job"
     alone.mkdir(exist_ok=True)
     shutil.copy(PROJECT / "glue/job.py", alone)
@@ -731,7 +731,7 @@ def shared(walked: Lake, warehouse: Path) -> Lake:
 def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake, capfd: pytest.CaptureFixture[str]) -> None:
     before = shared.dump()
     land(shared, walk("cem@x.org", at=AT + DAY))
-    # What Spark's Python workers read and judge: the driver's modules must have come to them.
+    # Spark's Python workers read and judge this, so the driver's modules must have reached them.
     shared.land("accelerometer_landing/broken.json", gzip.compress(b'{"user": '))
     run_id = shared.plan()
     shared.step("customer_trusted", run_id)
@@ -746,7 +746,7 @@ def test_a_killed_job_leaves_main_whole_and_the_run_can_go_on(shared: Lake, capf
     killed.wait()
     shared.refresh()
     assert shared.dump() == before
-    assert shared.of_run(run_id, "accelerometer_staging").count() == 4  # so it was killed with a part of its work done
+    assert shared.of_run(run_id, "accelerometer_staging").count() == 4  # so it was killed with part of its work done
     job.main(arguments_of(shared, "accelerometer_trusted", run_id))
     output = capfd.readouterr().out
     assert [json.loads(line)["event"] for line in output.splitlines()[-2:]] == ["table_staged", "table_built"]
@@ -791,7 +791,7 @@ def test_lock_in_a_ledger_table(monkeypatch: pytest.MonkeyPatch) -> None:
                 pass
 
         def get_item(self, **request: object) -> object:
-            assert request["ConsistentRead"]  # or it might tell who held the lock before
+            assert request["ConsistentRead"]  # or it might return a previous holder
             return {"Item": item}
 
         def update_item(self, **request: Any) -> None:  # noqa: ANN401

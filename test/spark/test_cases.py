@@ -1,4 +1,4 @@
-"""The staging cases, which both engines keep."""
+"""The staging cases, which hold for both engines."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_judge_alone(case: Case, tmp_path: Path) -> None:
 
 
 def _land(folder: Path, run: int, files: list[CaseFile], prefix: str = "") -> list[ManifestFile]:
-    """The claim of a run: each file version stands as a copy, under the version that the case names."""
+    """The claim of a run: each file version is a copy, under the version that the case names."""
     claim = []
     for number, file in enumerate(files):
         name = f"input/{run}-{prefix}{number}/{Path(file.key).name}"
@@ -156,9 +156,9 @@ def _runs(rows: list[Row]) -> set[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def together(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
-    """All other cases in one lake and one run, each below a folder of its own, for staging them one by one would take minutes.
+    """All other cases in one lake and one run, each below a folder of its own, because staging them one by one would take minutes.
 
-    Cases that hold equal records then take each other for duplicates; what became of each file is the same but for that.
+    Equal records of different cases are then duplicates of each other; apart from that, what becomes of each file is the same.
     """
     assert all(file.run == 1 for case in TOGETHER for file in case.files)
     folder = tmp_path_factory.mktemp("together")
@@ -189,7 +189,7 @@ def test_what_all_cases_stage(table: str, together: dict[str, list[Row]]) -> Non
 
 
 def test_gzip_members_may_end_wherever_a_piece_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their bytes are read and decompressed piece by piece: a member's end may fall on a piece's, and just behind it."""
+    """Their bytes are read and decompressed piece by piece: a member may end where a piece does, or just behind it."""
     monkeypatch.setattr(landing, "_CHUNK", 64)
     path = tmp_path / "members.json"
     for size in (*range(250, 262), *range(506, 518)):

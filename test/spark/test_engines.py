@@ -1,4 +1,4 @@
-"""Both engines make the same rows, rejects and counts of the same landing files."""
+"""Both engines make the same rows, rejects and counts from the same landing files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_reference_data_under_each_policy(lake: Lake, reference_data: Path) -> N
     counts = lake.counts()
     assert [counts[table] for table in MODEL_TABLES] == [482, 40_981, 482, 14_460, 40_981]
     assert lake.read("run-1", "metrics/audits.json")["identity"] == {"sameTime": 43_681, "samePerson": 40_981, "otherPerson": 2_700}
-    lake.policies = SAME_TIME  # no file has come: what is staged stays
+    lake.policies = SAME_TIME  # no new files: what is staged stays
     run_both(lake, MODEL_TABLES)
     assert lake.counts()["machine_learning_curated"] == 43_681
     lake.policies = SINCE_CONSENT
@@ -76,9 +76,9 @@ def test_reference_data_under_each_policy(lake: Lake, reference_data: Path) -> N
 
 @pytest.mark.parametrize("policies", [PERSON_AND_TIME, SAME_TIME_SINCE_CONSENT], ids=["the usual policies", "the other ones"])
 def test_three_runs_with_withdrawals_and_agreements(make_lake: Callable[..., Lake], seed: int, policies: dict[str, str]) -> None:
-    """People come, agree, withdraw, change devices and send what was there before; each run changes both lakes alike.
+    """People come, agree, withdraw, change devices and send what was there before; each run changes both lakes in the same way.
 
-    Under one policy generated data come along: clean in the first run, and with every defect in the second.
+    Under one policy there are also generated data: clean in the first run, and with every defect in the second.
     """
     lake = make_lake(policies=policies)
     generated = policies == PERSON_AND_TIME
@@ -102,7 +102,7 @@ def test_three_runs_with_withdrawals_and_agreements(make_lake: Callable[..., Lak
 
 
 def test_who_moves_for_the_first_time_brings_earlier_steps_in(lake: Lake) -> None:
-    """In a run in which no customer file comes."""
+    """In a run without customer files."""
     lake.land("customer_landing/people.json", lines(customer("ann@x.org"), customer("ben@x.org")))
     lake.land("accelerometer_landing/ann.json", lines(motion("ann@x.org")))
     lake.land("step_trainer_landing/ben.json", lines(reading("device-of-ben@x.org")))
@@ -123,12 +123,12 @@ def test_files_to_whose_bytes_anything_has_happened(lake: Lake, seed: int) -> No
 
 
 def land_dirty(lake: Lake, seed: int) -> dict[str, Any]:
-    """Generated files with every defect; returns what the generator says of them."""
+    """Adds generated files with every defect; returns what the generator says about them."""
     return duckdb.add_dirty(lake.landing, lake.folder / "dirty", customers=100, seed=seed)
 
 
 def land_a_round(lake: Lake, draw: random.Random, number: int) -> None:
-    """What 25 of 40 people say of themselves, and what some of them and some of their devices send."""
+    """What 25 of 40 people say about themselves, and what some people and some devices send."""
     people = [f"p{number}@x.org" for number in range(40)]
     records = [
         customer(
@@ -140,7 +140,7 @@ def land_a_round(lake: Lake, draw: random.Random, number: int) -> None:
         for email in draw.sample(people, 25)
     ]
     lake.land(f"customer_landing/round-{number}.json", lines(*records))
-    days = draw.sample(range(-3, 4), 3)  # the others are built anew only if somebody stands elsewhere now
+    days = draw.sample(range(-3, 4), 3)  # the others are rebuilt only if somebody's standing has changed
     times = [AT + draw.choice(days) * DAY + draw.randrange(5) for _ in range(60)]
     motions = [motion(draw.choice(people), at, draw.choice([0.5, -1.0])) for at in times]
     lake.land(f"accelerometer_landing/round-{number}.json", lines(*motions))
@@ -152,12 +152,12 @@ FAR = AT + 100 * DAY
 
 
 def land_acquaintances(lake: Lake, number: int) -> None:
-    """People of whom is known on which days they and nobody else were there, counted from FAR."""
+    """People for whom it is known on which days they and nobody else were there, counted from FAR."""
     customers = [
         [customer("ann@x.org"), customer("ben@x.org"), customer("cem@x.org", shares=None), customer("gus@x.org"), customer("hal@x.org")],
-        # Cem agrees to what was there before, and Dan was unknown; Hal agrees anew, to what comes after the day on which he was there.
+        # Cem agrees to what was there before, Dan was unknown, and Hal agrees anew, but to what comes after the day on which he was there.
         [customer("cem@x.org", updated=AT), customer("dan@x.org"), customer("hal@x.org", shares=FAR + 9 * DAY, updated=AT)],
-        # Ann takes another device, Eve's makes Ben's nobody's, Gus withdraws; Cem has another phone and stands where he stood.
+        # Ann takes another device, Eve makes Ben's device ambiguous, Gus withdraws; Cem has another phone and the same standing.
         [
             customer("ann@x.org", serial="new", updated=AT),
             customer("eve@x.org", shares=None, serial="device-of-ben@x.org"),
@@ -175,7 +175,7 @@ def land_acquaintances(lake: Lake, number: int) -> None:
 
 
 def built_of_acquaintances(lake: Lake, run_id: str) -> list[set[int]]:
-    """Which of their days a run has built anew, by table."""
+    """Which of their days a run has rebuilt, by table."""
     return [{day for day in range(9) if day + FAR // DAY in (days or ())} for days in lake.built_days(run_id).values()]
 
 

@@ -22,7 +22,7 @@ from lakehouse.workers import forget_archives
 
 
 class JavaError:
-    """As far as a reason asks one of Java's."""
+    """As much of a Java error as `reason` asks for."""
 
     def __init__(self, text: str, cause: JavaError | None = None) -> None:
         self._text = text
@@ -42,7 +42,7 @@ class Py4JJavaError(Exception):
 
 
 class NumberFormatException(Exception):  # noqa: N818 - as in PySpark
-    """As PySpark raises it for an error of Java's that it knows."""
+    """As PySpark raises it for a Java error that it knows."""
 
     def __init__(self, text: str, java: JavaError) -> None:
         super().__init__(text)
@@ -96,7 +96,7 @@ def test_a_reason_tells_nothing_of_people(error: Exception, expected: str) -> No
 
 
 def test_a_stream_that_breaks_off_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever way it breaks off, and not for ever; other errors are not for it."""
+    """However it breaks off, but not for ever; other errors are passed on."""
 
     class BotoCoreError(Exception):
         pass
@@ -120,7 +120,7 @@ def test_a_stream_that_breaks_off_goes_on(monkeypatch: pytest.MonkeyPatch) -> No
 
     class Client:
         def get_object(self, Range: str | None = None, IfMatch: str | None = None, **_: Any) -> dict[str, Any]:  # noqa: ANN401, N803 - as in boto3
-            assert IfMatch == (None if Range is None else "1")  # what goes on must be of the same object
+            assert IfMatch == (None if Range is None else "1")  # it must go on with the same object
             return {"ETag": "1", "Body": Body(int((Range or "bytes=0-").removeprefix("bytes=").removesuffix("-")))}
 
     monkeypatch.setattr(storage, "_s3", lambda place: (Client(), "bucket", place))
@@ -170,7 +170,7 @@ def test_a_job_of_an_older_fence_does_not_hold_the_lock(tmp_path: Path) -> None:
 
 
 def test_of_a_line_that_is_too_long_little_more_than_the_limit_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many lines, and pieces of it, come before."""
+    """However many lines, and pieces of the long one, come before."""
     monkeypatch.setattr(landing, "LONGEST_LINE", 100)
     pieces = [b"a" * 60, b"b" * 30 + b"\n" + b"c" * 60, b"d" * 30 + b"\n" + b"e" * 90, b"e" * 90, b"e" * 90, b"\nok"]
     found = [(line, len(text)) for line, text in landing._split(iter(pieces))]

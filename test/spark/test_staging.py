@@ -1,4 +1,4 @@
-"""Staging at scale: what is read how, what is opened, and what the driver holds."""
+"""Staging at scale: how files are read, which are opened, and what the driver holds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def watch_parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """In how many parts rejects come to the driver, each time, if a part is 20,000 bytes."""
+    """In how many parts rejects come to the driver each time, if a part has 20,000 bytes."""
     monkeypatch.setattr(rejects, "_BYTES_PER_PART", 20_000)
     watched: list[int] = []
     fetched = DataFrame.toLocalIterator
@@ -39,7 +39,7 @@ def watch_parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Among them blocks without a line end, and lines across blocks."""
+    """Some blocks have no line end, and some lines span blocks."""
     parts = watch_parts(monkeypatch)
     records = [lines(motion("ann@x.org", AT + number)) if number % 37 else f"oops {number}\n" for number in range(1, 800)]
     records[400] = "x" * 5000 + "\n"
@@ -56,13 +56,13 @@ def test_line_numbers_of_rejects_in_a_file_of_many_blocks(lake: Lake, monkeypatc
     assert {(row["line"], row["record"]) for row in found if row["file"].endswith("/file.json")} == expected
     assert [(row["line"], row["record"]) for row in found if row["file"].endswith("/other.json")] == [(3, "fine not")]
     assert len(lake.kept_rejects(run_id, "accelerometer_landing")) == len(found)
-    # Many tasks find rejects; that each leaves its own would be as many jobs. And what is rejected is a small part of the file.
+    # Many tasks find rejects; if each left its own, there would be as many jobs. And what is rejected is a small part of the file.
     assert len(tried) < 50
     assert parts == [1]
 
 
 def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spark cuts files by the cores that it has when it plans."""
+    """Spark cuts files by the number of cores that it has when it plans."""
     blocks = Rejects._blocks
 
     def with_more_cores(*arguments: Any) -> DataFrame:  # noqa: ANN401
@@ -84,7 +84,7 @@ def test_line_numbers_hold_where_workers_join_meanwhile(lake: Lake, monkeypatch:
 
 
 def test_rejects_of_a_gzip_file_come_to_the_driver_in_parts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One task has read all of it, and its size says little of theirs."""
+    """One task has read the whole file, and the file's size says little about that of its rejects."""
     parts = watch_parts(monkeypatch)
     path = lake.landing / "customer_landing/wrong.json.gz"
     path.parent.mkdir(parents=True)
@@ -109,7 +109,7 @@ def test_rejects_of_earlier_runs_are_not_opened(lake: Lake) -> None:
 
 
 def test_a_clean_line_may_hold_a_text_of_any_length(lake: Lake) -> None:
-    """In a file that Spark reads as JSON, and in one that is read line by line because it has others."""
+    """In a file that Spark reads as JSON, and in one that is read line by line because it has lines that are not clean."""
     for email, beside in {"ann@x.org": "", "ben@x.org": "oops\n"}.items():
         record = {**customer(email), "customerName": "n" * 20_000_001}
         lake.land(f"customer_landing/{email[:3]}.json", lines(customer(f"other-{email}")) + lines(record) + beside)
@@ -131,7 +131,7 @@ def test_a_record_that_is_lost_on_its_way_is_no_duplicate(lake: Lake, monkeypatc
 
 
 def test_staged_readings_are_ordered_as_the_table_wants_them_also_beside_others(lake: Lake) -> None:
-    """And a day that new readings join gets one file more."""
+    """And a day that gets new readings gets one more file."""
     before: set[str] = set()
     lake.spark.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")
     try:
@@ -272,18 +272,18 @@ def test_each_file_is_told_its_duplicates(
 
 
 def test_many_small_files_are_few_tasks(lake: Lake) -> None:
-    """To find them, and to read them in whatever way."""
+    """Both to find them and to read them, in whatever way."""
     for number in range(600):
         text = lines(customer(f"{number}@x.org")) + "oops\n" * (number % 2)
         lake.land(f"customer_landing/{number}.json", gzip.compress(text.encode()) if number % 3 == 0 else text)
     run_id = lake.plan()
     tasks = [stage.numTasks() for stage in stages_of(lake.spark, lambda: lake.run_steps(run_id, "customer_trusted"))]
-    assert max(tasks) <= 32  # which look whether the files are there
+    assert max(tasks) <= 32  # which check whether the files exist
     assert max(number for number in tasks if number != 32) <= 10
 
 
 def test_how_a_file_is_read(tmp_path: Path) -> None:
-    """Spark's reader would skip, decompress or take for a pattern what is not read natively."""
+    """What is not read natively is what Spark's reader would skip, decompress or take for a pattern."""
     native = {}
     for name in ("a.json", "a", "_a.json", ".a.json", "a.gz", "a[1].json", "a*b", "é.json", "a b.json", "a=1.json", "a.json.zst"):
         (tmp_path / name).write_text(lines(customer("ann@x.org")))
@@ -327,7 +327,7 @@ def test_fields_in_another_order_and_unknown_ones_are_clean_all_the_same() -> No
 
 
 def test_what_the_driver_is_sent_does_not_grow_with_the_data(make_lake: Callable[..., Lake]) -> None:
-    """All that tasks return to the driver, over a run's first two jobs: the same for fifty times as many readings."""
+    """All that tasks return to the driver in a run's first two jobs: the same for fifty times as many readings."""
 
     def sent(readings: int) -> int:
         lake = make_lake()
