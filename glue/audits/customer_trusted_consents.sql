@@ -1,4 +1,4 @@
--- A row is a person in customer_trusted without consent, or who has a record without consent that is as new as the trusted one.
+-- A row is a person in customer_trusted without consent, or who has a record without consent that is at least as new as the trusted one.
 select customer_trusted.email
 from customer_trusted
 where customer_trusted.sharewithresearchasofdate is null

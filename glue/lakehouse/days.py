@@ -72,8 +72,8 @@ _CHANGED_STANDING = f"""
 def to_build(spark: SparkSession, branches: Branches, table: str, definition: str) -> list[date] | None:
     """The days that the run must rebuild, sorted; None for all of them, and for a table that has no days.
 
-    All of them, unless the published rows are of the same definition and of the very inputs that are published now: whoever compacts or
-    mends a table by hand gets it built from its inputs.
+    All of them, unless the published rows are of the same definition and of the very inputs that are published now: if somebody
+    repairs a table by hand, it is built from its inputs.
     """
     if table not in INPUTS or branches.built_from(table) != origin(branches, table, definition, published=True):
         return None

@@ -1,7 +1,7 @@
 """From one line to values, and from an object to a staged row, exactly as docs/records.md says.
 
-Only lines that are not clean come here; clean ones are read by Spark itself (shapes.py). Nothing is imported but the standard library,
-because this runs inside Spark's Python workers.
+Only lines that are not clean come here; clean ones are read by Spark itself (shapes.py). This needs nothing but the
+standard library, because it runs inside Spark's Python workers.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ def note_withdrawal(lake: str, run_id: str) -> None:
 def forget(lake: str, branches: Branches) -> None:
     """Expires those snapshots of the models' tables that must not be kept, whatever their age, and makes sure that their files are gone.
 
-    After a run that took people's rows away, those are all older ones. Those that no branch leads to always go: a failed run has built
-    them, with people who may have withdrawn before any published run knew them. If there are none, as after most runs, only metadata is
-    looked at.
+    After a run that took people's rows away, those are all older ones. Those that no branch or tag leads to always go: a failed run has
+    built them, with people who may have withdrawn before any published run knew them. If there are none, as after most runs, only
+    metadata is looked at.
 
     Iceberg commits that snapshots are gone before it deletes the first file, and carries on if it can't delete one. So the files are noted
     before, and looked for afterwards. Then the note is taken back.
