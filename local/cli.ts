@@ -9,7 +9,7 @@ import type { CommandContext, CommonOptions } from './lake.ts';
 import { requireLakeName } from './lakePaths.ts';
 import { createOutput } from './output.ts';
 
-/** `stedi`: the pipeline on one machine, and what is asked of a deployed stage. Exit codes: 0 good, 1 the run or a check failed, 2 used wrongly. */
+/** `stedi`: the pipeline on one machine, and commands for a deployed stage. Exit codes: 0 good, 1 the run or a check failed, 2 wrong usage. */
 const program = new Command('stedi')
   .description(
     'Drop customer, step trainer and accelerometer files; get tables that hold only people who share their data for research',
@@ -43,7 +43,7 @@ Exit codes: 0 good, 1 the run or a check failed or a file is held or can't be re
 
 type Action = (context: CommandContext) => Promise<number>;
 
-/** Runs an action with the options that every command takes, and keeps its exit code. `onStage` does the same with --stage. */
+/** Runs an action with the options that every command takes, and sets the exit code. `onStage` does the same with --stage. */
 async function act(action: Action, onStage?: Action): Promise<void> {
   const options = program.opts<CommonOptions>();
   const context = { options, output: createOutput(options.json) };
@@ -64,7 +64,7 @@ function isForStage(options: CommonOptions): boolean {
   return true;
 }
 
-/** All others show what runs have built, each by the settings that it had. */
+/** All others show what runs have built, each under its own settings. */
 const BUILDS: ReadonlySet<string> = new Set(['start', 'run', 'watch', 'rebuild']);
 
 program.hook('preAction', (_, acting) => {
@@ -88,7 +88,7 @@ function command(usage: string, description: string, examples: readonly string[]
     .addHelpText('after', `\nExamples:\n${examples.map((example) => `  stedi ${example}`).join('\n')}`);
 }
 
-/** What was typed is said again, rather than NaN. */
+/** Quotes what was typed rather than saying NaN. */
 function numberOf(typed: string): number {
   const value = Number(typed);
   if (typed.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError(`${typed} is no number.`);
@@ -246,7 +246,7 @@ command('check', 'is this lake healthy: conservation, audits, ledger against tab
     ),
   );
 
-// A reader that has seen enough (`stedi run | head`) is no error, and no reason to leave a run half done; nor is a full disk behind the output.
+// Neither a reader that stops early (`stedi run | head`), which is no error, nor a full disk behind the output may leave a run half done.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') return;
@@ -266,7 +266,7 @@ try {
   const isUsage = error instanceof CommanderError || error instanceof UsageError;
   process.exitCode = isHelp ? 0 : isUsage ? 2 : 1;
   const text = explained(error, program.opts<CommonOptions>());
-  // Commander has said its errors itself. With --json there is one value on standard output whatever happens.
+  // Commander has already printed its errors. With --json, standard output gets one value whatever happens.
   if (!(error instanceof CommanderError)) console.error(printable(text));
   if (!isHelp && process.argv.includes('--json')) console.log(JSON.stringify({ error: text }));
   if (process.env['STEDI_DEBUG'] === '1') console.error(error);

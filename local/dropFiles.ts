@@ -13,7 +13,7 @@ import { isNotUtf8 } from './landing.ts';
 import { listed } from './listed.ts';
 import { isAlive } from './isAlive.ts';
 
-/** A file that is to be dropped, and the landing table it belongs to. */
+/** A file to be dropped, and the landing table it belongs to. */
 export interface Drop {
   table: LandingTable;
   file: string;
@@ -21,7 +21,7 @@ export interface Drop {
 
 export interface Dropped {
   key: string;
-  /** False when the same content already stood there under this name. */
+  /** False if this name already held the same content. */
   added: boolean;
 }
 
@@ -31,7 +31,7 @@ const WORDS: readonly (readonly [RegExp, LandingTable])[] = [
   [/step[_-]?trainer/g, 'step_trainer_landing'],
 ];
 
-/** The landing table that a path tells by its words; the one nearest the file name counts. */
+/** The landing table that the words in a path name; the one nearest the file name counts. */
 function tableOfPath(relative: string): LandingTable | null {
   for (const part of relative.toLowerCase().split(path.sep).reverse()) {
     const found = WORDS.flatMap(([word, table]) => [...part.matchAll(word)].map(({ index }) => ({ index, table })));
@@ -42,9 +42,9 @@ function tableOfPath(relative: string): LandingTable | null {
 }
 
 /**
- * The files of sources (files, or folders with all that is below them, but for the lake itself), each with its landing table. `tell` is told of
+ * The files of sources (files, or folders with everything below them except the lake itself), each with its landing table. `tell` reports
  * what is left out.
- * @throws UsageError naming sources that don't exist and files whose table can't be told; nothing is copied then
+ * @throws UsageError naming sources that don't exist and files whose table is unclear; nothing is copied then
  */
 export async function findDrops(sources: readonly string[], lake: string | null, tell: (text: string) => void): Promise<Drop[]> {
   const drops: Drop[] = [];
@@ -67,7 +67,7 @@ export async function findDrops(sources: readonly string[], lake: string | null,
 }
 
 /**
- * Landing leaves such files alone, so a copy would wait there for ever.
+ * Landing ignores such files, so a copy would wait there for ever.
  * @throws UsageError for a name that is ignored
  */
 export function refuseIgnoredName(file: string): void {
@@ -91,7 +91,7 @@ async function filesOf(
     refuseIgnoredName(source);
     return [{ file: source, below: path.basename(source) }];
   }
-  // Somebody works in the folder that the files are in, and has the lake there.
+  // People may work in the folder with their files and have the lake there.
   const home = lake === null ? null : await realpath(lake).catch(() => null);
   const place = await realpath(source);
   const isOfLake = (below: string): boolean => home !== null && !isBelow(home, place) && isBelow(home, path.join(place, below));
@@ -131,7 +131,7 @@ function explainName(error: unknown): never {
 async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dropped> {
   const folder = path.join(landingRoot, table);
   await mkdir(folder, { recursive: true });
-  // Without the file's name, which may be as long as a name can be.
+  // Without the file's name, which may have the maximum length.
   const partial = path.join(folder, `.drop.${process.pid}.part`);
   try {
     await copyFile(file, partial, constants.COPYFILE_FICLONE);
@@ -151,7 +151,7 @@ async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dro
   }
 }
 
-/** Removes what copies that were killed have left in landing. */
+/** Removes what killed copies have left in landing. */
 export async function clearKilledDrops(landingRoot: string): Promise<void> {
   for (const table of LANDING_TABLES) {
     const folder = path.join(landingRoot, table);

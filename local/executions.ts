@@ -22,7 +22,7 @@ export interface Execution {
   endedAt: string | null;
 }
 
-/** What a closed execution came to. */
+/** How a closed execution ended. */
 export interface Ended {
   runId: string;
   status: 'SUCCEEDED' | 'FAILED';
@@ -38,8 +38,8 @@ export interface Executing {
 }
 
 /**
- * Executions in this process, and the history of all. An execution that is started waits for `drain`. The process that starts one
- * holds the lake's process lock, so an execution that is RUNNING in the history but not here was killed.
+ * Executions in this process, and the history of all. A started execution waits for `drain`. The process that starts one holds the
+ * lake's process lock, so an execution that is RUNNING in the history but not here was killed.
  */
 export class LocalExecutions implements Executions {
   readonly #database: DatabaseSync;
@@ -68,12 +68,12 @@ export class LocalExecutions implements Executions {
     this.#started.push(runId);
   }
 
-  /** Whether anything was started that is not executed yet. */
+  /** Whether a started execution is still to be executed. */
   get waiting(): boolean {
     return this.#started.length > 0;
   }
 
-  /** Executes what was started, and what that starts, one after the other; rejects with what breaks outside an execution. */
+  /** Executes what was started, and what that starts, one after the other; rejects with errors from outside an execution. */
   drain(): Promise<void> {
     this.#draining ??= this.#drain().finally(() => {
       this.#draining = null;
@@ -98,7 +98,7 @@ export class LocalExecutions implements Executions {
     // Jobs run inside the execution's process and end with it.
   }
 
-  /** All executions, the latest first, whatever the clock said. */
+  /** All executions, newest first, whatever the clock said. */
   history(): Execution[] {
     return this.#database
       .prepare('select * from executions order by rowid desc')

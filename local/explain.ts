@@ -7,7 +7,7 @@ import { isBelow } from './isBelow.ts';
 import type { CommonOptions } from './lake.ts';
 import { lakePaths } from './lakePaths.ts';
 
-/** Codes of the operating system for a lake that can't be read or written. */
+/** Operating system error codes for a lake that can't be read or written. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EIO']);
 
 function mayOnlyBeRead(path: string): boolean {
@@ -19,14 +19,14 @@ function mayOnlyBeRead(path: string): boolean {
   }
 }
 
-/** What of a lake's folder and ledger may only be read; all of it where that can't be told. SQLite keeps two files beside the ledger. */
+/** The read-only parts of a lake's folder and ledger; the folder if none can be told. SQLite keeps two files beside the ledger. */
 function readOnlyPaths(lake: string): string[] {
   const { folder, ledger } = lakePaths(lake);
   const found = [folder, ledger, `${ledger}-wal`, `${ledger}-shm`].filter(mayOnlyBeRead);
   return found.length > 0 ? found : [folder];
 }
 
-/** What a person is told: what is wrong and what to do next, without a stack. */
+/** What a person reads: what is wrong and what to do next, without a stack. */
 export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, 'lake' | 'stage'>): string {
   if (error instanceof CommanderError && error.code === 'commander.help') return 'expected a command; "stedi --help" shows them';
   const text = messageOf(error);

@@ -14,7 +14,7 @@ import { CrowdRecords } from './generate/records.ts';
 export interface GenerateOptions {
   /** The landing folder; the folders of the landing tables are made in it. */
   out: string;
-  /** How many people; the size of the reference data when left out. */
+  /** How many people; by default the size of the reference data. */
   customers?: number;
   /** The same seed gives the same bytes. */
   seed?: number;
@@ -25,11 +25,11 @@ export interface GenerateOptions {
 export interface Generated {
   files: number;
   bytes: number;
-  /** What a run must find to have landed … */
+  /** What a run must find landed … */
   records: Record<LandingTable, number>;
   /** … of it, what it must reject … */
   rejected: Record<LandingTable, number>;
-  /** … and what it must take for duplicates. The last two are 0 without defects. */
+  /** … and what it must count as duplicates. The last two are 0 without defects. */
   duplicates: Record<LandingTable, number>;
   /** What was mixed in; empty without `dirty`. */
   defects: MixedIn[];
@@ -76,7 +76,7 @@ async function writeAll(
 // Options
 
 const FEWEST = 2;
-/** So many people's reading times still fit into the 30 days without anyone meeting by accident. */
+/** With this many people, reading times still fit into the 30 days without chance meetings. */
 const MOST = 10_000_000;
 
 function checkCustomers(customers: number): void {
@@ -121,7 +121,7 @@ async function writeClean(out: string, customers: number, seed: number, written:
   };
 }
 
-/** Waits for all of them, also where one fails: what still writes would leave a file behind. */
+/** Waits for all of them even if one fails: one that still writes would leave a file behind. */
 async function allOf(work: readonly Promise<void>[]): Promise<void> {
   const failed = (await Promise.allSettled(work)).find(({ status }) => status === 'rejected');
   if (failed?.status === 'rejected') throw failed.reason;
@@ -130,7 +130,7 @@ async function allOf(work: readonly Promise<void>[]): Promise<void> {
 const LINES_PER_FILE = 10_000;
 const MOST_FILES_PER_TABLE = 30;
 
-/** As in the reference data, and for more data whole multiples of it, so that there are never very many files. */
+/** As in the reference data; for more data a whole multiple, so that there are never very many files. */
 function linesPerFile(lines: number): number {
   return LINES_PER_FILE * Math.max(1, Math.ceil(lines / LINES_PER_FILE / MOST_FILES_PER_TABLE));
 }
@@ -138,8 +138,8 @@ function linesPerFile(lines: number): number {
 // Crowds
 
 /**
- * Crowds are of the reference size, whose quotas are whole numbers; the last one takes what is left and is up to twice as large.
- * (A last crowd of its own could be of one person, of whom nothing can be in proportion.)
+ * Crowds have the reference size, whose quotas are whole numbers; the last one takes what is left and is up to twice as large.
+ * (A last crowd of its own could be one person, for whom nothing can be in proportion.)
  */
 function crowdsOf(customers: number): number {
   return Math.max(1, Math.floor(customers / REFERENCE.people));
@@ -161,7 +161,7 @@ const FEWEST_WINDOWS_PER_DAY = 32;
 /** The reference crowd walked at 14:18 UTC: in the window from 14:15. */
 const FIRST_WINDOW = 19 / FEWEST_WINDOWS_PER_DAY;
 
-/** Crowds take turns with the days: the first ones walk on different days at the same time of day. */
+/** Crowds take turns by day: the first ones walk on different days at the same time of day. */
 function windowOf(crowd: number, crowds: number): Window {
   const windowsPerDay = Math.max(FEWEST_WINDOWS_PER_DAY, Math.ceil(crowds / DAYS));
   const width = Math.floor(DAY / windowsPerDay);

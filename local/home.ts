@@ -30,14 +30,14 @@ import { definitionHash } from './sources.ts';
 
 export interface HomeOptions {
   folder: string;
-  /** The landing folder; below the lake's own where it is not named. */
+  /** The landing folder; by default the lake's own. */
   landing?: string;
   settings: Settings;
   log?: Log;
   onAlert?: Alerts['send'];
   /** How long the state Settle waits. */
   settleMs?: number;
-  /** How long a landed file must not have changed before it is taken. */
+  /** How long a landed file must be unchanged before it is taken. */
   stableMs?: number;
   /** For a home that waits however long another process has the tables open; without it the home gives up. */
   onBusy?: OpenOptions['onBusy'];
@@ -90,7 +90,7 @@ export class LocalHome {
     this.ports = decorate({
       ledger: this.ledger,
       landing: this.landing,
-      // Made anew from the files and the ledger by whoever asks (duckdb/landingViews.ts).
+      // Made on demand from the files and the ledger (duckdb/landingViews.ts).
       landingTables: { ensure: async () => undefined },
       runFiles: this.runFiles,
       executions: this.executions,
@@ -118,7 +118,7 @@ export class LocalHome {
     for (let at = 0; at < files.length; at += 10) {
       await handler(sqsBatch(files.slice(at, at + 10).map(objectCreated)), lambdaContext('catalog'));
     }
-    // No schedule makes up for a run that `catalog` could not ask for: what broke it, breaks the command.
+    // No schedule makes up for a run that `catalog` could not ask for: what broke it breaks the command.
     if (files.length > 0) await requestRunForPending(this.ports);
   }
 
@@ -129,7 +129,7 @@ export class LocalHome {
     for (const key of await this.landing.strays()) this.ports.log('key_ignored', { key });
   }
 
-  /** Tells of landed files that no run can read by their names. */
+  /** Reports landed files whose names no run can read. */
   tellMisnamed(): void {
     for (const [key, error] of this.landing.misnamed) this.ports.log('catalog_failed', { key, error });
   }
@@ -143,7 +143,7 @@ export class LocalHome {
 
   /** What the schedule does on AWS: settle what was interrupted, register what was missed, start what is due. */
   async reconcile(): Promise<void> {
-    // Whoever asks wants a definition tried again, however often it has failed.
+    // The caller wants a definition tried again, however often it has failed.
     const memory = await this.ledger.memory();
     if (memory.tried !== null) await this.ledger.remember({ ...memory, tried: null });
     await reconcile(this.ports)(scheduledEvent(), lambdaContext('reconcile'));
@@ -157,8 +157,8 @@ export class LocalHome {
 
   /**
    * What is wrong with the tables file, and what to do; null when nothing is. A lake that never published has no tables to lose: what a
-   * killed first run left is no damage. Nor is a run that the ledger does not know to be published: of one that holds the lock reconcile
-   * hears, and one that the ledger has never heard of is newer than the ledger.
+   * killed first run left is no damage. Nor is a run that the ledger does not show as published: reconcile deals with one that holds the
+   * lock, and one that the ledger has never heard of is newer than the ledger.
    */
   async tablesTrouble(): Promise<string | null> {
     const { tables } = this.paths;
@@ -188,7 +188,7 @@ export class LocalHome {
     if (trouble !== null) throw new LakeUnusableError(trouble);
   }
 
-  /** The policies that a run was planned with; those of the settings where its manifest is lost. */
+  /** The policies that a run was planned with; if its manifest is lost, those of the settings. */
   async policiesOf(runId: string): Promise<Policies> {
     return (await readRunFile(this.runFiles, runId, 'manifest.json', manifestSchema))?.policies ?? this.#settings;
   }
@@ -225,7 +225,7 @@ export class LocalHome {
   }
 }
 
-/** An older tables file was put back: what was loaded since would be missing for good, withdrawals too, for the ledger calls it loaded. */
+/** An older tables file was put back: what was loaded since, withdrawals too, would be lost for good, as the ledger calls it loaded. */
 function tablesOlder(tables: string, shown: string, published: string): string {
   return `${tables} is older than the ledger: it shows ${shown}, and ${published} was published after it. Put the newer file back; else ${REBUILD_ADVICE}`;
 }

@@ -1,6 +1,6 @@
 import { codeOf } from './systemErrors.ts';
 
-/** Whether a process of this machine goes on: what one that was killed has left is nobody's. */
+/** Whether a process on this machine still runs: what a killed one has left is nobody's. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

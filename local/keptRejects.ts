@@ -10,17 +10,17 @@ import type { Rejected } from '../functions/core/runFiles.ts';
 import { listed } from './listed.ts';
 import { codeOf } from './systemErrors.ts';
 
-/** What a run has left of a landing table's rejects. */
+/** A landing table's rejects as one run left them. */
 export interface RejectsFile {
   runId: string;
-  /** What a person calls it. */
+  /** Its name in messages. */
   name: string;
   open: () => Promise<AsyncIterable<Uint8Array>>;
 }
 
 /**
- * The rejects that count: of a file version that several runs have judged, those of the latest. One is held in memory at a time.
- * @param files those of the latest run first
+ * The rejects that count: if several runs have judged a file version, those of the latest. Only one is held in memory at a time.
+ * @param files the latest run's first
  * @throws LakeUnusableError naming a file that is cut short or damaged
  */
 export async function* latestRejects(files: readonly RejectsFile[]): AsyncGenerator<Rejected> {
@@ -38,7 +38,7 @@ export async function* latestRejects(files: readonly RejectsFile[]): AsyncGenera
 
 async function* unpacked({ name, open }: RejectsFile): AsyncGenerator<Uint8Array> {
   try {
-    // An error of what is read is one of what is unpacked.
+    // pipeline passes read errors on to what is unpacked.
     for await (const chunk of pipeline(await open(), createGunzip(), () => undefined))
       if (chunk instanceof Uint8Array) yield chunk;
   } catch (error) {
@@ -49,7 +49,7 @@ async function* unpacked({ name, open }: RejectsFile): AsyncGenerator<Uint8Array
 
 const NEWLINE = Buffer.from('\n');
 
-/** Lines that end at a line feed and nothing else: node:readline also takes U+2028 for a line end, which a record may hold. */
+/** Lines that end at a line feed and nothing else: node:readline also ends lines at U+2028, which a record may hold. */
 async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   let rest = '';
@@ -67,15 +67,15 @@ export function hasText({ record }: Rejected): boolean {
   return record !== '';
 }
 
-/** So much is gathered before it goes to its files, of which there may be many. A record takes more than its bytes. */
+/** This much is gathered before it is written, as there may be many files. A record takes more than its bytes. */
 const BATCH = 32 * 1024 * 1024;
 const BYTES_OF_RECORD = 200;
 
 /**
- * `DIR/<landing table>/<file>`, one record a line, byte for byte as it came; records without text are not in it. Answers how many records
- * each such file has. They hold what people have sent, so they are their owner's alone.
+ * Writes `DIR/<landing table>/<file>`, one record a line, byte for byte as it came; records without text are left out. Returns how many
+ * records each such file has. They hold what people have sent, so they are the owner's alone.
  * @param texts how many records with text there are of each landing file
- * @throws UsageError where such a file exists: somebody may have mended it; nothing is written then
+ * @throws UsageError if such a file exists: somebody may have mended it; nothing is written then
  */
 export async function exportRejects(
   files: readonly RejectsFile[],
@@ -84,7 +84,7 @@ export async function exportRejects(
 ): Promise<Map<string, number>> {
   const targets = new Map(
     [...texts.keys()].map((key) => {
-      // A gzip file is exported as text, under a name that says so where no other file has it.
+      // A gzip file is exported as text, without `.gz` unless another file has that name.
       const unpacked = key.replace(/\.gz$/, '');
       return [key, path.join(folder, ...(texts.has(unpacked) ? key : unpacked).split('/'))];
     }),

@@ -87,7 +87,7 @@ export async function withLedger<T>(options: CommonOptions, work: (home: LocalHo
   }
 }
 
-/** What a retry changes in a ledger that is still to be replaced would be lost. A process that holds the lake finishes it by itself. */
+/** A retry's changes to a ledger that is still to be replaced would be lost. A process that holds the lake finishes it by itself. */
 function finishKilledReplacement(folder: string): void {
   if (!isReplacing(folder) || ProcessLock.isHeld(folder)) return;
   const lock = ProcessLock.acquire(folder, 'stedi');
@@ -98,7 +98,7 @@ function finishKilledReplacement(folder: string): void {
   }
 }
 
-/** Makes the lake's folder where there is none: its owner's alone, for what people have sent stands in it. */
+/** Makes the lake's folder if there is none, private to its owner: it holds what people have sent. */
 export function makeLakeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });

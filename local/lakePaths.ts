@@ -14,14 +14,14 @@ export function lakePaths(folder: string) {
   };
 }
 
-/** SQLite opens no file with a longer path, for the name of its journal must fit behind it. */
+/** SQLite opens no file with a longer path: its journal's name must fit behind it. */
 const LONGEST_LEDGER_PATH = 504;
 
-/** @throws UsageError for a folder that can't be a lake's by its name */
+/** @throws UsageError for a folder whose name rules it out as a lake */
 export function requireLakeName(folder: string): void {
   if (folder === '') throw new UsageError('--lake is empty: expected a folder');
   const full = path.resolve(folder);
-  // DuckDB takes what follows for options, and makes its log elsewhere.
+  // DuckDB takes what follows as options, and makes its log elsewhere.
   if (full.includes('?'))
     throw new UsageError(`${full} can't be a lake, for its path holds a "?"; choose another folder with --lake`);
   const tooLong = Buffer.byteLength(lakePaths(full).ledger) - LONGEST_LEDGER_PATH;

@@ -12,11 +12,11 @@ export class FolderLanding implements Landing {
   readonly root: string;
   /** Keys that this process put there whole: they don't grow. */
   readonly own = new Set<string>();
-  /** Keys of files that nothing can read by their name, with the reason; of those that were met. */
+  /** Keys of files met so far that nothing can read because of their name, with the reason. */
   readonly misnamed = new Map<string, string>();
   readonly #stableMs: number;
 
-  /** `stableMs`: how long a file must not have changed before it is listed; a program may be writing it right now. */
+  /** `stableMs`: how long a file must be unchanged before it is listed; a program may still be writing it. */
   constructor(root: string, stableMs = 0) {
     this.root = root;
     this.#stableMs = stableMs;
@@ -91,7 +91,7 @@ export class FolderLanding implements Landing {
     return growing;
   }
 
-  /** What stands beside the folders of the landing tables: no run will ever read it. */
+  /** What lies beside the folders of the landing tables: no run will ever read it. */
   async strays(): Promise<string[]> {
     const entries = await readdir(this.root, { withFileTypes: true });
     const strays = entries.filter(({ name }) => !isLandingTable(name) && !isIgnoredName(name));
@@ -134,11 +134,11 @@ export class FolderLanding implements Landing {
 }
 
 /**
- * Files below a folder, also behind links to folders, as they are watched; of a folder that can't be opened by its name, that name. `links`: the
+ * Files below a folder, also behind links to folders, as they are watched; for a folder that can't be opened by its name, that name. `links`: the
  * folders of the links on the way; none is read again behind its own link.
  */
 async function* filesBelow(folder: string, links: readonly string[] = []): AsyncGenerator<string> {
-  // Each folder by itself: one that is gone by now, or can't be opened by its name, hides no other.
+  // Each folder by itself: one that is gone, or can't be opened by its name, hides no other.
   const entries = await readdir(folder, { withFileTypes: true }).catch(nothingWhereMissing);
   if (entries === null) yield folder;
   for (const entry of entries?.filter(({ name }) => !isIgnoredName(name)) ?? []) {
@@ -157,7 +157,7 @@ async function* filesBelow(folder: string, links: readonly string[] = []): Async
   }
 }
 
-/** Whether a path that leads nowhere has a name that is not UTF-8: Node spells what is not with U+FFFD, and then finds no such file. */
+/** Whether a path that leads nowhere has a name that is not UTF-8: Node puts U+FFFD into such names, and then finds no such file. */
 export function isNotUtf8(name: string): boolean {
   return name.includes('\ufffd');
 }
@@ -167,7 +167,7 @@ function nothingWhereMissing(error: unknown): null {
   throw error;
 }
 
-/** DuckDB takes a path for a pattern, and has no pattern for one with a backslash and one of these. */
+/** DuckDB takes a path as a pattern, and no pattern matches one with a backslash and one of these. */
 function isNoPattern(file: string): boolean {
   return file.includes('\\') && /[[*?]/.test(file);
 }

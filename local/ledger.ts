@@ -26,14 +26,14 @@ create table if not exists memory (
 ) strict;
 `;
 
-/** Table and column, of those that ledgers which were made by earlier versions lack. */
+/** Table and column of what ledgers made by earlier versions lack. */
 const ADDED = [
   ['files', 'retried_at'],
   ['memory', 'checking'],
   ['memory', 'checked'],
 ] as const;
 
-/** In the order in which they are claimed: asked for after every few files that are registered. */
+/** In the order in which they are claimed; queried after every few files registered. */
 const WAITING_INDEX =
   'create index if not exists files_by_waiting on files (state, coalesce(retried_at, arrived_at), landing_table, key, version)';
 
@@ -192,7 +192,7 @@ export class SqliteLedger implements Ledger {
     });
   }
 
-  /** Forgets pending file versions that stand nowhere any more: nobody can read them. */
+  /** Forgets pending file versions that are no longer there: nothing can read them. */
   forget(files: readonly FileVersion[]): void {
     const forget = this.#db.prepare("delete from files where key = ? and version = ? and state = 'pending'");
     this.#transaction(() => files.forEach(({ key, version }) => forget.run(key, version)));
@@ -222,7 +222,7 @@ export class SqliteLedger implements Ledger {
     remember.run(definition, runs, listedTo, checking, checked);
   }
 
-  /** A ledger that lacks columns gets them here, at the end, where SCHEMA has them too. */
+  /** Adds columns that a ledger lacks, at the end, where SCHEMA has them too. */
   #extend(): void {
     const known = this.#db.prepare('select 1 from pragma_table_info(?) where name = ?');
     const missing = () => ADDED.filter(([table, column]) => known.get(table, column) === undefined);
@@ -251,7 +251,7 @@ export class SqliteLedger implements Ledger {
       this.#db.exec('commit');
       return result;
     } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec('rollback'); // a full disk has rolled it back already
+      if (this.#db.isTransaction) this.#db.exec('rollback'); // a full disk has already done so
       throw error;
     }
   }
@@ -259,7 +259,7 @@ export class SqliteLedger implements Ledger {
 
 export type UnknownFields = Record<LandingTable, string[]>;
 
-/** Fields that landed files brought and no contract knows, as a ledger has them that may only be read. None where it can't be read. */
+/** Fields in landed files that no contract knows, from a ledger that may be read-only. None if it can't be read. */
 export function unknownFieldsIn(ledger: string): UnknownFields {
   const found: UnknownFields = byLandingTable(() => []);
   readIn(ledger, (database) => {
@@ -271,7 +271,7 @@ export function unknownFieldsIn(ledger: string): UnknownFields {
   return found;
 }
 
-/** File versions that wait for a person, as a ledger has them that may only be read. None where it can't be read. */
+/** File versions that wait for a person, from a ledger that may be read-only. None if it can't be read. */
 export function heldIn(ledger: string): Pick<FileVersion, 'key' | 'version'>[] {
   const found: Pick<FileVersion, 'key' | 'version'>[] = [];
   readIn(ledger, (database) => {
@@ -288,7 +288,7 @@ function readIn(ledger: string, read: (database: DatabaseSync) => void): void {
     database = new DatabaseSync(ledger, { readOnly: true });
     read(database);
   } catch {
-    // Whoever asks can do without.
+    // The caller can do without.
   } finally {
     database?.close();
   }

@@ -2,7 +2,7 @@ import { figure } from '../functions/core/textTable.ts';
 
 const NAMED = 10;
 
-/** A title, and below it what it is about: ten at most, and how many more there are. `--json` has all. */
+/** A title, and below it what it is about: at most ten, and how many more there are. `--json` has all. */
 export function listed(title: string, things: readonly string[]): string {
   const lines = things.slice(0, NAMED);
   if (things.length > NAMED) lines.push(`… and ${figure(things.length - NAMED)} more`);

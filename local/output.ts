@@ -4,14 +4,14 @@ import { figure, filesText, printable } from '../functions/core/textTable.ts';
 import { settingsSchema } from '../functions/core/settings.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
 
-/** Where a command's words go: with `--json` standard output is one JSON value and everything else goes to standard error. */
+/** Where a command's output goes: with `--json` standard output is one JSON value and the rest goes to standard error. */
 export interface Output {
   json: boolean;
   /** A line for a person. */
   say(text: string): void;
-  /** What the command came to: the value with `--json`, else the text. */
+  /** A command's result: the value with `--json`, else the text. */
   result(value: unknown, text: () => string): void;
-  /** The same of any number of values: with `--json` one array of them, written as they come. */
+  /** The same for any number of values: with `--json` one array, written as they come. */
   results(values: AsyncIterable<unknown>, text: () => string): Promise<void>;
 }
 
@@ -28,7 +28,7 @@ export function createOutput(json: boolean): Output {
       if (!json) return this.result(null, text);
       let opening = '[';
       for await (const value of values) {
-        // Whoever reads it may have seen enough.
+        // The reader may have stopped reading.
         if (!process.stdout.writable) return;
         const indented = JSON.stringify(value, null, 2).replaceAll('\n', '\n  ');
         if (!process.stdout.write(`${opening}\n  ${indented}`)) await once(process.stdout, 'drain').catch(() => undefined);
@@ -39,7 +39,7 @@ export function createOutput(json: boolean): Output {
   };
 }
 
-/** A log that keeps to itself which landing files could not be read, by key, and why: the command says it once, at its end. */
+/** A log that collects which landing files could not be read, by key, and why: the command reports them once, at its end. */
 export function noticingUnread(show: Log): { log: Log; unread: ReadonlyMap<string, string> } {
   const unread = new Map<string, string>();
   return {
@@ -91,7 +91,7 @@ export function progress(output: Output): Log {
         output.say(`  left alone: ${fields.key} belongs to no landing table: ${LANDING_TABLES.join(', ')}`);
         break;
       case 'catalog_failed':
-        // An event and the next listing may both meet the file.
+        // An event and the next listing may both find the file.
         if (!unread.has(fields.key)) output.say(`  can't be read: ${fields.key}: ${fields.error}; mend it, then "stedi run"`);
         unread.add(fields.key);
         break;

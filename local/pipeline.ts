@@ -16,9 +16,9 @@ import type { Handler } from './stateMachine.ts';
 const jobArguments = z.object({ '--run_id': z.string(), '--fence': z.coerce.number() });
 
 interface Tables {
-  /** Opens the tables for a run; its first job asks for that. */
+  /** Opens the tables for a run, when its first job asks. */
   begin: (manifest: Manifest) => Promise<RunTables>;
-  /** What is wrong with the tables file, where an error says that. */
+  /** What is wrong with the tables file, if an error says so. */
   troubleWith: (error: unknown) => Error | null;
 }
 
@@ -42,7 +42,7 @@ export class Pipeline {
    * @throws what a state failed with, as the cause of the library's own error
    */
   async execute(runId: string): Promise<void> {
-    // Loaded here, for it takes a while and most commands run nothing.
+    // Loaded here, as it takes a while and most commands run nothing.
     const { StateMachine } = await import('aws-local-stepfunctions');
     const definition = stateMachine(this.#settings);
     const handlers = localHandlers(definition, {
@@ -53,7 +53,7 @@ export class Pipeline {
       },
       job: (step, args) => this.#job(step, args),
     });
-    // The library asks for a type of its own and would check the definition at each run; a test does, once (test/statemachine).
+    // The library wants a type of its own and would check the definition on each run; a test does, once (test/statemachine).
     const machine = new StateMachine(definition as ConstructorParameters<typeof StateMachine>[0], {
       validationOptions: { noValidate: true },
     });
@@ -67,7 +67,7 @@ export class Pipeline {
     await result;
   }
 
-  /** Drops what the last execution has built and not published. */
+  /** Drops what the last execution built but did not publish. */
   async end(): Promise<void> {
     await this.#run?.tables.end();
     this.#run = null;

@@ -4,12 +4,12 @@ import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { LakeBusyError, LakeUnusableError, messageOf } from '../functions/core/errors.ts';
 
-/** A process that has just taken the lock, or is about to let it go, stands there without a name for a moment. */
+/** A process that has just taken the lock, or is about to release it, has no name there for a moment. */
 const NAMELESS_MS = 1_000;
 const PAUSE_MS = 20;
-/** What a person may do; `watch` does it by itself. */
+/** Advice to a person; `watch` follows it itself. */
 export const TRY_AGAIN = 'try again when it has ended';
-/** `isHeld` has the file for an instant: that is no reason to refuse. */
+/** `isHeld` locks the file for an instant: no reason to refuse. */
 const INSTANT_MS = 100;
 
 const holderSchema = z.object({ pid: z.number(), command: z.string(), since: z.string() });

@@ -13,18 +13,18 @@ function marker(lake: string): string {
   return path.join(rebuildFolder(lake), 'replacing');
 }
 
-/** Whether a replacement has begun and not ended: a process is at it, or was killed. */
+/** Whether a replacement has begun but not ended: a process is at it, or was killed. */
 export function isReplacing(lake: string): boolean {
   return existsSync(marker(lake));
 }
 
-/** Puts the rebuilt tables, ledger entries and runs in the place of the lake's. */
+/** Puts the rebuilt tables, ledger entries and runs in place of the lake's. */
 export function replaceTables(lake: string): void {
   writeFileSync(marker(lake), '');
   finishReplacing(lake);
 }
 
-/** Goes on with a replacement that was interrupted; each of its steps can be done again. What a rebuild that was killed has left goes. */
+/** Resumes an interrupted replacement; each of its steps can be repeated. Removes what a killed rebuild has left. */
 export function finishReplacing(lake: string): void {
   if (!isReplacing(lake)) {
     rmSync(rebuildFolder(lake), { recursive: true, force: true });
@@ -33,7 +33,7 @@ export function finishReplacing(lake: string): void {
   const [to, from] = [lakePaths(lake), lakePaths(rebuildFolder(lake))];
   for (const runId of readdirSync(from.runs)) renameSync(path.join(from.runs, runId), path.join(to.runs, runId));
   if (existsSync(from.tables)) {
-    rmSync(`${to.tables}.wal`, { force: true }); // what the old tables had yet to take in, the new ones must not
+    rmSync(`${to.tables}.wal`, { force: true }); // the new tables must not take in what the old ones had yet to
     renameSync(from.tables, to.tables);
   }
   adoptLedger(to.ledger, from.ledger);
@@ -41,7 +41,7 @@ export function finishReplacing(lake: string): void {
   rmSync(rebuildFolder(lake), { recursive: true });
 }
 
-/** Takes the file records, the published run and the executions of another ledger in the place of a ledger's own; no run goes on then. */
+/** Puts another ledger's file records, published run and executions in place of a ledger's own; afterwards no run is in progress. */
 function adoptLedger(ledger: string, from: string): void {
   const database = new DatabaseSync(ledger, { timeout: 10_000 });
   try {

@@ -11,17 +11,17 @@ const FORMATS: ReadonlyMap<string, string> = new Map([
   ['.csv', 'format csv, header'],
 ]);
 
-/** A file for the rows of a query. They are written beside it first, so that it is there as a whole or as it was before. */
+/** A file for a query's rows. They are written beside it first, so that it is either complete or as it was before. */
 export interface ResultFile {
   file: string;
-  /** Each process has a name of its own: two may write to one file, and the last one is seen. */
+  /** Unique to each process: two may write to one file, and the last one wins. */
   unfinished: string;
   format: string;
 }
 
 /**
- * Where the rows go; of a link what it leads to. What a killed process has left of this file is removed.
- * @throws UsageError for another ending than `.parquet` and `.csv`, a folder that is not there or can't be written, and a place within the lake
+ * Where the rows go; for a link, its target. Removes what a killed process has left of this file.
+ * @throws UsageError for an ending other than `.parquet` or `.csv`, a folder that is missing or can't be written, and a place within the lake
  */
 export function resultFile(named: string, lake: string): ResultFile {
   const refuse = (why: string): UsageError => new UsageError(`--out ${named}: ${why}`);
@@ -56,9 +56,9 @@ function real(file: string): string | undefined {
 }
 
 /**
- * Writes the rows of one SELECT, of any number, and replaces a file of that name.
+ * Writes the rows of one SELECT, however many, and replaces a file of that name.
  * @returns how many rows
- * @throws UsageError for a statement that DuckDB knows and that is no SELECT
+ * @throws UsageError for a statement that DuckDB knows but that is no SELECT
  */
 export async function writeResult(run: DuckDBConnection, sql: string, { file, unfinished, format }: ResultFile): Promise<number> {
   try {
@@ -69,7 +69,7 @@ export async function writeResult(run: DuckDBConnection, sql: string, { file, un
       throw error;
     });
     const { rowsChanged } = await run.run(`copy (from answer) to ${literal(unfinished)} (${format}, use_tmp_file false)`);
-    // Whom the file was kept from may not read the new one either.
+    // Keeps the new file from anyone the old one was kept from.
     if (existsSync(file)) chmodSync(unfinished, statSync(file).mode);
     renameSync(unfinished, file);
     return rowsChanged;

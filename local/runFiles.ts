@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { RunFiles } from '../functions/ports.ts';
 import { isMissing } from './systemErrors.ts';
 
-/** `runs/<runId>/` as folders. A file appears whole or not at all, also where the machine loses power. */
+/** `runs/<runId>/` as folders. A file appears whole or not at all, even if the machine loses power. */
 export class FolderRunFiles implements RunFiles {
   readonly #root: string;
 

@@ -17,7 +17,7 @@ export function sqlFiles(folder: 'models' | 'audits' | 'counts' | 'excepted'): M
   return new Map(names.map((name) => [name.slice(0, -'.sql'.length), projectFile(`glue/${folder}/${name}`)]));
 }
 
-/** The hash of everything that decides what the tables hold and what is counted of them. */
+/** The hash of everything that decides what the tables hold and what is counted in them. */
 export function definitionHash(policies: Policies): string {
   return hashOfDefinition(policies, new Map([...sqlFiles('models'), ...sqlFiles('counts')]));
 }

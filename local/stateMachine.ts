@@ -5,7 +5,7 @@ import type { JobStep } from '../functions/core/steps.ts';
 import type { Settings } from '../functions/core/settings.ts';
 import { projectFile } from './sources.ts';
 
-/** What the text of the state machine needs to be read: states with their types, and everything else as it stands. */
+/** What reading the state machine's text requires: states with their types; everything else stays as it is. */
 const definitionSchema = z.looseObject({
   StartAt: z.string(),
   States: z.record(z.string(), z.looseObject({ Type: z.string(), Resource: z.string().optional(), Next: z.string().optional() })),
@@ -13,7 +13,7 @@ const definitionSchema = z.looseObject({
 export type Definition = z.infer<typeof definitionSchema>;
 
 /**
- * Reads `statemachine/pipeline.asl.yaml` as both homes share it: `!GetAtt X` and `!Ref X` become `${X}`,
+ * Reads `statemachine/pipeline.asl.yaml`, shared by both homes: `!GetAtt X` and `!Ref X` become `${X}`,
  * and `${setting:key}` becomes that setting.
  */
 export function stateMachine(settings: Settings): Definition {
@@ -24,7 +24,7 @@ export function stateMachine(settings: Settings): Definition {
   return definitionSchema.parse(parse(text, { customTags, merge: true }));
 }
 
-/** What a Task state calls on one machine, in the place of Lambda and Glue. */
+/** What a Task state calls on one machine, in place of Lambda and Glue. */
 export interface LocalResources {
   lambda: Record<'plan' | 'validate' | 'report', (payload: unknown) => Promise<unknown>>;
   job: (step: JobStep, args: unknown) => Promise<void>;

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The product needs Node 24 (for node:sqlite and TypeScript as it stands). It comes with the packages; any Node can start this file.
+// The product needs Node 24 (for node:sqlite and TypeScript as is). It comes with the packages; any Node can start this file.
 import { spawn } from 'node:child_process';
 import module from 'node:module';
 import { constants } from 'node:os';
@@ -7,7 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 if (process.versions.node.startsWith('24.')) {
-  // Whoever kills the process that he has started means this one too.
+  // Whoever kills the parent process means this one too.
   process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
   process.channel?.unref();
   module.enableCompileCache();
@@ -18,7 +18,7 @@ if (process.versions.node.startsWith('24.')) {
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
   });
-  // The child decides when to end. Ctrl-C in a terminal has reached it already; a second one would mean to end at once.
+  // The child decides when to end. A terminal's Ctrl-C has already reached it; a second signal would end it at once.
   const isInTerminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
   process.on('SIGINT', () => isInTerminal || child.kill('SIGINT'));
   process.on('SIGTERM', () => child.kill('SIGTERM'));
@@ -27,7 +27,7 @@ if (process.versions.node.startsWith('24.')) {
     process.exit(1);
   });
   child.on('exit', (code, signal) => {
-    // A shell would name it, were the child its own.
+    // A shell would report it, were the child its own.
     if (signal === 'SIGKILL' || signal === 'SIGSEGV' || signal === 'SIGABRT')
       console.error(`stedi was ended by ${signal}; most often memory is short. Nothing is half done: give the command again`);
     process.exit(code ?? 128 + constants.signals[signal]);

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { LocalHome } from './home.ts';
 
-/** How long a file must not have changed before `run` takes it: somebody waits for the outcome. */
+/** How long a file must be unchanged before `run` takes it: somebody waits for the outcome. */
 export const STABLE_MS = 500;
 /** The same for `watch`, beside programs that write when they have something. */
 export const WATCHED_STABLE_MS = 2_000;
@@ -10,8 +10,8 @@ const TELL_AFTER_MS = 2000;
 const PATIENCE_MS = 10_000;
 
 /**
- * Waits until the landed files that grow now have stopped growing. One that goes on is left for later; so are files that arrive meanwhile,
- * or a program that never pauses would keep everything waiting.
+ * Waits until the landed files that are growing now stop. One that goes on is left for later; so are files that arrive meanwhile, or
+ * a program that never pauses would keep everything waiting.
  */
 export async function untilQuiet(home: LocalHome, tell: (text: string) => void): Promise<void> {
   const started = Date.now();

@@ -23,7 +23,7 @@ import {
 } from '../views/checks.ts';
 import type { Check } from '../views/checks.ts';
 
-/** Is this lake healthy: conservation over all runs, audits, ledger against tables, nothing half done. Exit code 1 when it is not. */
+/** Is this lake healthy: conservation over all runs, audits, ledger against tables, nothing half done. Exit code 1 if not. */
 export async function check({ options, output }: CommandContext): Promise<number> {
   requireLake(options.lake);
   const { checks, lost } = await withLake(options, {}, 'check', async (home) => {
@@ -40,7 +40,7 @@ export async function check({ options, output }: CommandContext): Promise<number
   return ok ? 0 : 1;
 }
 
-/** What the tables show; `lost` where they can't be read, though a run has published. */
+/** What the tables show; `lost` if they can't be read although a run has published. */
 async function tablesChecks(home: LocalHome): Promise<{ checks: Check[]; lost: boolean }> {
   const { tables } = home.paths;
   const name = 'the tables are there';
@@ -66,21 +66,21 @@ async function halfDone(home: LocalHome): Promise<Check[]> {
   ];
 }
 
-/** What the tables hold, by itself and against the ledger. */
+/** Checks the tables on their own and against the ledger. */
 async function shown(home: LocalHome): Promise<Check[]> {
   const { run } = await home.session();
   const published = await publishedRun(run);
   if (published === null) return [{ name: 'published', ok: true, found: 'nothing was published yet' }];
-  // What contracts have gained since the last run, the next one adds; here it is gone with the transaction, which nobody commits.
+  // The next run adds what contracts have gained since the last; here it goes with the transaction, which is never committed.
   await run.run('begin transaction');
   await ensureTables(run);
-  // The policies that the tables were built with: a changed setting waits for the next run.
+  // The policies the tables were built with: a changed setting waits for the next run.
   await createViews(run, await home.policiesOf(published.runId));
   const knows = (await home.ledger.published())?.runId ?? null;
   const counted = await countLake(run);
   const audits = await readRunFile(home.runFiles, published.runId, 'metrics/audits.json', auditedSchema);
   return [
-    // Folders of runs may be deleted.
+    // Run folders may be deleted.
     ...(audits === null ? [] : [auditedCheck(audits, counted.counts)]),
     ...conservationChecks(counted),
     ...(await recordsOnceChecks((from) => countOf(run, from))),

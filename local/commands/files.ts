@@ -4,7 +4,7 @@ import { withLedger } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { checkState, filesIn, filesTable } from '../views/files.ts';
 
-/** Every file version with its state, run, records and rejects: those of the ledger, and those that have landed since. */
+/** Every file version with its state, run, records and rejects: those in the ledger, and those that have landed since. */
 export async function files({ options, output }: CommandContext, state: string | undefined): Promise<number> {
   checkState(state);
   const list = await withLedger(options, (home) => filesIn(everyFile(home), state));

@@ -12,7 +12,7 @@ const choice = z.looseObject({
 });
 const caught = z.looseObject({ Catch: z.array(z.looseObject({ Next: z.string() })) });
 
-/** The state machine with its steps, as text: the way when all goes well down the page, other ways beside it. */
+/** The state machine with its steps, as text: the path of a good run down the page, other branches beside it. */
 export async function graph({ options, output }: CommandContext): Promise<number> {
   const definition = stateMachine(loadSettings(options));
   const grains = new Map(CONTRACTS.map(({ table, grain }) => [stateOf(table), grain]));
@@ -41,7 +41,7 @@ interface Way {
   next: string;
 }
 
-/** Where a state leads: down the page what does not end in a failure, by default where there are several. */
+/** Where a state leads: down the page a branch that does not fail, the default if possible. */
 function waysOf(state: Definition['States'][string], states: Definition['States']): { down: string | undefined; beside: Way[] } {
   const branch = choice.safeParse(state);
   if (!branch.success) return { down: state.Next, beside: [] };

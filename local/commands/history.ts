@@ -5,7 +5,7 @@ import type { CommandContext } from '../lake.ts';
 import { ProcessLock } from '../processLock.ts';
 import { chosenExecution, latestRuns, overviewOf, runDetails } from '../views/runs.ts';
 
-/** The latest runs, the latest first. */
+/** The latest runs, newest first. */
 export async function runs({ options, output }: CommandContext, limit: number): Promise<number> {
   const { value, text } = await withLedger(options, async (home) => latestRuns(home.runFiles, historyOf(home), limit));
   output.result(value, () => text);
@@ -23,8 +23,8 @@ export async function show({ options, output }: CommandContext, wanted: string):
 }
 
 /**
- * All executions, the latest first. One that was going while nobody worked on the lake was killed; the next run says so in the ledger. They are asked
- * once more after that look, for one may have ended just before it.
+ * All executions, newest first. One still RUNNING while no process works on the lake was killed; the next run records that in the ledger.
+ * The list is read again after that look, as one may have ended just before.
  */
 function historyOf({ executions, paths }: LocalHome): Execution[] {
   const going = executions.history().filter(({ status }) => status === 'RUNNING');

@@ -20,7 +20,7 @@ import { MOST_SHOWN, rowsText } from '../views/rows.ts';
 
 /**
  * Read-only SQL over all tables; the landing tables read the files in landing as they are.
- * Rows are shown, or written to the file `out`, whose ending names the format.
+ * Rows are shown, or written to the file `out`, whose ending sets the format.
  */
 export async function query({ options, output }: CommandContext, sql: string, out?: string): Promise<number> {
   requireLake(options.lake);
@@ -70,7 +70,7 @@ export async function query({ options, output }: CommandContext, sql: string, ou
   }
 }
 
-/** SQL that may ask for a landing table, or for what tables there are. To list what landed takes long where there is much. */
+/** SQL that may read a landing table or list the tables. Listing landing takes long when it holds much. */
 const SHOWS_LANDING = /_landing|show|describe|schema|pragma|duckdb_|sqlite_|pg_/i;
 
 const BLANKS = String.raw`(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+`;
@@ -80,7 +80,7 @@ function withoutComments(sql: string): string {
   return sql.replace(new RegExp(BLANKS, 'g'), '');
 }
 
-/** @throws LakeUnusableError when the tables were there once; UsageError when nothing has built them yet */
+/** @throws LakeUnusableError if the tables once existed; UsageError if nothing has built them yet */
 async function explainMissing(options: CommonOptions): Promise<never> {
   const { paths, published } = await withLedger(options, async (home) => ({
     paths: home.paths,
@@ -90,7 +90,7 @@ async function explainMissing(options: CommonOptions): Promise<never> {
   throw new UsageError(`${options.lake} has no tables yet, for no run was published; "stedi run" builds them`);
 }
 
-/** Of several statements only one would be answered, so they are refused; so is one that may change a file. */
+/** Refuses several statements, since only one would be answered, and any that may change a file. */
 async function requireQuestion(run: DuckDBConnection, sql: string): Promise<void> {
   const { count } = await run.extractStatements(sql);
   if (count > 1)
@@ -114,14 +114,14 @@ async function show(run: DuckDBConnection, sql: string, output: Output): Promise
   output.result(rows, () => planOf(names, rows) ?? rowsText(names, rows));
 }
 
-/** What EXPLAIN answers is drawn over several lines already. */
+/** EXPLAIN's output is already laid out over several lines. */
 function planOf(names: readonly string[], rows: readonly Record<string, Json>[]): string | null {
   return names.includes('explain_value')
     ? rows.map(({ explain_value: plan }) => (typeof plan === 'string' ? plan : '')).join('\n')
     : null;
 }
 
-/** Whether a statement only asks. DuckDB lets a path that may be read be written too, by COPY, and by an EXPLAIN ANALYZE of COPY. */
+/** Whether a statement only reads. DuckDB lets any readable path be written too, by COPY and by an EXPLAIN ANALYZE of COPY. */
 async function isQuestion(run: DuckDBConnection, sql: string): Promise<boolean> {
   const statements = await run.extractStatements(sql.replace(EXPLAIN, ''));
   return (await statements.prepare(0)).statementType === StatementType.SELECT;

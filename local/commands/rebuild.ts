@@ -26,41 +26,41 @@ interface Comparison {
   new: number;
 }
 
-/** What landing did not give, each with its reason: files that were held, and files that were not read. */
+/** What landing did not yield, with reasons: files that were held, and files that were not read. */
 interface Built {
   held: string[];
   unread: string[];
-  /** Files that the lake holds and that were loaded here, each with the lake's reason. */
+  /** Files held in the lake but loaded here, each with the lake's reason. */
   noLongerHeld: string[];
-  /** File versions that the lake has loaded and landing does not hold any more: deleted, or overwritten since. */
+  /** File versions that the lake has loaded but landing no longer has: deleted, or overwritten since. */
   gone: string[];
-  /** Whether the lake has loaded any that were held or not read: then to replace its tables would lose records. */
+  /** Whether the lake has loaded any that were held or not read: replacing its tables would then lose records. */
   losesLoaded: boolean;
 }
 
-/** What the rebuilt tables are to the lake's. */
+/** The rebuilt tables against the lake's. */
 interface Outcome extends Built {
   comparisons: readonly Comparison[];
   differs: boolean;
-  /** People who have withdrawn, and have not in what was rebuilt. */
+  /** People withdrawn in the lake but not in the rebuilt tables. */
   returning: number;
-  /** Whether to replace would lose what the caller has not given up. */
+  /** Whether replacing would lose what the caller has not given up. */
   isPoorer: boolean;
   replaced: boolean;
-  /** What becomes of the records of files that are gone. */
+  /** What becomes of records whose files are gone. */
   fate: string;
 }
 
 export interface RebuildFlags {
-  /** Replace the tables by the rebuilt ones. */
+  /** Replace the tables with the rebuilt ones. */
   replace: boolean;
-  /** Also where that takes away records of files that are gone from landing, or withdrawals. */
+  /** Even if that loses withdrawals, or records of files that are gone from landing. */
   forget: boolean;
 }
 
 /**
- * Builds every table anew from landing, compares with what is there, and replaces it only if asked. Exit code 1 when the tables differ and
- * stay, or when a file is missing from what was built.
+ * Rebuilds every table from landing, compares the result with the lake's tables, and replaces those only if asked. Exit code 1 if they differ
+ * and stay, or if what was built lacks a file.
  */
 export async function rebuild({ options, output }: CommandContext, { replace, forget }: RebuildFlags): Promise<number> {
   if (forget && !replace) throw new UsageError('--forget goes with --replace: without it nothing is taken away');
@@ -68,7 +68,7 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
   return withLake(options, {}, 'rebuild', async (home) => {
     const { tables } = home.paths;
     const nothingToCompare = (trouble: string) => output.say(`${trouble}\nThere is nothing to compare with`);
-    /** What an action finds in the lake's tables; null, and said, where it comes to damage. */
+    /** What an action finds in the lake's tables; null, with a message, if it meets damage. */
     const inLake = <T>(action: () => Promise<T | null>) =>
       unlessDamaged(tables, action, ({ message }) => {
         nothingToCompare(message);
@@ -78,7 +78,7 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
     const lock = await home.ledger.lock();
     if (lock !== null && trouble === null)
       throw new UsageError(`a run of ${options.lake} is half done; "stedi run" finishes it, then rebuild`);
-    if (lock !== null) await home.executions.status(lock.runId); // a run that was killed with the tables gone: nobody can finish it
+    if (lock !== null) await home.executions.status(lock.runId); // a run that was killed, its tables gone: nothing can finish it
     if (trouble !== null) nothingToCompare(trouble);
     output.say(`Building all tables from landing, beside ${options.lake}, which stays as it is meanwhile`);
     const beside = rebuildFolder(options.lake);
@@ -100,7 +100,7 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
       );
       return (differs && !replaced) || held.length > 0 || unread.length > 0 ? 1 : 0;
     } finally {
-      // A replacement that has begun and broke off is finished by the next command.
+      // The next command finishes a replacement that was interrupted.
       if (!isReplacing(options.lake)) rmSync(beside, { recursive: true, force: true });
     }
   });
@@ -115,9 +115,9 @@ function outcomeOf(
 ): Outcome {
   const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
   const losesRecords = built.gone.length > 0 && comparisons.some((each) => isStaging(each.table) && each.gone > 0);
-  // Of tables that are lost nobody knows what only they held.
+  // If the tables are lost, nobody knows what only they held.
   const mayLose = isCompared ? losesRecords : built.gone.length > 0;
-  // A withdrawal may also be rejected today that was not when it came.
+  // A withdrawal accepted when it came may also be rejected today.
   const isPoorer = built.losesLoaded || ((mayLose || returning > 0) && !forget);
   const replaced = replace && !isPoorer;
   return { ...built, comparisons, returning, differs, isPoorer, replaced, fate: fateOf(isCompared, mayLose, replaced) };
@@ -170,7 +170,7 @@ async function buildBeside(
   }
 }
 
-/** The keys of file versions that were loaded, by key and version. */
+/** The keys of loaded file versions, by key and version. */
 async function loadedFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<string, string>> {
   const loaded = new Map<string, string>();
   for await (const { key, version, state } of ledger.files())
@@ -178,7 +178,7 @@ async function loadedFiles(ledger: Pick<Ledger, 'files'>): Promise<Map<string, s
   return loaded;
 }
 
-/** The same, as the lake itself knows it: its ledger may be new. Null where no run was published. */
+/** The same as the lake itself knows it: its ledger may be new. Null if no run was published. */
 async function loadsOf(home: LocalHome): Promise<Map<string, string> | null> {
   if ((await home.ports.lake.publishedRun()) === null) return null;
   const { aside } = await home.session();
@@ -189,8 +189,8 @@ async function loadsOf(home: LocalHome): Promise<Map<string, string> | null> {
 const isStaging = (table: string): boolean => STAGING_TABLES.some((each) => each === table);
 
 /**
- * `current` is null where there are no tables to compare with: every row is new then. `returning` counts people who have withdrawn, and have not in what
- * was rebuilt.
+ * `current` is null if there are no tables to compare with: every row is new then. `returning`: people who have withdrawn in the lake
+ * but not in the rebuilt tables.
  */
 async function compare(current: string | null, rebuilt: string): Promise<{ comparisons: Comparison[]; returning: number }> {
   const session = await openSession(rebuilt, `${rebuilt}.tmp`);
@@ -220,7 +220,7 @@ async function compare(current: string | null, rebuilt: string): Promise<{ compa
   }
 }
 
-/** The rows of a table of the lake; a column that its contract has gained since is null in all of them. */
+/** Selects a lake table's rows; a column that its contract has gained since is null in all of them. */
 async function selectOf(run: DuckDBConnection, table: string, columns: readonly string[]): Promise<string> {
   const inLake = `from duckdb_columns() where database_name = 'lake' and table_name = ${literal(table)}`;
   const found = await rowsOf(run, `select column_name as name ${inLake}`, z.object({ name: z.string() }));
@@ -228,7 +228,7 @@ async function selectOf(run: DuckDBConnection, table: string, columns: readonly 
   return `select ${columns.map((name) => (has.has(name) ? `"${name}"` : `null as "${name}"`)).join(', ')} from lake.main.${table}`;
 }
 
-/** A file that was accepted with a setting for one call is judged by the settings of this call. */
+/** A file that was accepted under a one-off setting is judged by this call's settings. */
 const RAISED = 'A limit that was raised when a file was taken in must be raised here too, for example --set maxRejectRatio=1';
 
 const KEPT = 'Records of theirs are in the tables alone; to lose them on purpose: "stedi rebuild --replace --forget"';

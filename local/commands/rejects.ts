@@ -30,7 +30,7 @@ async function rejectsFiles(runsFolder: string, wanted: string | undefined): Pro
     const folder = path.join(runsFolder, runId, 'rejects');
     const names = (await namesIn(folder)).filter((each) => each.endsWith(REJECTS_ENDING)).sort();
     for (const name of names.map((each) => path.join(folder, each))) {
-      // After the machine has lost power a file may be there and hold nothing.
+      // After a power failure a file may exist but be empty.
       if ((await stat(name)).size > 0) files.push({ runId, name, open: async () => createReadStream(name) });
     }
   }

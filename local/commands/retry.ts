@@ -3,7 +3,7 @@ import type { CommandContext } from '../lake.ts';
 import { checkRetry, forgottenText, retriedText, retryIn } from '../views/retries.ts';
 import { chosenRun } from '../views/runs.ts';
 
-/** Held files go back to pending. A version that no longer stands in landing is forgotten instead, for nobody can read it any more. */
+/** Makes held files pending again. A version no longer in landing is forgotten instead, since nothing can read it any more. */
 export async function retry(
   { options, output }: CommandContext,
   keys: readonly string[],

@@ -27,7 +27,7 @@ export async function run(
   return exitCodeOf(result);
 }
 
-/** Drops files and runs. `own` are landing keys that this process wrote, and that nobody writes any more. */
+/** Drops files and runs. `own`: landing keys that this process wrote and nothing is still writing. */
 export async function runLake({ options, output }: CommandContext, drops: readonly Drop[], own: ReadonlySet<string> = new Set()) {
   const started = performance.now();
   const settings = loadSettings(options);
@@ -64,7 +64,7 @@ export async function runLake({ options, output }: CommandContext, drops: readon
   });
 }
 
-/** What the lake shows: from the report of the run that published it, or counted again where that is lost. */
+/** What the lake shows: from the report of the run that published it, or counted again if that is lost. */
 async function publishedTotals(home: LocalHome, settings: Settings): Promise<Totals> {
   const published = await home.ledger.published();
   const report = published === null ? null : await readRunFile(home.runFiles, published.runId, 'report.json', reportSchema);

@@ -9,7 +9,7 @@ import type { CommandContext } from '../lake.ts';
 import type { Output } from '../output.ts';
 import { run } from './run.ts';
 
-/** `npm start`: sample data where there is none, a run, and what to try next. */
+/** `npm start`: sample data if there is none, a run, and what to try next. */
 export async function start(context: CommandContext): Promise<number> {
   const own = await withLake(context.options, {}, 'start', (home) => sampleData(home, context.output));
   const code = await run(context, [], new Set(own));
@@ -17,7 +17,7 @@ export async function start(context: CommandContext): Promise<number> {
   return code;
 }
 
-/** Makes sample data in an empty landing folder; answers the keys of what it made. */
+/** Makes sample data in an empty landing folder; returns the keys of what it made. */
 async function sampleData({ landing }: LocalHome, output: Output): Promise<string[]> {
   if ((await keysOf(landing)).length > 0) return [];
   const { files, records } = await generate({ out: landing.root });

@@ -18,22 +18,22 @@ import type { Output } from '../output.ts';
 import { TRY_AGAIN } from '../processLock.ts';
 import { untilQuiet, WATCHED_STABLE_MS } from '../untilQuiet.ts';
 
-/** Events of one batch: what arrives within this time. */
+/** One batch of events: what arrives within this time. */
 const BATCH_MS = 100;
 const RETRY_MS = 1000;
-/** When files wait that no run has taken in, because one broke off: how long until the next try, as by the schedule on AWS. */
+/** How long until the next try when files wait because a run broke off; as by the schedule on AWS. */
 const BROKEN_OFF_MS = 15 * 60_000;
-/** How often landing is listed where the system can't watch all of it. */
+/** How often landing is listed if the system can't watch all of it. */
 const LISTING_MS = 10_000;
 
-/** Stays and processes what arrives in the landing folders, until it is stopped. */
+/** Processes what arrives in the landing folders until it is stopped. */
 export async function watch({ options, output }: CommandContext): Promise<number> {
   const settings = loadSettings(options);
   const { landing } = lakePaths(options.lake);
   makeLakeFolder(options.lake);
   for (const table of LANDING_TABLES) mkdirSync(path.join(landing, table), { recursive: true });
   const show = progress(output);
-  // An alert is sent within a state: it is told once the line of that state is.
+  // An alert is sent within a state, so it is shown after that state's line.
   const alerts: string[] = [];
   const tellAlerts = (): void => {
     for (const text of alerts.splice(0)) output.say(`\n${text}`);
@@ -61,7 +61,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const arrived = (file: string): void => arrivals.add(path.relative(landing, file).split(path.sep).join('/'));
   try {
     watcher.on('add', arrived).on('change', arrived);
-    // Most often there are more files than the system can watch (fs.inotify.max_user_watches); each of them would be told.
+    // Most often there are more files than the system can watch (fs.inotify.max_user_watches); each would be reported.
     watcher.on('error', (error) => {
       if (isBlind) return;
       isBlind = true;
@@ -70,7 +70,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
     });
     await new Promise<void>((resolve) => watcher.once('ready', resolve));
     for (let isFirst = true; !stop.aborted; isFirst = false) {
-      // Opened anew each time, for another command may have replaced the tables and the ledger meanwhile.
+      // Opened anew each time: another command may have replaced the tables and the ledger meanwhile.
       const take = () =>
         withLake(options, homeOptions, 'watch', async (home) => {
           await home.requireTables();
@@ -89,7 +89,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   return 0;
 }
 
-/** Until files arrive, watch is to stop, or it is time to look again; null where there is no such time. */
+/** Resolves when files arrive, watch is to stop, or it is time to look again (`againMs`; null: never). */
 async function somethingToDo(arrivals: Arrivals, againMs: number | null, stop: AbortSignal): Promise<void> {
   const over = new AbortController();
   const signal = AbortSignal.any([stop, over.signal]);
@@ -99,8 +99,8 @@ async function somethingToDo(arrivals: Arrivals, againMs: number | null, stop: A
 }
 
 /**
- * Announces what has arrived, tries again what an earlier run has left, and executes runs until nothing more arrives. Answers whether anything
- * is left: the run that should have taken it in broke off.
+ * Announces what has arrived, tries again what an earlier run has left, and executes runs until nothing more arrives. Returns whether
+ * anything is left: the run that should have taken it in broke off.
  */
 export async function work(home: LocalHome, arrivals: Arrivals, isFirst: boolean, output: Pick<Output, 'say'>): Promise<boolean> {
   if (isFirst) {
@@ -113,7 +113,7 @@ export async function work(home: LocalHome, arrivals: Arrivals, isFirst: boolean
     await arrivals.announce(home);
     // Files that arrive during a run are registered at once, so that its end starts one follow-up for all of them.
     const more = await arrivals.announceWhile(home, home.executions.drain());
-    // A run that was interrupted is not followed by itself, but what arrived while it ran is a reason.
+    // An interrupted run starts no follow-up by itself, but what arrived while it ran is a reason to.
     if (more) await requestRunForPending(home.ports);
   } while (arrivals.waiting || home.executions.waiting);
   return (await home.ledger.pending(1)).length > 0;
@@ -133,7 +133,7 @@ async function whenFree(take: () => Promise<void>, stop: AbortSignal, output: Ou
   }
 }
 
-/** Keys of files that have arrived and are not announced yet. */
+/** Keys of files that have arrived but are not announced yet. */
 export class Arrivals {
   readonly #keys = new Set<string>();
   #wake: () => void = () => undefined;
@@ -152,7 +152,7 @@ export class Arrivals {
     this.#wake();
   }
 
-  /** Looks in landing for what nobody has told of; answers whether anything waits. */
+  /** Looks in landing for what was not reported; returns whether anything waits. */
   async lookedFor(home: LocalHome): Promise<boolean> {
     for (const { key } of await home.unknownLanded()) this.#keys.add(key);
     return this.waiting;
@@ -177,7 +177,7 @@ export class Arrivals {
     home.tellMisnamed();
   }
 
-  /** Answers whether anything has arrived meanwhile. */
+  /** Returns whether anything has arrived meanwhile. */
   async announceWhile(home: LocalHome, work: Promise<void>): Promise<boolean> {
     let [working, more] = [true, false];
     const ended = work.finally(() => {
@@ -198,7 +198,7 @@ async function aborted(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await once(signal, 'abort');
 }
 
-/** The first Ctrl-C (or SIGTERM) lets a run that is going end; the second one does not wait. */
+/** The first Ctrl-C (or SIGTERM) lets a current run finish; the second does not wait. */
 function stopSignal(output: Output): AbortSignal {
   const stopping = new AbortController();
   const stop = (): void => {

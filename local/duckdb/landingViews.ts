@@ -15,7 +15,7 @@ const LONGEST_LINE = 16 * 1024 * 1024;
 const MOST_EXTRA_COLUMNS = 200;
 const LAYOUT = String.raw`E' \t\r,[]'`;
 
-/** The records of a line that is not one object: of an array or a part of one, or several side by side; else one that is null. */
+/** The records of a line that is not one object: an array or part of one, or several objects side by side; otherwise one null. */
 const RECORDS_OF_LINE = `
   create temp macro records_of_line(line) as case
     when json_valid('[' || trim(line, ${LAYOUT}) || ']')
@@ -30,9 +30,9 @@ interface Files {
 }
 
 /**
- * Creates a view for each landing table that reads the landed files as text, record by record. No file can make one fail; what is no record
- * shows as a row of nulls or not at all (docs/records.md). Behind the columns of the contract stand those that files brought besides. Answers the
- * files that the views read; `tell` is told of those that can't be read.
+ * Creates a view for each landing table that reads the landed files as text, record by record. No file can make one fail; what is not a
+ * record shows as a row of nulls or not at all (docs/records.md). Fields that files brought beyond the contract follow its columns. Returns
+ * the files that the views read; `tell` reports those that can't be read.
  */
 export async function createLandingViews(
   connection: DuckDBConnection,
@@ -53,7 +53,7 @@ async function landedFiles(landing: FolderLanding, tell: (text: string) => void)
     for (const { table, key } of page) {
       try {
         const { format } = sniff(table, await landing.head(key, 2));
-        // What a link leads to: DuckDB asks whether that may be read.
+        // A link's target: DuckDB checks whether that may be read.
         files[table][format === 'gzip' ? 'gzip' : 'plain'].push(await realpath(landing.pathOf(key)));
       } catch (error) {
         tell(`Left out: ${key} can't be read (${messageOf(error)})`);
@@ -71,7 +71,7 @@ interface Field {
   spellings: string[];
 }
 
-/** Those of the contract, then unknown ones; names that differ in nothing but case are one column. */
+/** Those of the contract, then unknown ones; names that differ only in case are one column. */
 function fieldsOf(table: LandingTable, unknown: readonly string[]): Field[] {
   const { columns } = landingContractOf(table);
   const known = columns.map(({ name, spellings }): Field => ({ name, spellings }));
@@ -101,7 +101,7 @@ function viewOf(fields: readonly Field[], { plain, gzip }: Files): string {
     select ${columns.join(', ')} from fields`;
 }
 
-/** Every line of the files as it stands: a CSV of one column without delimiter, quotes and escapes. What is not UTF-8 is left out. */
+/** Every line of the files as it stands: a CSV of one column without delimiter, quotes or escapes. What is not UTF-8 is left out. */
 function linesOf(files: readonly string[], compression: 'none' | 'gzip'): string {
   return `select line from read_csv(${fileList(files)}, columns = {'line': 'VARCHAR'}, auto_detect = false, hive_partitioning = false, header = false, delim = chr(1),
     quote = '', escape = '', comment = '', new_line = '\\n', strict_mode = false, ignore_errors = true, compression = '${compression}',

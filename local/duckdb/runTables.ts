@@ -27,7 +27,7 @@ export class RunTables {
   readonly #manifest: Manifest;
   readonly #folders: RunFolders;
   readonly #models = sqlFiles('models');
-  /** What is read of each landing table: all from the start, for reading keeps busy the cores that writing leaves idle. */
+  /** What is read of each landing table. All reading begins with the run, to use the cores that writing leaves idle. */
   readonly #reads = new Map<LandingTable, Promise<Read>>();
 
   private constructor(session: Session, manifest: Manifest, folders: RunFolders) {
@@ -77,7 +77,7 @@ export class RunTables {
     };
   }
 
-  /** The job of one table: stages its landing table where it has one, then builds the table from its model. */
+  /** The job of one table: stages its landing table if it has one, then builds the table from its model. */
   async build(step: ModelTable, onStaged: (staging: NonNullable<StepMetrics['staging']>) => void): Promise<StepMetrics> {
     const started = performance.now();
     const { run } = this.#session;
@@ -159,7 +159,7 @@ async function rememberExcepted(run: DuckDBConnection): Promise<void> {
   for (const [name, sql] of sqlFiles('excepted')) await run.run(`create or replace temp table excepted_${name} as ${sql}`);
 }
 
-/** Rows of a table that may go with this run, counted before it is replaced: of people, who are replaced first, as they were. */
+/** A table's rows that may go with this run, before it is replaced; customer_trusted, replaced already, as it was. */
 async function countExcepted(run: DuckDBConnection, step: ModelTable): Promise<number> {
   const { leavesWith } = modelContractOf(step);
   const rows = step === 'customer_trusted' ? 'previous_people' : step;

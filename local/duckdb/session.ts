@@ -17,14 +17,14 @@ export interface Session {
 
 export interface OpenOptions {
   readOnly?: boolean;
-  /** Called once when the wait for another process that has the file open gets long; unless it throws, the wait goes on. */
+  /** Called once when waiting for another process that has the file open takes long; unless it throws, the wait goes on. */
   onBusy?: ((busy: LakeBusyError) => void) | undefined;
 }
 
 const PATIENCE_MS = 15_000;
 
 /**
- * Opens the lake file, and makes it where there is none. Another process that holds it is waited for.
+ * Opens the lake file, creating it if there is none. Waits for another process that holds it.
  * @throws LakeBusyError naming the process that holds it, unless `onBusy` goes on; LakeUnusableError when it can't be opened or made
  */
 export async function openSession(
@@ -36,12 +36,12 @@ export async function openSession(
   const instance = await openInstance(file, scratchFolder, readOnly, onBusy);
   const run = await instance.connect();
   const aside = await instance.connect();
-  // The optimizer knows nothing of rows that a transaction has not committed, takes those tables for empty and joins the wrong way
-  // round: ten times the work. Models join from the many to the few, and are run as they are written.
+  // The optimizer does not see uncommitted rows, takes those tables to be empty and joins the wrong way round: ten times the work.
+  // Models join from the many to the few, and run as written.
   await run.run("set disabled_optimizers = 'join_order,build_side_probe_side'");
   // Trying these on every column costs more time than they ever save here; the files are no larger without them.
   await run.run("set disabled_compression_methods = 'fsst,dict_fsst,zstd'");
-  // Days are UTC days wherever the machine stands, and so is what a question makes of a time.
+  // Days are UTC days wherever the machine is, and queries read times as UTC too.
   await run.run("set global TimeZone = 'UTC'");
   DuckDBTimestampTZValue.timezoneOffsetInMinutes = 0;
   return {
@@ -62,7 +62,7 @@ function giveUp(busy: LakeBusyError): void {
 /** Under another name first: a process that ends while DuckDB writes the first blocks leaves a file that can't be opened again. */
 async function makeFile(file: string): Promise<void> {
   const unfinished = `${file}.new`;
-  // A log that is left of other tables is none of the new ones'; DuckDB removes it itself where it makes a file.
+  // A log left from other tables is not the new ones'; DuckDB removes it itself when it makes a file.
   for (const left of [unfinished, `${file}.wal`]) rmSync(left, { force: true });
   try {
     (await DuckDBInstance.create(unfinished)).closeSync();
@@ -83,7 +83,7 @@ async function openInstance(
       return await DuckDBInstance.create(file, {
         access_mode: readOnly ? 'READ_ONLY' : 'READ_WRITE',
         temp_directory: scratchFolder,
-        // By itself DuckDB takes four fifths of the machine. With this a run is as fast, and what does not fit goes to scratch.
+        // By default DuckDB takes four fifths of the machine. With this a run is as fast; what does not fit goes to scratch.
         memory_limit: '1200MB',
         preserve_insertion_order: 'false',
       });
@@ -108,7 +108,7 @@ export async function rowsOf<T>(connection: DuckDBConnection, sql: string, row: 
   return z.array(row).parse((await connection.runAndReadAll(sql)).getRowObjectsJson());
 }
 
-/** A whole number that fits a number. */
+/** A whole number in the safe range. */
 export const whole = z.coerce.number().pipe(z.int());
 
 /** The numbers of a query's first row, by column; null is 0. */
@@ -131,7 +131,7 @@ export function fileList(paths: readonly string[]): string {
   return `[${paths.map((path) => literal(asPattern(path))).join(', ')}]`;
 }
 
-/** The pattern that a file's name alone matches: DuckDB takes names as glob patterns even inside a list. */
+/** The pattern that matches this file alone: DuckDB takes names as glob patterns even inside a list. */
 export function asPattern(path: string): string {
   return path.replace(/[[*?]/g, '[$&]');
 }

@@ -35,7 +35,7 @@ interface Incoming extends ManifestFile {
   scanned: Scanned;
 }
 
-/** Landing files of one table as they were read, and the counts of those that the lake holds already. */
+/** Landing files of one table as read, and the counts of those already in the lake. */
 export interface Read {
   incoming: Incoming[];
   known: Map<string, Load>;
@@ -63,7 +63,7 @@ export async function stage(
   const contract = landingContractOf(table);
   const rowsBefore = await countOf(run, contract.feeds);
   await loadRejects(context, table, incoming);
-  // DuckDB has read clean files where they stand, and is exact only for what was scanned: a file that changed since was judged wrongly.
+  // DuckDB reads clean files in place and is exact only for what was scanned, so a file that changed since was judged wrongly.
   const counts = await loadRecords(context, contract, incoming).finally(() => checkVersions(incoming));
   const loads = incoming.map(({ key, version, scanned }, at): Load => {
     const { landed, rejected, reasons, unknownFields } = scanned;
@@ -88,7 +88,7 @@ export async function stage(
   };
 }
 
-/** What the lake knows of file versions that an earlier run has published, though the ledger does not (docs/architecture.md, "Crashes"). */
+/** What the lake knows of file versions that an earlier run published without the ledger knowing (docs/architecture.md, "Crashes"). */
 async function alreadyLoaded(
   connection: DuckDBConnection,
   table: LandingTable,
@@ -161,7 +161,7 @@ const DUCKDB_READER_TYPE: Record<LandingColumn['rule'], string> = {
   double: 'DOUBLE',
 };
 
-/** From a field of a clean line to the column's value. */
+/** A column's value from a field of a clean line. */
 function cleanValue(rule: LandingColumn['rule'], spelling: string): string {
   const field = `"${spelling}"`;
   switch (rule) {
@@ -187,7 +187,7 @@ function jsonLines(
   return `read_json(${fileList(paths)}, columns = {${columns.join(', ')}}, format = 'newline_delimited', auto_detect = false, hive_partitioning = false, compression = '${compression}', maximum_object_size = ${limit})`;
 }
 
-/** Loads the valid records of all files and answers how many of each file were staged and how many were duplicates. */
+/** Loads the valid records of all files and returns how many of each file were staged and how many were duplicates. */
 async function loadRecords(
   { session: { run } }: StageContext,
   contract: LandingContract,
@@ -195,7 +195,7 @@ async function loadRecords(
 ): Promise<{ staged: number; duplicate: number }[]> {
   const { feeds } = contract;
   const arrived = `${feeds}_arrived`;
-  // Everything is read before anything is counted; the reader has seen to it that no line can fail here.
+  // Everything is read before anything is counted; the reader has made sure that no line can fail here.
   await createTable(run, contractOf(feeds), arrived);
   await run.run(`alter table ${arrived} add column file INTEGER`);
   for (const group of readGroups(incoming)) await run.run(`insert into ${arrived} by name ${selectRecords(contract, group)}`);
@@ -218,7 +218,7 @@ interface ReadGroup {
   longestLine: number;
 }
 
-/** Files that one reader call can take: those that write the columns alike. */
+/** Files for one reader call each: those that write the columns alike. */
 function readGroups(incoming: readonly Incoming[]): ReadGroup[] {
   const groups = new Map<string, ReadGroup>();
   for (const [number, { scanned }] of incoming.entries()) {
@@ -251,9 +251,9 @@ function selectRecords(contract: LandingContract, { files, spelling, values, lon
 }
 
 /**
- * Removes arrived records that are staged already or that stand twice among them, all but the first, and answers how many of each
+ * Removes arrived records that are already staged, and all but the first of those that arrived twice; returns how many of each
  * file. Equal records have equal hashes, so only records whose hash is seen twice are compared in full: usually none.
- * Of records with one identity that differ in other columns the smallest values win, whichever came first.
+ * Among records of one identity that differ in other columns the smallest values win, whichever came first.
  */
 export async function removeDuplicates(
   run: DuckDBConnection,
@@ -301,14 +301,14 @@ async function countsByFile(run: DuckDBConnection, sql: string): Promise<Map<num
   return new Map(rows.map(({ file, records }) => [file, records]));
 }
 
-/** Whether any two records may be equal: of the arrived ones, or of these and the staged ones. */
+/** Whether any two records may be equal: two arrived ones, or an arrived and a staged one. */
 async function seenTwice(
   run: DuckDBConnection,
   { feeds, time }: LandingContract,
   arrived: string,
   hash: string,
 ): Promise<boolean> {
-  // In two halves, since DuckDB scans rows that are not committed with one thread each.
+  // In two halves, since DuckDB scans uncommitted rows with one thread each.
   const halves = ['= 0', '= 1'].map((half) => `select ${hash} as h from ${arrived} where file % 2 ${half}`);
   const { repeated = 0 } = await numbersOf(
     run,

@@ -23,7 +23,7 @@ export async function ensureTables(connection: DuckDBConnection): Promise<void> 
   }
 }
 
-/** Creates an empty table from its contract in place of any there is, under the contract's name or another. */
+/** Creates an empty table from its contract, replacing any there is, under the contract's name or another. */
 export async function createTable(
   connection: DuckDBConnection,
   { table: own, grain, columns }: TableContract,

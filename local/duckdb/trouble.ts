@@ -3,18 +3,18 @@ import { LakeUnusableError, messageOf, NamedError, TablesDamagedError } from '..
 /** What to do when the tables file is lost or damaged. */
 export const REBUILD_ADVICE = '"stedi rebuild --replace" builds all tables anew from landing';
 
-/** What DuckDB says of a file that is no database, is cut short, or holds other bytes than were written, when it opens it. */
+/** What DuckDB says on opening a file that is no database, is cut short, or holds other bytes than were written. */
 const DAMAGED = /not a valid DuckDB database|not read enough bytes|corrupt|checksum|serializ/i;
 
-/** The same of a block that it comes to later, told from errors of other kinds, which may quote any words. */
+/** The same for a block it meets later, distinct from errors of other kinds, which may quote any words. */
 const DAMAGED_WITHIN = /^(?:IO|FATAL|TransactionContext) Error: .*(?:Corrupt database file|not read enough bytes)/is;
 
-/** Whether DuckDB or SQLite says that there is no room to write. DuckDB says it with a limit on its folder for what does not fit into memory, too. */
+/** Whether DuckDB or SQLite says there is no room to write. DuckDB also says so at a limit on its folder for what does not fit into memory. */
 export function saysFull(error: unknown): boolean {
   return /No space left|disk quota exceeded|disk is full|max_temp_directory_size/i.test(saidBy(error));
 }
 
-/** What an error says, without the names that it quotes: a folder may be called anything. */
+/** What an error says, without the names it quotes: a folder may be called anything. */
 function saidBy(error: unknown): string {
   return messageOf(error).replace(/"[^"]*"/g, '""');
 }
@@ -27,7 +27,7 @@ export function damageAtOpening(file: string, error: unknown): TablesDamagedErro
     : null;
 }
 
-/** The damage that a statement on an open tables file came to; null when the error says something else. */
+/** The damage that a statement on an open tables file met; null when the error says something else. */
 export function damageOf(file: string, error: unknown): TablesDamagedError | null {
   if (error instanceof TablesDamagedError) return error;
   const text = messageOf(error);
@@ -45,7 +45,7 @@ export function troubleWith(file: string, error: unknown): LakeUnusableError | n
   return damageOf(file, error);
 }
 
-/** What an action makes of a tables file, or `otherwise` of the damage that it comes to. */
+/** What an action on a tables file returns, or `otherwise` for the damage it meets. */
 export async function unlessDamaged<T>(
   file: string,
   action: () => Promise<T>,

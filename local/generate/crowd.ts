@@ -3,8 +3,8 @@ import type { Meeting, Quotas } from './quotas.ts';
 import { at, Random } from './random.ts';
 
 /**
- * A crowd is some thousand people who walked in the same three quarters of an hour. It is planned as a whole, in memory, because
- * quotas and meetings concern many people at once; any number of people is a series of crowds, so memory stays flat.
+ * A crowd is about a thousand people who walked in the same three quarters of an hour. It is planned as a whole, in memory,
+ * because quotas and meetings concern many people at once; larger data are a series of crowds, so memory stays flat.
  *
  * A slot is one reading time of one person: slot `person * STEPS + n` is the person's reading n, n growing with time.
  */
@@ -53,7 +53,7 @@ export function planCrowd(people: number, window: Window, random: Random): Crowd
 
 // Consent
 
-/** In the reference data, people whose readings are dated in part have so many dated ones. */
+/** In the reference data, people with only some readings dated have this many dated ones. */
 const FEWEST_DATED = 17;
 const MOST_DATED = STEPS - 1;
 
@@ -72,7 +72,7 @@ function planConsent(people: number, quotas: Quotas, random: Random): Int8Array 
   return datedSteps;
 }
 
-/** Nudges numbers at random, within 1 and `most`, until they add up to the total; returns by how much they can't. */
+/** Nudges numbers at random, between 1 and `most`, until they add up to the total; returns what is still missing. */
 function settleSum(numbers: Int8Array, total: number, most: number, random: Random): number {
   const reachable = Math.max(numbers.length, Math.min(total, numbers.length * most));
   let missing = reachable - numbers.reduce((sum, number) => sum + number, 0);
@@ -143,7 +143,7 @@ function planMeetings(wanted: readonly Meeting[], nominal: Int32Array, datedStep
   return { meetingOf, meetings };
 }
 
-/** The slot at a rank and those that follow it closely, of other people, until the meeting is complete. */
+/** The slot at a rank and those of other people that follow it closely, until the meeting is complete. */
 function neighbours(
   rank: number,
   inOrder: Uint32Array,
@@ -179,12 +179,12 @@ function personOf(slot: number): number {
 }
 
 function slotsInOrder(nominal: Int32Array): Uint32Array {
-  // One number for time and slot: typed arrays of numbers are sorted much faster than by a comparing function.
+  // One number holds time and slot: typed arrays sort numbers much faster than with a comparison function.
   const keys = Float64Array.from(nominal, (time, slot) => time * nominal.length + slot).sort();
   return Uint32Array.from(keys, (key) => key % nominal.length);
 }
 
-/** The final times: those who meet share one, all other slots have a millisecond of their own, the next that is free. */
+/** The final times: people who meet share one; every other slot has a millisecond of its own, the next free one. */
 function settleTimes(nominal: Int32Array, meetingOf: Int32Array, meetings: readonly number[], window: Window): Float64Array {
   const taken = new Uint8Array(window.width);
   const free = (time: number): number => {
@@ -202,7 +202,7 @@ function settleTimes(nominal: Int32Array, meetingOf: Int32Array, meetings: reado
 
 // Motions
 
-/** The three groups of readings that have a quota of motions of their own. */
+/** The three groups of readings, each with a quota of motions of its own. */
 const GROUPS = ['dated', 'undated', 'untrusted'] as const;
 type Group = (typeof GROUPS)[number];
 
@@ -225,8 +225,8 @@ function planMotions(quotas: Quotas, datedSteps: Int8Array, random: Random): Uin
 }
 
 /**
- * Makes the pairs of one consenting person's step with another's motion as many as wanted: a slot at a meeting changes numbers with
- * a slot of the same group that nobody else shares, which changes the pairs and no quota.
+ * Brings the pairs of one consenting person's step with another's motion to the wanted number: a slot at a meeting swaps numbers with
+ * a slot of the same group that nobody else shares, changing the pairs but no quota.
  */
 function settlePairs(
   motions: Uint8Array,
@@ -246,7 +246,7 @@ function settlePairs(
     if (others > 0) shared.push(slot);
     else alone[groupOf(slot, datedSteps)].put(slot, at(motions, slot));
   }
-  // Those with most company first: what they leave, being a coarser measure, the others can still make good.
+  // Those with most company first: they move in coarser steps, and the others can make up the rest.
   shared.sort((a, b) => at(company, b) - at(company, a));
   for (let changed = true; changed && missing !== 0;) {
     changed = false;
@@ -264,7 +264,7 @@ function settlePairs(
       changed = true;
     }
   }
-  // With few people there may be too few meetings; from some dozens on there are plenty.
+  // With few people there may be too few meetings; from a few dozen on there are plenty.
   if (missing !== 0 && people >= 100)
     throw new Error(`expected ${wanted} pairs of two people, missed by ${missing}: this is a bug in local/generate`);
 }

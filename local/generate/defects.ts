@@ -5,7 +5,7 @@ import type { Material } from './defects/material.ts';
 import { MEANING_DEFECTS } from './defects/meaning.ts';
 import type { DefectFile } from './defects/sheet.ts';
 
-/** With so many customers a line of 20 MB is a small part of the data. */
+/** With this many customers a 20 MB line is a small part of the data. */
 const CUSTOMERS_FOR_LONG_LINE = 5_000;
 
 /** Defects of one kind that were mixed in. */

@@ -18,7 +18,7 @@ export async function prepareLanding(out: string): Promise<void> {
   for (const table of LANDING_TABLES) {
     const folder = join(out, table);
     await mkdir(folder, { recursive: true });
-    // Hidden files (.gitkeep, .DS_Store) are no landing files, nor is what a call that was killed has left.
+    // Hidden files (.gitkeep, .DS_Store) are no landing files, nor is what a killed call has left.
     const [first, ...others] = (await readdir(folder)).filter((name) => !isIgnoredName(name));
     if (first === undefined) continue;
     const more = others.length === 0 ? '' : ` and ${others.length} more`;
@@ -28,7 +28,7 @@ export async function prepareLanding(out: string): Promise<void> {
   }
 }
 
-/** What was written, of all tables. It gets its real names all at once: nobody takes a part of it for the whole, also where it was killed. */
+/** What was written, for all tables. It gets its real names all at once, so that nobody takes a part for the whole, even after a kill. */
 export class Written {
   bytes = 0;
   readonly #paths: string[] = [];
@@ -79,7 +79,7 @@ class LandingFile {
 
 /**
  * The files of a landing table, `<folder>/<stem>-0001.json` and so on. Lines are taken without waiting; `drain` hands them to the
- * disk and is to be awaited often enough for memory to stay flat.
+ * disk and must be awaited often enough for memory to stay flat.
  */
 export class LandingFiles implements Lines {
   lines = 0;

@@ -20,7 +20,7 @@ const LAST_NAMES = combined(
 );
 const NAMES = FIRST_NAMES.length * LAST_NAMES.length;
 
-/** Primes that don't divide the number of names: going through the names in such a stride meets each of them once. */
+/** Primes that don't divide the number of names: stepping through the names in such a stride visits each once. */
 const STRIDES = [48_611, 60_271, 71_993, 82_421, 93_481, 104_729];
 
 /** The person at a place in the list of all people of a seed. E-mail and serial number are that person's alone. */
@@ -48,7 +48,7 @@ function nameAt(seed: number, index: number): { first: string; last: string; rou
 }
 
 function birthDay(random: Random): string {
-  // Some people of the reference data are centuries old: a birth day is text, and nothing may read it as a date.
+  // Some people in the reference data are centuries old: a birth day is text, and nothing may read it as a date.
   const year = random.chance(0.05) ? random.between(967, 1899) : random.between(1930, 2004);
   return `${String(year).padStart(4, '0')}-${twoDigits(random.between(1, 12))}-${twoDigits(random.between(1, 28))}`;
 }

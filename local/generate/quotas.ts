@@ -1,7 +1,7 @@
 /**
- * How many of what a crowd of people has, so that the tables built from it have the proportions of the reference data. Quotas are
- * exact for 956 people, whatever the seed; for other sizes each is the nearest integer (and below some 15 people the nearest that is
- * possible at all: one device can't have 31 readings).
+ * How many of each thing a crowd has, so that the tables built from it have the proportions of the reference data. Quotas are
+ * exact for 956 people, whatever the seed; for other sizes each is the nearest integer (and below about 15 people the nearest
+ * possible one: one device can't have 31 readings).
  */
 
 /** Step trainer readings of each device. */
@@ -26,7 +26,7 @@ export const REFERENCE = {
   motions: 81_273,
   trustedMotions: 40_981,
   datedMotions: 32_025,
-  /** Nearly all (person, time) have two or three motions; these many have another number. */
+  /** Nearly every (person, time) has two or three motions; this many have another number. */
   rareMotions: {
     dated: { 1: 34, 4: 1 },
     undated: { 1: 17 },
@@ -121,7 +121,7 @@ function within(value: number, low: number, high: number): number {
 function motionCounts(times: number, total: number, rare: readonly number[]): MotionCounts {
   const rest = times - rare.length;
   const restTotal = total - sum(rare);
-  // So few people that the rare numbers don't fit.
+  // Too few people for the rare numbers to fit.
   if (rare.length > 0 && (restTotal < rest || restTotal > rest * MOST_MOTIONS)) return motionCounts(times, total, []);
   const counts = new Uint8Array(times);
   if (rest === 0) return counts;
@@ -133,8 +133,8 @@ function motionCounts(times: number, total: number, rare: readonly number[]): Mo
 }
 
 /**
- * Each kind of meeting is rounded by itself, which would leave the pairs they make up to some percent off; so meetings of two
- * consenting people, the most frequent source of pairs, make up for the rest. What then remains, the numbers of motions settle.
+ * Each kind of meeting is rounded by itself, which would leave the pairs they make some percent off; so meetings of two consenting
+ * people, the most frequent source of pairs, make up for it. The numbers of motions settle what then remains.
  */
 function meetingsOf(scaled: (count: number) => number): Meeting[] {
   const pairsOfUnit = REFERENCE.otherPersonPairs / sum(REFERENCE.meetings.map(pairUnits));

@@ -5,13 +5,13 @@ import type { Person } from './people.ts';
 import { STEPS } from './quotas.ts';
 import { at, Random } from './random.ts';
 
-/** One record as the names of its fields and the JSON text of their values, in the order in which they are written. */
+/** One record: the names of its fields with the JSON text of their values, in the order in which they are written. */
 export type Members = readonly (readonly [name: string, json: string])[];
 
 export interface Customer extends Person {
   registrationDate: number;
   lastUpdateDate: number;
-  /** Undefined where the person does not share; the key is then absent. */
+  /** Undefined if the person does not share; the key is then absent. */
   shareWithResearchAsOfDate: number | undefined;
   shareWithPublicAsOfDate: number | undefined;
   shareWithFriendsAsOfDate: number | undefined;
@@ -79,7 +79,7 @@ export class CrowdRecords {
       tables.steps.line(`{"sensorReadingTime":${time}${stepMiddle}${String(at(this.#distances, slot))}}\n`);
       rounds = Math.max(rounds, at(this.crowd.motions, slot));
     }
-    // The phone sends a time's motions in different uploads: rows of one time don't stand next to each other.
+    // The phone sends a time's motions in different uploads, so rows of one time are not adjacent.
     for (let round = 0; round < rounds; round += 1) {
       for (let step = STEPS - 1; step >= 0; step -= 1) {
         const slot = person * STEPS + step;
@@ -94,7 +94,7 @@ export class CrowdRecords {
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
-/** Few people change their record after they registered. */
+/** Few people change their record after registering. */
 const UPDATED = 44 / 956;
 
 function customerOf(crowd: Crowd, person: number, who: Person, random: Random): Customer {
@@ -114,7 +114,7 @@ function customerOf(crowd: Crowd, person: number, who: Person, random: Random): 
   };
 }
 
-/** An instant that has exactly so many of the person's readings at or after it; some people consent at the instant of a reading. */
+/** An instant with exactly this many of the person's readings at or after it; some people consent at the instant of a reading. */
 function consentDate(crowd: Crowd, person: number, dated: number, random: Random): number {
   const time = (step: number): number => at(crowd.times, person * STEPS + step);
   if (dated === 0) return time(STEPS - 1) + random.between(1, MINUTE);
@@ -161,7 +161,7 @@ function customerLine(members: Members): string {
 const MOTIONS = ['-1.0', '0.0', '1.0'].flatMap((x) =>
   ['-1.0', '0.0', '1.0'].flatMap((y) => ['-1.0', '0.0'].map((z) => ({ x, y, z }))),
 );
-/** Numbers without a common divisor with the number of motions. */
+/** Numbers coprime to the number of motions. */
 const MOTION_STRIDES = [1, 5, 7, 11, 13, 17];
 const MOTION_ENDS = MOTIONS.map(({ x, y, z }) => `,"x":${x},"y":${y},"z":${z}}\n`);
 

@@ -50,7 +50,7 @@ const DIGITS = /^(0|[1-9][0-9]*)(?:\.0)?$/;
 const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 const MIN_BIGINT = -(2n ** 63n);
 const MAX_BIGINT = 2n ** 63n - 1n;
-/** Digits and a sign: longer ones take long to be read, and are too large. */
+/** Digits and a sign: longer ones are slow to read, and too large. */
 const LONGEST_BIGINT = String(MIN_BIGINT).length;
 const MAX_TIME = 253402300799999n;
 

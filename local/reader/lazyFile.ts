@@ -2,7 +2,7 @@ import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 
 const PIECE = 1024 * 1024;
 
-/** A file that exists only once something was written to it. It is written in pieces, each as `pack` makes it. */
+/** A file that exists only once something was written to it. It is written in pieces, each packed by `pack`. */
 export class LazyFile {
   readonly path: string;
   readonly #pack: (piece: Buffer) => Buffer;

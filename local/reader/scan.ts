@@ -29,7 +29,7 @@ export interface Scanned {
   rejected: number;
   reasons: Record<string, number>;
   unknownFields: string[];
-  /** JSON lines for DuckDB's typed reader, for which it is exact: clean lines as they landed, and what was taken apart, written anew. */
+  /** JSON lines for which DuckDB's typed reader is exact: clean lines as they landed, and what was taken apart, written anew. */
   loads: { path: string; spelling: Spelling; values: 'as landed' | 'final'; longestLine: number }[];
   /** Gzipped JSON lines of rejected records; null when there are none. */
   rejects: { path: string; longestLine: number } | null;
@@ -37,14 +37,14 @@ export interface Scanned {
 
 const CHUNK = 4 * 1024 * 1024;
 const LONGEST_LINE = 256 * 1024 * 1024;
-/** A rejected record that is written as more bytes is counted without its text: written as JSON, a byte may become six. */
+/** A rejected record written as more bytes is counted without its text: as JSON, a byte may become six. */
 const LONGEST_REJECT = 16 * 1024 * 1024;
 const SHAPES = 4;
 const NEWLINE = 0x0a;
 
 /**
- * Reads one landing file by docs/records.md. A file whose every line is clean is loaded where it stands; of any other, the clean
- * lines are copied as they are, and only the rest is taken apart.
+ * Reads one landing file by docs/records.md. A file with only clean lines is loaded where it stands; of any other, the clean lines are
+ * copied as they are, and only the rest is taken apart.
  */
 export async function scan(task: ScanTask): Promise<Scanned> {
   if (!isGzip(task.path)) return new Scan(task, task.path).run();
@@ -63,7 +63,7 @@ async function unpack(packed: string, unpacked: string): Promise<boolean> {
     if (/^Z_|^ERR_(?:BUFFER|ZLIB)/.test(codeOf(error))) return false;
     throw error;
   }
-  // zlib stops at a zero byte behind a member and says nothing of what may follow; only padding may.
+  // zlib stops at a zero byte after a member and ignores what follows; only padding is allowed.
   return onlyZerosFrom(packed, gunzip.bytesWritten);
 }
 
@@ -93,7 +93,7 @@ class Scan {
   #landed = 0;
   #rejected = 0;
   #line = 0;
-  /** Offset of the first byte that belongs to a record: 3 behind a byte order mark. */
+  /** Offset of the first byte that belongs to a record: 3 after a byte order mark. */
   #start = 0;
   #longest = 0;
   #longestReject = 0;
@@ -108,7 +108,7 @@ class Scan {
     this.#source = source;
     this.#clean = new LazyFile(`${task.scratch}.clean`);
     this.#final = new LazyFile(`${task.scratch}.final`);
-    // A rejected record is mostly its place: a file of broken values would become fortyfold.
+    // A rejected record is mostly its place: uncompressed, broken values would grow fortyfold.
     this.#rejects = new LazyFile(`${task.scratch}.rejects`, (piece) => gzipSync(piece, { level: 1 }));
   }
 
@@ -175,7 +175,7 @@ class Scan {
       offset += lines;
       if (kept < buffer.length) continue;
       if (buffer.length <= LONGEST_LINE) {
-        // A line of the longest kind, and its line feed.
+        // Room for the longest line and its line feed.
         const larger = Buffer.allocUnsafe(Math.min(buffer.length * 2, LONGEST_LINE + 1));
         buffer.copy(larger, 0, 0, kept);
         buffer = larger;
@@ -190,7 +190,7 @@ class Scan {
   #readLines(bytes: Buffer, offset: number): void {
     const text = bytes.toString('latin1');
     const allUtf8 = isUtf8(bytes);
-    let copied = 0; // up to here the copy of the clean lines has everything
+    let copied = 0; // the copy of the clean lines is complete up to here
     let at = 0;
     while (at < text.length) {
       const next = this.#cleanLineEnd(text, at);
@@ -226,7 +226,7 @@ class Scan {
     return -1;
   }
 
-  /** Makes a shape of a line with one record, if the line then matches it and its spelling is the file's. */
+  /** Learns a shape from a line with one record, if the line matches it and its spelling is the file's. */
   #learnShape(line: string, text: string, at: number): boolean {
     if (this.#shapes.length >= SHAPES) return false;
     const [value, ...more] = valuesOf(line);
@@ -284,7 +284,7 @@ class Scan {
     this.#rejects.write(line);
   }
 
-  /** Begins the copy of the clean lines with what stands before `offset`: so far every line was clean. */
+  /** Starts the copy of the clean lines with all before `offset`: so far every line was clean. */
   #openClean(offset: number): void {
     if (this.#clean.isOpened) return;
     this.#clean.write(Buffer.alloc(0));
@@ -297,7 +297,7 @@ class Scan {
     }
   }
 
-  /** A line too long for a string is one rejected record; returns the offset behind it. */
+  /** A line too long for a string is one rejected record; returns the offset after it. */
   #skipLine(buffer: Buffer, offset: number, kept: number): number {
     this.#openClean(offset);
     this.#line += 1;

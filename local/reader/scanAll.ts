@@ -7,7 +7,7 @@ import type { ScanAnswer } from './scanWorker.ts';
 /** Below this many bytes starting threads costs more than it saves. */
 const WORTH_THREADS = 128 * 1024 * 1024;
 
-/** Scans files, several at a time when they are large; answers in the order of the tasks. */
+/** Scans files, several at a time when they are large; results in the order of the tasks. */
 export async function scanAll(tasks: readonly ScanTask[], bytes: number): Promise<Scanned[]> {
   const threads = Math.min(availableParallelism(), tasks.length);
   if (bytes < WORTH_THREADS || threads < 2) {

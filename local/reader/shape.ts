@@ -2,8 +2,8 @@ import type { LandingColumn, LandingContract } from '../../functions/core/contra
 import { membersOf } from './values.ts';
 
 /**
- * The shape of a clean line: a pattern for which the typed reader of DuckDB is exact. Whatever does not match is read by
- * judge.ts instead, so a shape may be narrow but never wide. It is matched against bytes read as Latin-1.
+ * The shape of a clean line: a pattern for which DuckDB's typed reader is exact. What does not match is read by judge.ts
+ * instead, so a shape may be too narrow but never too wide. It is matched against bytes read as Latin-1.
  */
 const CLEAN: Record<LandingColumn['rule'], string> = {
   // Printable ASCII at both ends, so there is nothing to strip; no backslash, so nothing to unescape.
@@ -18,7 +18,7 @@ const CLEAN: Record<LandingColumn['rule'], string> = {
 /** A field that the contract does not know may hold any scalar. */
 const UNKNOWN = String.raw`(?:"[^"\\\x00-\x1f]*"|-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?|true|false|null)`;
 const PLAIN_NAME = /^[A-Za-z0-9_-]+$/;
-/** The pattern of a record with more fields would take longer to make than it saves, or could not be made at all. */
+/** A pattern for more fields would take longer to make than it saves, or could not be made at all. */
 const MOST_FIELDS = 64;
 
 /** How a file spells the columns of its contract: column name to field name. */
@@ -37,8 +37,8 @@ interface Field {
 }
 
 /**
- * The shape of lines like this record: its field names in their order. Columns that it lacks may follow their neighbour of the contract.
- * Null when there is none, because a name is unusual or stands twice, or there are too many.
+ * The shape of lines like this record: its field names in their order. Columns it lacks may follow their neighbour in the contract.
+ * Null when there is none, because a name is unusual or occurs twice, or there are too many.
  */
 export function shapeOf(object: string, contract: LandingContract): Shape | null {
   const names = membersOf(object).map(({ name }) => name);
@@ -51,7 +51,7 @@ export function shapeOf(object: string, contract: LandingContract): Shape | null
     fields.splice(place, 0, { name: column.spellings[0] ?? column.name, column });
   }
   const known = fields.flatMap(({ column }) => column ?? []);
-  // A name that stands twice, or two spellings of one column, is for judge.ts to reject.
+  // A name that occurs twice, or two spellings of one column, is for judge.ts to reject.
   if (new Set(names).size < names.length || new Set(known).size < known.length) return null;
   return {
     line: new RegExp(`\\{${pattern(fields)}\\}\\r?\\n`, 'y'),
@@ -64,7 +64,7 @@ function columnOf(name: string, contract: LandingContract): LandingColumn | unde
   return contract.columns.find((column) => column.spellings.some((spelling) => spelling.toLowerCase() === name.toLowerCase()));
 }
 
-/** Fields before the first required one carry their comma behind them, the others before. */
+/** Fields before the first required one carry their comma after them, the others before. */
 function pattern(fields: readonly Field[]): string {
   const anchor = fields.findIndex(({ column }) => column?.required === true);
   return fields

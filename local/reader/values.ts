@@ -6,7 +6,7 @@ export interface LandedValue {
 }
 
 const LAYOUT = /[ \t\r,]*/y;
-// Behind the first of several blanks it does not look again: a line may hold millions.
+// It starts only at the first of several blanks: a line may hold millions.
 const BLANK_END = /(?<![ \t\r])[ \t\r]+$/;
 const SCALAR = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 

@@ -12,7 +12,7 @@ import { figure } from '../../functions/core/textTable.ts';
 import type { Stage } from './stage.ts';
 
 export interface Answer {
-  /** Of columns with one name the later ones carry a number, as `email:1`. */
+  /** If columns share a name, the later ones get a number: `email:1`. */
   names: string[];
   rows: Record<string, unknown>[];
 }
@@ -21,8 +21,8 @@ const NUMBERS = new Set(['tinyint', 'smallint', 'integer', 'bigint', 'float', 'r
 const LONGEST_PAUSE_MS = 2_000;
 
 /**
- * Runs a query in the workgroup of those who run the lake.
- * @throws UsageError with what Athena does not like about it, and for more rows than `most`
+ * Runs a query in the operators' workgroup.
+ * @throws UsageError with Athena's objection to it, and for more rows than `most`
  */
 export async function ask(
   { region, workgroup, database }: Pick<Stage, 'region' | 'workgroup' | 'database'>,
@@ -82,7 +82,7 @@ function distinct(names: readonly string[]): string[] {
   });
 }
 
-/** Athena answers in text; what is a number or a truth value becomes one. */
+/** Athena returns text; numbers and truth values are converted. */
 function valueOf(column: ColumnInfo | undefined, datum: Datum | undefined): unknown {
   const text = datum?.VarCharValue;
   if (text === undefined) return null;

@@ -23,8 +23,8 @@ import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
 
 /**
- * Is this stage healthy: nothing half done, ledger and lake show one run, the tables hold what was audited. With `scan` the tables themselves are
- * read through Athena too, which costs what it scans. Exit code 1 when something is wrong.
+ * Is this stage healthy: nothing half done, ledger and lake show one run, the tables hold what was audited. With `scan` the tables themselves
+ * are read through Athena too, which costs what it scans. Exit code 1 if something is wrong.
  */
 export async function check({ options, output }: CommandContext, scan: boolean): Promise<number> {
   const checks = await withStage(options, async (stage) => [...(await halfDone(stage)), ...(await published(stage, scan))]);

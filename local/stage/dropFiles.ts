@@ -17,7 +17,7 @@ const LARGEST = 5 * 1024 ** 3;
 const IN_MEMORY = 32 * 1024 ** 2;
 const AT_ONCE = 4;
 
-/** A file that was put into landing; with its version where this call put it there. */
+/** A file that was put into landing; with its version if this call put it there. */
 export interface DroppedVersion extends Dropped {
   file: FileVersion | null;
 }

@@ -18,7 +18,7 @@ const REFUSED = new Set([
 const DENIED = new Set(['AccessDenied', 'AccessDeniedException', 'Forbidden', '403']);
 const UNREACHABLE = new Set(['ENOTFOUND', 'ECONNREFUSED', 'ECONNRESET', 'EAI_AGAIN', 'ETIMEDOUT', 'TimeoutError']);
 
-/** What a person is told of an error of AWS: what is wrong and what to do next. Errors that say so themselves stay as they are. */
+/** Explains an error of AWS to a person: what is wrong and what to do next. Errors that say so themselves stay as they are. */
 export function explained(error: unknown, { name, region }: StageName): unknown {
   const [kind, code, text] = [property(error, 'name'), property(error, 'code'), messageOf(error)];
   if (kind === 'CredentialsProviderError' || kind === 'TokenProviderError')

@@ -11,7 +11,7 @@ import { shortCause } from '../../functions/core/shortCause.ts';
 import type { Execution } from '../executions.ts';
 import type { Stage } from './stage.ts';
 
-/** The latest executions, the latest first. Step Functions forgets them after 90 days, `runs/` in the lake bucket does not. */
+/** The latest executions, newest first. Step Functions forgets them after 90 days, `runs/` in the lake bucket does not. */
 export async function latestExecutions({ sfn, stateMachineArn }: Stage, limit = 100): Promise<Execution[]> {
   const found: Execution[] = [];
   for await (const { executions = [] } of paginateListExecutions(
@@ -25,7 +25,7 @@ export async function latestExecutions({ sfn, stateMachineArn }: Stage, limit = 
 }
 
 /**
- * One execution, with what it failed with.
+ * One execution, with its error.
  * @throws StageError for one that Step Functions has forgotten
  */
 export async function executionOf({ sfn, stateMachineArn, lakeBucket }: Stage, runId: string): Promise<Execution> {

@@ -6,7 +6,7 @@ import { runsOf } from './objects.ts';
 import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
 
-/** The latest runs of a stage, the latest first. */
+/** The latest runs of a stage, newest first. */
 export async function runs({ options, output }: CommandContext, limit: number): Promise<number> {
   const { value, text } = await withStage(options, async (stage) =>
     latestRuns(stage.runFiles, await latestExecutions(stage, limit + 1), limit),
@@ -30,7 +30,7 @@ export async function show({ options, output }: CommandContext, wanted: string):
   });
 }
 
-/** The latest execution that is going or left something; one that found nothing to do is not what anybody asks about. */
+/** The latest execution that is running or left something; nobody asks about one that found nothing to do. */
 async function lastRun({ runFiles }: Stage, history: readonly Execution[]): Promise<string> {
   for (const execution of history) {
     if (execution.status === 'RUNNING' || (await overviewOf(runFiles, execution)).files !== null) return execution.runId;
@@ -38,7 +38,7 @@ async function lastRun({ runFiles }: Stage, history: readonly Execution[]): Prom
   return chosenExecution(history, 'last').runId;
 }
 
-/** One of the latest executions; else an older one, of those that left something. */
+/** One of the latest executions; otherwise an older one that left something. */
 async function namedRun(stage: Stage, history: readonly Execution[], wanted: string): Promise<string> {
   const latest = history.map(({ runId }) => runId);
   return chosenRun(latest.some((runId) => runId.startsWith(wanted)) ? latest : (await runsOf(stage)).toReversed(), wanted);

@@ -27,7 +27,7 @@ async function rejectsFiles(stage: Stage, wanted: string | undefined): Promise<R
   const { s3, lakeBucket: Bucket } = stage;
   const Prefix = chosen === null ? 'runs/' : `runs/${chosen}/rejects/`;
   const files: RejectsFile[] = [];
-  // Few runs reject anything: to list what is there takes less than to ask each run.
+  // Few runs reject anything: listing what is there costs less than asking each run.
   for await (const { Contents = [] } of paginateListObjectsV2({ client: s3 }, { Bucket, Prefix })) {
     for (const { Key = '' } of Contents) {
       const [, runId] = REJECTS.exec(Key) ?? [];
@@ -39,6 +39,6 @@ async function rejectsFiles(stage: Stage, wanted: string | undefined): Promise<R
       });
     }
   }
-  // As they are listed: by name, which begins with the time.
+  // They are listed by name, which begins with the time.
   return files.reverse();
 }

@@ -4,7 +4,7 @@ import { chosenRun } from '../views/runs.ts';
 import { runsOf } from './objects.ts';
 import { withStage } from './stage.ts';
 
-/** Held files of a stage go back to pending; the next run, which a file or the schedule starts, takes them in. */
+/** Makes held files of a stage pending again; the next run, started by a file or the schedule, takes them in. */
 export async function retry(
   { options, output }: CommandContext,
   keys: readonly string[],

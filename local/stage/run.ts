@@ -21,14 +21,14 @@ import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
 
 const PAUSE_MS = 1_000;
-/** How long an event of a dropped file may take; what comes later is found by the schedule. */
+/** How long a dropped file's event may take; the schedule finds what comes later. */
 const EVENT_SECONDS = 120;
 /** How long the run lock may be held while nothing runs; the end of an execution frees it within seconds. */
 const STUCK_SECONDS = 120;
-/** How often nothing must be going, one look after the other, before everything is over. */
+/** How many looks in a row must find nothing going before everything is over. */
 const CALM = 3;
 
-/** Puts the files of the sources into a stage's landing, sees to it that a run takes in what is pending, and follows to the end. */
+/** Puts the sources' files into a stage's landing, makes sure that a run takes in what is pending, and follows it to the end. */
 export async function run({ options, output }: CommandContext, sources: readonly string[]): Promise<number> {
   const started = performance.now();
   const drops = await findDrops(sources, null, (text) => output.say(text));
@@ -68,7 +68,7 @@ export async function run({ options, output }: CommandContext, sources: readonly
       seconds: Math.round(performance.now() - started) / 1000,
     };
     output.result(result, () => summary(stage, result, last, followed.at(-1)?.error ?? null));
-    // What is held stays on the ledger of a stage for good, also where a mended file has come since: only what this call held is news.
+    // Held files stay on a stage's ledger for good, even if a mended file has come since: only what this call held is news.
     return exitCodeOf({ ...result, heldBefore: [] });
   });
 }
@@ -102,7 +102,7 @@ async function isAskedFor({ ledger }: Stage, dropped: boolean): Promise<boolean>
   return false;
 }
 
-/** Shows each state that the executions leave, until nothing is going and nobody holds the run lock. Returns those that were not there before. */
+/** Shows each state that executions leave, until none is running and the run lock is free. Returns those that are not in `before`. */
 async function follow(stage: Stage, before: ReadonlySet<string>, output: Output): Promise<Execution[]> {
   const shown = new Map<string, number>();
   const over = new Set<string>();
@@ -137,7 +137,7 @@ async function showStates(stage: Stage, runId: string, shown: Map<string, number
   }
 }
 
-/** What the last run built, or what the stage shows where none did, and what was expected of it. */
+/** What the last run built (what the stage shows if none did), and what was expected of it. */
 async function builtBy(stage: Stage, last: Report | null, expectPublished: boolean) {
   const totals = totalsOf(last) ?? (await shownTotals(stage));
   const published = expectPublished
@@ -146,7 +146,7 @@ async function builtBy(stage: Stage, last: Report | null, expectPublished: boole
   return { ...totals, expectations: [...(last?.expectations ?? []), ...published] };
 }
 
-/** What the stage shows where no run of this call published: what the published run's report says. */
+/** What the stage shows if no run of this call published: the published run's report. */
 async function shownTotals({ lake, runFiles }: Stage) {
   const published = await lake.publishedRun();
   const report = published === null ? null : await readRunFile(runFiles, published.runId, 'report.json', reportSchema);

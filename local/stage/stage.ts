@@ -13,7 +13,7 @@ import type { CommonOptions } from '../lake.ts';
 import { explained } from './errors.ts';
 
 const SERVICE = 'stedi';
-/** Where `serverless deploy` goes when nothing is said. */
+/** Where `serverless deploy` goes by default. */
 const DEFAULT_REGION = 'us-east-1';
 
 /** A deployed stage: what its resources are called, and the ports over them. serverless.yml gives the names. */
@@ -59,7 +59,7 @@ export class Stage {
   }
 }
 
-/** Finds the stage that the options name, and does something with it. @throws StageError saying what is wrong, where AWS only has a code */
+/** Finds the stage that the options name, and works with it. @throws StageError saying what is wrong, where AWS only has a code */
 export async function withStage<T>(options: CommonOptions, work: (stage: Stage) => Promise<T>): Promise<T> {
   const name = options.stage ?? '';
   if (!STAGE_NAME.test(name)) throw new UsageError(`--stage ${name}: expected the name of a stage, for example dev`);
@@ -71,9 +71,9 @@ export async function withStage<T>(options: CommonOptions, work: (stage: Stage) 
   }
 }
 
-/** The ledger table tells whether the stage is there, and in which account. */
+/** The ledger table shows whether the stage is there, and in which account. */
 async function findStage(name: string, region: string): Promise<Stage> {
-  // A wrong region or a missing network is told at once: this request has the SDK's usual three tries.
+  // A wrong region or a missing network shows at once: this request has the SDK's usual three tries.
   const probe = new DynamoDBClient({ region });
   try {
     const { Table } = await probe.send(new DescribeTableCommand({ TableName: ledgerOf(name) }));

@@ -13,7 +13,7 @@ export interface Check {
   found: string;
 }
 
-/** Checks as a table, and what they come to. */
+/** Checks as a table, and their outcome. */
 export function checksText(checks: readonly Check[], whatNext: string): string {
   return [
     table(
@@ -32,7 +32,7 @@ export async function countByState(ledger: Pick<Ledger, 'files'>): Promise<(stat
   return (state) => states.get(state) ?? 0;
 }
 
-/** No file is claimed where no run goes on; and how many there are, for information. */
+/** No file is claimed unless a run is on; and how many there are, for information. */
 export function fileChecks(count: (state: FileState) => number, isGoing: boolean): Check[] {
   return [
     { name: 'no file is claimed', ok: count('claimed') === 0 || isGoing, found: `${count('claimed')} claimed` },
@@ -57,7 +57,7 @@ export function conservationChecks({ loads, counts }: Pick<Audits, 'loads' | 'co
   });
 }
 
-/** Of `metrics/audits.json` what `auditedCheck` needs. A run of an earlier version has not counted tables that came since. */
+/** What `auditedCheck` needs of `metrics/audits.json`. A run of an earlier version has not counted tables added since. */
 export const auditedSchema = z.looseObject({ counts: z.record(z.string(), z.number()) });
 
 /** What the run counted before it was published is what the tables show. */
@@ -74,7 +74,7 @@ export function auditedCheck({ counts }: z.infer<typeof auditedSchema>, shown: A
   };
 }
 
-/** Each record stands once in its staging table. `rowsIn` counts the rows of what stands behind FROM. */
+/** Each record stands once in its staging table. `rowsIn` counts the rows of what follows FROM. */
 export async function recordsOnceChecks(rowsIn: (from: string) => Promise<number>): Promise<Check[]> {
   const checks: Check[] = [];
   for (const name of LANDING_TABLES) {
@@ -115,8 +115,8 @@ export function loadRowOf(whole: z.ZodType<number>) {
 type LoadRow = z.infer<ReturnType<typeof loadRowOf>>;
 
 /**
- * What the ledger calls loaded, and what the lake holds, are the same file versions with the same counts. A ledger that was lost does not know
- * files again that earlier runs have loaded and landing no longer holds. That is no harm: should one come back, a run finds it in `loads`.
+ * What the ledger calls loaded and what the lake holds are the same file versions with the same counts. After a loss, the new ledger does not know
+ * files that earlier runs loaded and landing no longer has. That is no harm: should one come back, a run finds it in `loads`.
  */
 export async function loadChecks(ledger: Pick<Ledger, 'files'>, rows: readonly LoadRow[]): Promise<Check[]> {
   const loads = new Map(rows.map((load) => [versionName({ key: load.file, version: load.version }), load]));

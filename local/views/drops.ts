@@ -16,7 +16,7 @@ export async function dropsInto(table: string, files: readonly string[]): Promis
   return files.map((file) => ({ table, file }));
 }
 
-/** What dropping came to, in one line. */
+/** What dropping did, in one line. */
 export function droppedText(dropped: readonly Dropped[]): string {
   const added = dropped.filter((file) => file.added).length;
   const there = dropped.length - added;

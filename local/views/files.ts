@@ -11,7 +11,7 @@ export async function filesIn(files: AsyncIterable<LedgerFile>, state: string | 
   return found;
 }
 
-/** @throws UsageError for a state that there is not */
+/** @throws UsageError for an unknown state */
 export function checkState(state: string | undefined): void {
   if (state !== undefined && !FILE_STATES.some((each) => each === state))
     throw new UsageError(`--state ${state}: expected one of ${FILE_STATES.join(', ')}`);
@@ -22,7 +22,7 @@ function noteOf(counts: LedgerFile['counts'], unknownFields: readonly string[]):
   return unknownFields.length > 0 ? `unknown fields: ${unknownFields.join(', ')}` : '';
 }
 
-/** File versions as a table, and what to do where some are held. */
+/** File versions as a table, and what to do if some are held. */
 export function filesTable(list: readonly LedgerFile[], state: string | undefined): string {
   if (list.length === 0) return `No file${state === undefined ? '' : ` is ${state}`}`;
   return [

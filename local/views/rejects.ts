@@ -11,7 +11,7 @@ import type { Output } from '../output.ts';
 const SHOWN = 50;
 const RECORD_WIDTH = 80;
 
-/** What the text tells of any number of rejected records. */
+/** What the text says of any number of rejected records. */
 interface Summary {
   total: number;
   /** Records by landing table and reason. */
@@ -26,7 +26,7 @@ interface Summary {
   withoutText: string[];
 }
 
-/** Shows rejected records, and exports them where `exportTo` names a folder. `files` are those of the latest run first. */
+/** Shows rejected records, and exports them if `exportTo` names a folder. `files`: those of the latest run first. */
 export async function showRejects(
   files: readonly RejectsFile[],
   held: readonly Pick<FileVersion, 'key' | 'version'>[],

@@ -14,17 +14,17 @@ export interface RunResult {
   runs: string[];
   tables: Record<string, number>;
   identity: { sameTime: number; samePerson: number; otherPerson: number };
-  /** The policy that these tables were built by. Where there are none: on one machine that of the next run, of a stage the default. */
+  /** The policy that these tables were built by. If there are none: on one machine the next run's, on a stage the default. */
   mlJoin: Policies['mlJoin'];
   withheld: { accelerometer: Record<string, number>; step_trainer: Record<string, number> };
-  /** People who are trusted though nobody can say whether that is their last word; null where that was not counted. */
+  /** People who are trusted though nobody can say whether that is their last word; null if that was not counted. */
   consentsInDoubt: number | null;
   /** What became of the records of the files that these runs loaded. */
   loaded: LoadCounts;
   held: { file: string; why: string }[];
   /** Files that were held before, and still are. */
   heldBefore: { file: string; why: string }[];
-  /** Files that these runs loaded and of which every record was rejected. */
+  /** Files that these runs loaded with every record rejected. */
   useless: { file: string; records: number }[];
   /** Landed files that could not be read, so that no run knows them yet. */
   unread: { file: string; why: string }[];
@@ -34,7 +34,7 @@ export interface RunResult {
 
 export type Totals = Pick<RunResult, 'tables' | 'identity' | 'mlJoin' | 'withheld' | 'consentsInDoubt'>;
 
-/** What a lake shows that never published. */
+/** What a lake that never published shows. */
 export function noTotals(mlJoin: Policies['mlJoin']): Totals {
   return {
     tables: Object.fromEntries([...LANDING_TABLES, ...PUBLISHED_TABLES].map((table) => [table, 0])),
@@ -57,7 +57,7 @@ export function loadedBy(reports: readonly (Report | null)[]): LoadCounts {
   return addedUp(reports.flatMap((report) => (report?.tables == null ? [] : Object.values(report.loads))));
 }
 
-/** Files that need somebody: those that are held, and of which `before` were held already, and what these runs published for nothing. */
+/** Files that need a person: those that are held (those in `before` already were), and what these runs published for nothing. */
 export async function filesToLookAt(
   ledger: Pick<Ledger, 'held'>,
   before: readonly LedgerFile[],
@@ -84,7 +84,7 @@ export function isEmpty(result: RunResult): boolean {
   return result.status === 'NOTHING_TO_DO' && Object.values(result.tables).every((rows) => rows === 0);
 }
 
-/** What runs came to: outcome first, then the tables, and what needs a person. `places` says where to look further. */
+/** The result of runs: outcome first, then the tables and what needs a person. `places` says where to look further. */
 export function resultText(result: RunResult, report: Report | null, error: string | null, places: readonly string[]): string {
   const parts = [outcome(result, report, error)];
   if (Object.values(result.tables).some((rows) => rows > 0)) {

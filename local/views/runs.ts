@@ -13,7 +13,7 @@ export interface RunOverview extends Execution {
   rows: number | null;
 }
 
-/** An execution with what its run came to. */
+/** An execution with its run's outcome. */
 export async function overviewOf(runFiles: RunFiles, execution: Execution): Promise<RunOverview> {
   const { runId, startedAt, endedAt } = execution;
   const [manifest, report] = await Promise.all([
@@ -29,7 +29,7 @@ export async function overviewOf(runFiles: RunFiles, execution: Execution): Prom
   };
 }
 
-/** So many of the latest executions as runs, as a value and as text: those that left something. */
+/** Those of the latest `limit` executions that left something, as runs; as a value and as text. */
 export async function latestRuns(runFiles: RunFiles, history: readonly Execution[], limit: number) {
   const latest = await inParallel(history.slice(0, limit), (execution) => overviewOf(runFiles, execution));
   const value = latest.filter(({ files }) => files !== null);
@@ -53,7 +53,7 @@ function runsText(shown: readonly RunOverview[]): string {
   );
 }
 
-/** The run that somebody means: `last`, its name, or how its name begins. @throws UsageError when that is none, or several */
+/** The run that is meant by `last`, its name, or how its name begins. @throws UsageError when that is none, or several */
 export function chosenRun(runIds: readonly string[], wanted: string): string {
   return chosenExecution(
     runIds.map((runId) => ({ runId })),
@@ -61,7 +61,7 @@ export function chosenRun(runIds: readonly string[], wanted: string): string {
   ).runId;
 }
 
-/** The same, of executions, the latest first. */
+/** The same for executions, newest first. */
 export function chosenExecution<T extends { runId: string }>(history: readonly T[], wanted: string): T {
   const matches = wanted === 'last' ? history.slice(0, 1) : history.filter(({ runId }) => runId.startsWith(wanted));
   const [execution, ...more] = matches;

@@ -1,22 +1,22 @@
 import type { Material } from './material.ts';
 import type { DefectFile } from './sheet.ts';
 
-/** One kind of what goes wrong with files, and how to make it. */
+/** One way in which files go wrong, and how to make it. */
 export interface Defect {
   readonly kind: string;
   /** What it is and what must come of it, in a sentence for people. */
   readonly what: string;
-  /** @param times how often the defect is wanted; whole-file defects are there once */
+  /** @param times how often the defect is wanted; whole-file defects occur once */
   readonly mix: (material: Material, times: number) => Mixed;
 }
 
 export interface Mixed {
-  /** How often the defect is there. */
+  /** How often the defect occurs. */
   count: number;
   drops: DefectFile[];
 }
 
-/** Does something so many times; returns the results. */
+/** Calls `make` this many times; returns the results. */
 export function repeated<T>(times: number, make: () => T): T[] {
   return Array.from({ length: times }, make);
 }

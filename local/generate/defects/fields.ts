@@ -13,7 +13,7 @@ interface Changes {
   readonly step?: readonly Change[];
 }
 
-/** Records that break their contract in one field: each is a fresh record with one change, after one that is as it should be. */
+/** Records that break their contract in one field: each is a fresh record with one change, after a correct one. */
 const BROKEN: readonly { kind: string; what: string; changes: Changes }[] = [
   {
     kind: 'missing_field',
@@ -93,7 +93,7 @@ const BROKEN: readonly { kind: string; what: string; changes: Changes }[] = [
   },
 ];
 
-/** Clean records of people with consent, written in another way that the rules take to be the same: duplicates. */
+/** Clean records of people with consent, written in another way that the rules treat as the same: duplicates. */
 const RESPELLED: readonly { kind: string; what: string; changes: Changes }[] = [
   {
     kind: 'unknown_fields',
@@ -209,7 +209,7 @@ interface Mix {
   readonly add: (sheet: Sheet, make: () => Members, change: Change) => void;
 }
 
-/** One file for each table that has the defect, with each of its changes so many times. */
+/** One file for each table that has the defect, with each of its changes `times` times. */
 function mixed(kind: string, changes: Changes, times: number, mix: Mix): Mixed {
   const parts = [
     { sheet: new Sheet('customer_landing'), make: mix.customer, own: changes.customer ?? [] },
@@ -236,7 +236,7 @@ export function without(field: string): Change {
   return (members) => members.filter(([name]) => name !== field);
 }
 
-/** Has a field once more, under a name that means the same. */
+/** Repeats a field under a name that means the same. */
 function twice(field: string, name: string): Change {
   return (members) => [...members, ...members.filter(([own]) => own === field).map(([, json]) => [name, json] as const)];
 }

@@ -12,7 +12,7 @@ const BETWEEN_READINGS = 20;
 
 /**
  * What defects are made of. Fresh records are valid and new, and belong to people without consent, so that a landing zone with defects
- * has the same trusted tables as one without; `freshWithdrawal` says when one of its own is so. Clean records are some of those that the clean files hold.
+ * has the same trusted tables as one without; `freshWithdrawal` says when that holds for its own. Clean records are some of those in the clean files.
  */
 export class Material {
   readonly #seed: number;
@@ -35,7 +35,7 @@ export class Material {
     this.#others = people.filter((person) => at(clean.crowd.datedSteps, person) === NO_CONSENT);
   }
 
-  /** A person whom no clean file knows. */
+  /** A person in no clean file. */
   stranger(): Person {
     this.#nextPerson += 1;
     return personAt(this.#seed, this.#nextPerson - 1);
@@ -64,7 +64,7 @@ export class Material {
     return customerMembers(this.#someoneElse());
   }
 
-  /** A new record of a person who consents that does not. It changes no trusted table if its caller takes its date away, or makes it an earlier one. */
+  /** A new record, without consent, of a person who consents. It changes no trusted table if its caller removes its date or makes it earlier. */
   freshWithdrawal(): Members {
     return customerMembers({ ...this.#someoneWhoShares(), ...withoutSharing, registrationDate: this.#time() });
   }
@@ -85,7 +85,7 @@ export class Material {
     return at(this.#clean.customers, this.#taken(this.#others));
   }
 
-  /** One after the other, and from the start again. */
+  /** In turn, and from the start again. */
   #taken(people: readonly number[]): number {
     this.#turn += 1;
     return at(people, this.#turn % people.length);

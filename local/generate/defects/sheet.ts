@@ -13,7 +13,7 @@ export interface DefectFile {
   readonly duplicates: number;
 }
 
-/** A file in the making: whoever adds to it says what it is, so that the file's counts are known without reading it. */
+/** A file in the making: each addition says what it is, so that the file's counts are known without reading it. */
 export class Sheet {
   readonly table: LandingTable;
   readonly #parts: Uint8Array[] = [];
