@@ -1,4 +1,4 @@
-/** Everything that an asynchronous iteration gives. */
+/** Everything that an async iteration yields. */
 export async function collected<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const item of items) all.push(item);

@@ -9,7 +9,7 @@ import { AT, CONSENT, motion, walk } from './people.ts';
 export const PEOPLE = [{ email: 'ann@x.org', shares: CONSENT }, { email: 'ben@x.org' }];
 export const BAD_MOTION = motion('ann@x.org', AT + 5).replace('"x":1', '"x":"left"');
 
-/** Puts the files of two people into a folder, one with a record that breaks its contract, as somebody would have them. */
+/** Puts two people's files into a folder, as somebody would have them; one record breaks its contract. */
 export function sourceFolder(source: string): string {
   for (const [key, text] of Object.entries(walk(PEOPLE))) {
     const file = path.join(source, key);
@@ -26,7 +26,7 @@ export async function alter(scratch: string, lake: string, sql: string): Promise
   session.close();
 }
 
-/** Standard output as the one JSON value that it is. */
+/** Standard output, parsed as its one JSON value. */
 export function valueOf<T>({ stdout, code, stderr }: Ended, schema: z.ZodType<T>, exitCode = 0): T {
   expect({ code, stderr: code === exitCode ? '' : stderr }).toEqual({ code: exitCode, stderr: '' });
   return schema.parse(JSON.parse(stdout));

@@ -15,7 +15,7 @@ export async function killedAt(lake: string, point: string): Promise<void> {
   if (signal !== 'SIGKILL') throw new Error(`the run was not killed at "${point}": ${stderr || 'it never came there'}`);
 }
 
-/** Puts the landing files of another lake into a lake, as the same file versions. */
+/** Puts another lake's landing files into a lake, as the same file versions. */
 export function linkLanding(from: string, lake: string, wanted: (key: string) => boolean = () => true): void {
   const [source, target] = [lakePaths(from).landing, lakePaths(lake).landing];
   for (const entry of readdirSync(source, { recursive: true, withFileTypes: true })) {
@@ -26,7 +26,7 @@ export function linkLanding(from: string, lake: string, wanted: (key: string) =>
   }
 }
 
-/** One `stedi run` as a process; fails unless it ends well. */
+/** One `stedi run` as a process; fails unless it succeeds. */
 export async function runToTheEnd(lake: string): Promise<void> {
   const { code, stdout, stderr } = await stedi('run', '--lake', lake, '--set', 'maxRejectRatio=1');
   if (code !== 0) throw new Error(`stedi run ended with ${code}: ${stdout}${stderr}`);

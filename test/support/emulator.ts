@@ -13,17 +13,17 @@ const CACHE = path.join(PROJECT, '.cache/emulator');
 export const REGION = 'us-east-1';
 export const ACCOUNT = '000000000000';
 
-/** How long it may take to answer: it is Python, and other tests may have the processor. */
+/** How long it may take to answer: it is Python, and other tests may have the CPU. */
 const START_SECONDS = 60;
 
 export interface EmulatorOptions {
   /** Whether the emulator enforces the roles of functions and jobs; root is test/test. */
   rolesEnforced?: boolean;
-  /** The command that runs a Glue job, in the project's folder; `python` is that of the emulator. Without one every job succeeds at once. */
+  /** The command that runs a Glue job, in the project's folder; `python` is the emulator's. Without one every job succeeds at once. */
   glueRunner?: readonly string[];
-  /** What the seconds of a Wait state are multiplied by. */
+  /** Factor for the seconds of Wait states. */
   waitScale?: number;
-  /** More environment for it, and for the functions and jobs that it runs. */
+  /** More environment for it, and for the functions and jobs it runs. */
   environment?: NodeJS.ProcessEnv;
 }
 
@@ -42,8 +42,8 @@ export interface Emulator {
 }
 
 /**
- * Starts an AWS emulator of one's own: on a free port of this machine alone, in a temporary folder. It ends with `stop`, and when this process
- * ends in any other way. The first call on a machine installs it, which takes a minute.
+ * Starts an AWS emulator of one's own: on a free port of this machine alone, in a temporary folder. It ends with `stop`, and also when this
+ * process ends otherwise. The first call on a machine installs it, which takes a minute.
  */
 export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
   await install();
@@ -90,7 +90,7 @@ async function install(): Promise<void> {
 }
 
 function environmentOf(options: EmulatorOptions, folder: string, glueFolder: string, port: number): NodeJS.ProcessEnv {
-  // Functions run with the Node that is first on the path, and that must be the one they are deployed for.
+  // Functions run with the first Node on the path, which must be the one they are deployed for.
   const node = path.join(path.dirname(createRequire(import.meta.url).resolve('node/package.json')), 'bin');
   const { glueRunner = ['true'], rolesEnforced = false, waitScale = 1 } = options;
   return {
@@ -117,7 +117,7 @@ async function untilReady(child: ChildProcess, endpoint: string, log: () => stri
   const deadline = Date.now() + START_SECONDS * 1000;
   while (Date.now() < deadline && child.exitCode === null && child.signalCode === null) {
     const answer = await fetch(`${endpoint}/_ministack/health`).catch(() => null);
-    // Another program may answer on this port; only while our own process lives it is ours.
+    // Another program may answer on this port; it is ours only while our own process lives.
     if (answer?.ok === true && child.exitCode === null) return;
     await wait(100);
   }

@@ -12,7 +12,7 @@ export interface Evidence {
 
 type Load = NonNullable<StepMetrics['staging']>['files'][number];
 
-/** One load of a file; its counts add up unless they are given otherwise. */
+/** One load of a file; its counts add up unless given otherwise. */
 export function load(key: string, counts: Partial<Load> = {}): Load {
   const { staged = 10, duplicate = 0, rejected = 0 } = counts;
   const landed = staged + duplicate + rejected;
@@ -40,8 +40,8 @@ function tableOf(key: string): LandingTable {
 }
 
 /**
- * A run in which everything is as it must be: 90 customers of whom 60 share, 1,900 of 2,000 motions and 950 of 1,000 steps trusted.
- * Six customer records were duplicates, four were rejected. There were tables before, as large as now.
+ * A run in which everything is as it must be: 90 customers, 60 of whom share, 1,900 of 2,000 motions and 950 of 1,000 steps trusted.
+ * Six customer records were duplicates, four were rejected. The tables were as large before as now.
  */
 export function goodEvidence(): Evidence {
   const customers = load('customer_landing/a', {

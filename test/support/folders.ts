@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-/** Temporary folders for the tests of one file; they are removed when its tests are through. */
+/** Temporary folders for the tests of one file; they are removed when its tests are done. */
 export function temporaryFolders(): () => string {
   const made: string[] = [];
   afterAll(() => {

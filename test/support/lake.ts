@@ -19,7 +19,7 @@ import { rowsOfTable } from './tables.ts';
 
 // Lakes
 
-/** Writes files into a lake's landing folder, by key. They look as if nobody had touched them for a minute: a run need not wait. */
+/** Writes files into a lake's landing folder, by key. They look unchanged for a minute, so that a run need not wait. */
 export function landAll(lake: string, files: Readonly<Record<string, string | Uint8Array>>): void {
   for (const [key, content] of Object.entries(files)) {
     const file = path.join(lakePaths(lake).landing, ...key.split('/'));
@@ -30,7 +30,7 @@ export function landAll(lake: string, files: Readonly<Record<string, string | Ui
   }
 }
 
-/** Every published table as sorted row texts. Which run loaded a row is left out: runs have other names each time. */
+/** Every published table as sorted row texts, without the run that loaded a row: run names differ each time. */
 export async function dump(lake: string): Promise<Record<PublishedTable, string[]>> {
   return reading(lake, async (connection) => {
     const tables: [string, string[]][] = [];
@@ -46,7 +46,7 @@ function withoutRun(row: Row): Row {
   return Object.fromEntries(Object.entries(row).filter(([name]) => name !== 'run_id'));
 }
 
-/** The number of rows of each published table and a hash of them that their order does not change; without `run_id`. */
+/** Each published table's number of rows and a hash of them that ignores their order; without `run_id`. */
 export async function fingerprint(lake: string): Promise<Record<string, string>> {
   return reading(lake, async (connection) => {
     const found: Record<string, string> = {};
@@ -104,7 +104,7 @@ export const runResultSchema = z.strictObject({
 });
 export type RunOutcome = z.infer<typeof runResultSchema> & { exitCode: number };
 
-/** Calls a command in this process; answers its exit code and what it would print with `--json`. */
+/** Calls a command in this process; returns its exit code and what it would print with `--json`. */
 export async function call(
   options: Partial<CommonOptions> & { lake: string },
   command: (context: CommandContext) => Promise<number>,
@@ -146,7 +146,7 @@ export interface Ended {
   stderr: string;
 }
 
-/** A process that was started, and what it has said so far. */
+/** A process that was started, and its output so far. */
 export class Running {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
@@ -169,7 +169,7 @@ export class Running {
     return this.child.pid;
   }
 
-  /** Waits until it has said this; fails when it ends before. */
+  /** Waits until it prints this; fails if it ends before. */
   async says(text: RegExp): Promise<void> {
     await until(`the process says ${text}`, async () => {
       if (text.test(this.stdout + this.stderr)) return true;

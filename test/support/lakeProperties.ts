@@ -13,19 +13,19 @@ import type { WorldFile } from './randomFiles.ts';
 
 export interface Trials {
   cases: number;
-  /** Ends sooner when it takes longer than this. */
+  /** Ends earlier if it takes longer than this. */
   seconds: number;
-  /** Which cases they are; PROPERTY_SEED says otherwise. */
+  /** Which cases they are; PROPERTY_SEED overrides it. */
   seed: number;
 }
 
-/** Checks a property and answers how many cases were tried; a failure names the seed, which PROPERTY_SEED repeats. */
+/** Checks a property and returns how many cases were tried; a failure names the seed, which PROPERTY_SEED repeats. */
 async function holds<T extends [unknown, ...unknown[]]>(
   { cases, seconds, seed: given }: Trials,
   property: fc.IAsyncProperty<T>,
 ): Promise<number> {
   const seed = Number(process.env['PROPERTY_SEED'] ?? given);
-  // When the time is over fast-check leaves the case that is going on alone; it must come to its end before its lake is taken away.
+  // When the time is up fast-check abandons the case in progress; it must finish before its lake is taken away.
   let last: ReturnType<typeof property.run> = Promise.resolve(null);
   const run = property.run.bind(property);
   property.run = (...given) => (last = run(...given));
@@ -51,7 +51,7 @@ const policy: fc.Arbitrary<Policy> = fc.record({
 
 type Tables = Record<string, string[]>;
 
-/** A lake for one case, beside a lake of the reference that gets the same runs. */
+/** A lake for one case, beside a reference lake that gets the same runs. */
 class Twins {
   readonly #folder: string;
   readonly #reference = new ReferenceLake({ mlJoin: 'person-and-time', consentFrom: 'any-time' });
@@ -60,7 +60,7 @@ class Twins {
     this.#folder = folder;
   }
 
-  /** Lands files and runs both; answers the tables, which must be equal. */
+  /** Lands files and runs both; returns the tables, which must be equal. */
   async run(files: ReadonlyMap<string, WorldFile>, runPolicy: Policy, maxFilesPerRun = 10_000): Promise<Tables> {
     const home = new LocalHome({
       folder: this.#folder,
@@ -71,8 +71,8 @@ class Twins {
       const ended = await runPending(home);
       const failed = ended.find(({ status }) => status === 'FAILED');
       if (failed !== undefined) throw new Error(`${failed.runId} failed: ${failed.error ?? ''}`);
-      // Files that arrive together may be taken in any order where a run takes only some; of two that hold the same record the first
-      // one staged it. So the reference gets the runs as they were.
+      // Files that arrive together may be taken in any order if a run takes only some; of two with the same record the first one
+      // staged it. So the reference gets the runs as they were.
       const runOf = new Map<string, string | null>();
       for await (const { key, runId } of home.ledger.files()) runOf.set(key, runId);
       for (const { runId } of ended)
@@ -126,7 +126,7 @@ function loadSums(tables: Tables): Record<string, number> {
   return sums;
 }
 
-/** What may not depend on how files arrived: everything but which of two files that hold the same record staged it. */
+/** What may not depend on how files arrived: everything but which of two files with the same record staged it. */
 function outcome(tables: Tables) {
   return { ...tables, loads: loadSums(tables) };
 }
@@ -144,7 +144,7 @@ export class LakeProperties {
     this.#trials = trials;
   }
 
-  /** Any order and any split of the same files over any number of runs gives identical tables, which are those of the reference. */
+  /** Any order and any split of the same files over any number of runs gives identical tables, equal to the reference's. */
   async anyOrderAndSplit(): Promise<number> {
     const arrivals = world.chain((files) =>
       fc.record({
@@ -172,7 +172,7 @@ export class LakeProperties {
     );
   }
 
-  /** A run that may take few files at a time comes to the same tables by several runs. */
+  /** A run that may take few files at a time reaches the same tables in several runs. */
   async anyNumberOfFilesPerRun(): Promise<number> {
     return holds(
       this.#trials,
@@ -205,7 +205,7 @@ export class LakeProperties {
     );
   }
 
-  /** The order of a file's lines decides nothing but the line numbers of its rejected records. */
+  /** The order of a file's lines decides only the line numbers of its rejected records. */
   async anyOrderOfLines(): Promise<number> {
     const bench = await StagingBench.open(this.#newFolder());
     try {
@@ -221,7 +221,7 @@ export class LakeProperties {
     }
   }
 
-  /** Whatever bytes a file has, what is staged, counted and rejected is what the reference says. */
+  /** Whatever bytes a file has, what is staged, counted and rejected is as in the reference. */
   async anyBytes(): Promise<number> {
     const bench = await StagingBench.open(this.#newFolder());
     try {
@@ -267,7 +267,7 @@ async function staged(bench: StagingBench, file: WorldFile): Promise<Tables> {
   return bench.stage([landed(file)], 'run');
 }
 
-/** Without the numbers of lines. */
+/** Without the line numbers. */
 function unnumbered(tables: Tables): Tables {
   return { ...tables, rejected: (tables['rejected'] ?? []).map((record) => record.replace(/"line":\d+/, '')).sort() };
 }

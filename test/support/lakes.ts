@@ -43,7 +43,7 @@ export async function runPending(home: LocalHome): Promise<LocalHome['ended']> {
   return home.ended.slice(before);
 }
 
-/** Everything that stands in the landing folder, with the versions it has there. */
+/** Everything in the landing folder, with the versions it has there. */
 export async function landedFiles(home: LocalHome): Promise<LandedFile[]> {
   const files: LandedFile[] = [];
   for await (const page of home.landing.list())

@@ -14,7 +14,7 @@ import { rowsOfTable } from './tables.ts';
 
 const DEFAULT: Policies = { mlJoin: 'person-and-time', consentFrom: 'any-time' };
 
-/** Tables that are given rows, models that are built of them, and counts and audits over all of it. */
+/** Tables that are given rows, models built from them, and counts and audits over all of it. */
 export class ModelBench {
   readonly #session: Session;
 
@@ -44,7 +44,7 @@ export class ModelBench {
     await createViews(this.#session.run, DEFAULT);
   }
 
-  /** Adds rows to a table; columns that are left out are null, and the reading date follows from the time. */
+  /** Adds rows to a table; omitted columns are null, and the reading date follows from the time. */
   async given(table: PublishedTable, rows: readonly Readonly<Record<string, Value>>[]): Promise<void> {
     if (rows.length === 0) return;
     const { columns } = contractOf(table);
@@ -96,7 +96,7 @@ export class ModelBench {
     return countLake(this.#session.run);
   }
 
-  /** Rows that each audit returns, by its name. */
+  /** How many rows each audit returns, by name. */
   async audits(): Promise<Record<string, number>> {
     return Object.fromEntries((await runAudits(this.#session.run)).map(({ name, rows }) => [name, rows]));
   }

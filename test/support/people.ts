@@ -6,7 +6,7 @@ export const CONSENT = AT - 1_000_000;
 export interface CustomerLine {
   email: string;
   serial?: string | null;
-  /** Instant of the consent to research; left out for none. */
+  /** Instant of the consent to research; omitted for none. */
   shares?: number;
   updated?: number;
 }
@@ -36,7 +36,7 @@ export function lines(...records: readonly string[]): string {
   return records.map((record) => `${record}\n`).join('');
 }
 
-/** Landing files of people who have each walked once: by key. */
+/** Landing files, by key, of people who each walked once. */
 export function walk(people: readonly CustomerLine[]): Record<string, string> {
   return {
     'customer_landing/people.json': lines(...people.map(customer)),

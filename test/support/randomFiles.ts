@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { gzipSync } from 'node:zlib';
 import type { LandingTable } from '../reference/index.ts';
 
-/** Small worlds of landing files in which records meet: few people, devices and times, and many ways to write them. */
+/** Small worlds of landing files whose records meet: few people, devices and times, and many ways to write them. */
 export interface WorldFile {
   table: LandingTable;
   bytes: Uint8Array;
@@ -11,7 +11,7 @@ export interface WorldFile {
 const TIME = 1_655_564_376_000;
 const BROKEN = '\u0000broken\u0000';
 
-/** One of these texts; the first ones more often, which is where shrinking leads. */
+/** One of these texts; the first ones more often, and shrinking leads there. */
 function oneOf(usual: readonly string[], odd: readonly string[] = []): fc.Arbitrary<string> {
   return odd.length === 0
     ? fc.constantFrom(...usual)
@@ -78,7 +78,7 @@ const FIELDS: Record<LandingTable, readonly Field[]> = {
   ],
 };
 
-/** A record as every well-behaved program writes it: the fields in one order, usual values. */
+/** A record as every well-behaved program writes it: fields in one order, usual values. */
 function cleanRecord(table: LandingTable): fc.Arbitrary<string> {
   const usual: Record<LandingTable, fc.Arbitrary<string>[]> = {
     customer_landing: [oneOf(['"A"']), oneOf(people.slice(0, 3)), oneOf(devices), oneOf(updates), oneOf(consents)],
@@ -169,7 +169,7 @@ export const world: fc.Arbitrary<WorldFile[]> = fc
   )
   .map(([clean, any]) => [...clean, ...any]);
 
-/** Lines of a file that may be put in any order: each one stands for itself. */
+/** Lines of a file that may be in any order: each one stands for itself. */
 export const shuffled: fc.Arbitrary<{ table: LandingTable; lines: string[]; other: string[] }> = table.chain((of) =>
   fileLines(of).chain((lines) =>
     fc
@@ -212,7 +212,7 @@ const LAYOUT = [
   .map((text) => Buffer.from(text))
   .concat([0x80, 0xc3, 0xe2, 0xf5, 0x1f].map((byte) => Buffer.from([byte])));
 
-/** Something that happens to bytes. Places count round the end, so that each one fits any file. */
+/** Something that happens to bytes. Positions wrap at the end, so that each fits any file. */
 const mutation: fc.Arbitrary<(bytes: Buffer) => Buffer> = fc.oneof(
   fc.tuple(fc.nat(), fc.nat(7)).map(([at, bit]) => (bytes: Buffer) => {
     const flipped = Buffer.from(bytes);
@@ -236,7 +236,7 @@ const mutation: fc.Arbitrary<(bytes: Buffer) => Buffer> = fc.oneof(
   }),
 );
 
-/** A file of records, valid at first, to which up to five things have happened. */
+/** A file of records, valid at first, damaged in up to five ways. */
 export const damagedFile: fc.Arbitrary<WorldFile> = fc
   .tuple(
     fc.oneof(

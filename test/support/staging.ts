@@ -12,7 +12,7 @@ export const STAGED = ['customer_staging', 'accelerometer_staging', 'step_traine
 /** Each table as a sorted list of its rows' texts. */
 export type StagedTables = Record<string, string[]>;
 
-/** Stages landed files without the rest of a run: each call in a lake of its own that is gone afterwards. */
+/** Stages landed files without the rest of a run: each call in its own lake, removed afterwards. */
 export class StagingBench {
   readonly #folder: string;
   readonly #session: Session;
@@ -32,7 +32,7 @@ export class StagingBench {
     this.#session.close();
   }
 
-  /** The staged tables; versions come as they were given. */
+  /** The staged tables; versions stay as given. */
   async stage(files: readonly LandedFile[], runId: string): Promise<StagedTables> {
     const [landingRoot, scratchFolder, rejectsFolder] = ['landing', 'scratch', 'rejects'].map((name) => this.#emptied(name));
     if (landingRoot === undefined || scratchFolder === undefined || rejectsFolder === undefined) throw new Error('no folder');

@@ -18,11 +18,11 @@ const VALUE: Record<Column['type'], z.ZodType<Value>> = {
   DATE: z.iso.date().nullable(),
 };
 
-/** The rows of a table as the contract types them: the same values as in the tables of the reference. */
+/** The rows of a table as the contract types them: the same values as in the reference's tables. */
 export async function rowsOfTable(connection: DuckDBConnection, table: PublishedTable): Promise<Row[]> {
   const columns = contractOf(table).columns;
   const row = z.strictObject(Object.fromEntries(columns.map(({ name, type }) => [name, VALUE[type]])));
-  // The client drops a byte order mark at the start of text: read behind another character, it stays.
+  // The client drops a byte order mark at the start of text: after another character, it stays.
   const values = columns.map(({ name, type }) => (type === 'STRING' ? `'|' || "${name}" as "${name}"` : `"${name}"`));
   return z.array(row).parse((await connection.runAndReadAll(`select ${values.join(', ')} from ${table}`)).getRowObjectsJson());
 }

@@ -30,7 +30,7 @@ import { temporaryFolders } from './folders.ts';
 
 type Status = ExecutionStatus | 'NOT_STARTED';
 
-/** Executions that nobody executes: a test says how each one comes out. */
+/** Executions that are never executed: a test says how each one ends. */
 export class ToldExecutions implements Executions {
   readonly started: string[] = [];
   readonly stopped: string[] = [];
@@ -124,7 +124,7 @@ export class World {
     this.#clock += minutes * 60_000;
   }
 
-  /** Puts a file into landing; each time it is another version. */
+  /** Puts a file into landing, as a new version each time. */
   async land(key: string, content = '{"email":"a@x.org"}\n'): Promise<FileVersion> {
     const file = this.landing.pathOf(key);
     mkdirSync(path.dirname(file), { recursive: true });
@@ -177,7 +177,7 @@ export class World {
     if (audits !== null) await writeRunFile(this.runFiles, runId, 'metrics/audits.json', auditsSchema, audits);
   }
 
-  /** Lets the gate have failed with these files held. */
+  /** Makes the gate fail, with these files held. */
   async failGate(runId: string, held: readonly FileVersion[], why = 'too many rejects'): Promise<void> {
     await writeRunFile(this.runFiles, runId, 'validation.json', validationSchema, {
       runId,
@@ -188,7 +188,7 @@ export class World {
   }
 }
 
-/** The run files of a world in which there is no space for more. */
+/** The run files of a world that has no space for more. */
 export function unwritable(world: World): RunFiles {
   return { read: world.runFiles.read.bind(world.runFiles), write: async () => Promise.reject(new Error('no space')) };
 }
