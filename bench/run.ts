@@ -11,7 +11,7 @@ import { generate } from '../local/generate.ts';
 
 /**
  * Measures the whole `stedi run` as a process against the floor: one DuckDB pass of read_json with typed columns over the same
- * files that counts every column. `node bench/run.ts [customers…]`; 9,000 customers are about 100 MB.
+ * files, counting every column. `node bench/run.ts [customers…]`; 9,000 customers are about 100 MB.
  */
 const SIZES = process.argv.slice(2).map(Number);
 const CUSTOMERS = SIZES.length > 0 ? SIZES : [956, 9_000, 90_000];
@@ -42,7 +42,7 @@ async function floor(landing: string): Promise<number> {
   return seconds;
 }
 
-/** A whole `stedi run` over a landing folder, in a lake that is empty before. */
+/** A whole `stedi run` over a landing folder, in an empty lake. */
 async function wholeRun(landing: string): Promise<Measured> {
   const lake = mkdtempSync(path.join(tmpdir(), 'stedi-bench-lake-'));
   renameSync(landing, path.join(lake, 'landing'));
@@ -69,7 +69,7 @@ function timed(args: readonly string[]): Promise<Measured> {
   });
 }
 
-/** The kernel's high-water mark; null where there is no /proc. */
+/** The kernel's high-water mark; null if there is no /proc. */
 function peakMegabytes(pid: number | undefined): number | null {
   try {
     const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];

@@ -1,4 +1,4 @@
-// Reads the staging cases of this folder (README.md says how they are written) into landed files and expected tables.
+// Reads the staging cases of this folder (README.md describes the format) into landed files and expected tables.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -126,7 +126,7 @@ export type ExpectedTables = Pick<
 type Place = Pick<Tables['loads'][number], 'landing_table' | 'file' | 'version' | 'run_id'>;
 
 export interface StagingCase {
-  /** Name of the file it stands in, without .yaml. */
+  /** Name of its file, without .yaml. */
   theme: string;
   name: string;
   /** The files of each run, in the order of the runs: most cases have one. */
@@ -191,7 +191,7 @@ function bytesOf(one: z.infer<typeof piece>): Buffer {
   return packed.subarray(0, packed.length - (one.cut ?? 0));
 }
 
-/** An expected row belongs to the first run that is given its file version; the key may be left out where there is one file. */
+/** An expected row belongs to the first run that is given its file version; the key may be left out if there is one file. */
 function placeOf(name: string, landings: { run: number; landed: LandedFile }[], key: string | undefined, version: string): Place {
   const meant = landings.filter(({ landed }) => (key === undefined || landed.key === key) && landed.version === version);
   const [first] = meant.sort((a, b) => a.run - b.run);

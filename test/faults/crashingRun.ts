@@ -6,7 +6,7 @@ import { ProcessLock } from '../../local/processLock.ts';
 
 /**
  * `stedi run`, killed with SIGKILL at a point: `node crashingRun.ts --lake DIR --at POINT`. A point is what has just been done:
- * `<port>.<method>` with the first argument that tells more after a blank (`runFiles.write metrics/customer_trusted.json`), or
+ * `<port>.<method>`, a blank and the first argument that says more (`runFiles.write metrics/customer_trusted.json`), or
  * `log <event>` likewise (`log table_staged customer_landing`).
  */
 const { values } = parseArgs({ options: { lake: { type: 'string' }, at: { type: 'string' } } });
@@ -16,7 +16,7 @@ function reached(...points: string[]): void {
   if (points.includes(at)) process.kill(process.pid, 'SIGKILL');
 }
 
-/** An object whose methods tell what they have done. Those that answer with an iterable are left alone. */
+/** An object whose methods report what they have done. Those that return an iterable are left alone. */
 function telling<T extends object>(port: string, object: T): T {
   return new Proxy(object, {
     get(target, name) {

@@ -28,7 +28,7 @@ function removeLedger(lake: string): void {
   for (const end of ['', '-wal', '-shm']) rmSync(`${lakePaths(lake).ledger}${end}`, { force: true });
 }
 
-/** A file more is taken in, everything else stays as it was. */
+/** Takes in one more file; everything else stays as it was. */
 async function expectGoesOn(lake: string, before: Awaited<ReturnType<typeof dump>>): Promise<void> {
   landAll(lake, { 'customer_landing/new.json': lines(customer({ email: 'new@x.org', shares: CONSENT })) });
   await runToTheEnd(lake);
@@ -86,7 +86,7 @@ function loseRuns(lake: string): void {
   rmSync(lakePaths(lake).runs, { recursive: true });
 }
 
-/** As files are found that the disk had not written yet when the power went. */
+/** As files look that the disk had not yet written when the power failed. */
 function emptyRuns(lake: string): void {
   const { runs } = lakePaths(lake);
   const entries = readdirSync(runs, { recursive: true, withFileTypes: true });
@@ -148,7 +148,7 @@ test(
   MINUTE,
 );
 
-/** How many blocks of 1 KB DuckDB may write of a new tables file, which has twelve, before its process comes to grief. */
+/** How many blocks of 1 KB DuckDB may write of a new tables file, which has twelve, before its process fails. */
 test.each([0, 4, 8])(
   'a tables file of which %i KB were made does not stand in the way',
   async (size) => {
@@ -176,7 +176,7 @@ test(
   MINUTE,
 );
 
-/** A lake that has gone on since a copy of one of its files was made, and that now has the copy again. */
+/** A lake that has moved on since one of its files was copied, and now has the copy back. */
 async function withOlderCopy(lake: string, file: string, goOn: () => Promise<void>) {
   const copy = path.join(newFolder(), 'copy');
   copyFileSync(file, copy);
@@ -302,7 +302,7 @@ describe('the tables file of a lake that has published is lost', () => {
       await takeOneFileMore(lake);
       const before = { ...(await dump(lake)), loads: null };
       lose(lakePaths(lake).tables);
-      landAll(lake, { 'customer_landing/new.json': lines(customer({ email: 'ann@x.org', updated: AT })) }); // as one that is staged already
+      landAll(lake, { 'customer_landing/new.json': lines(customer({ email: 'ann@x.org', updated: AT })) }); // like one already staged
       expect(await illnesses(lake)).toEqual([
         expect.stringMatching(/the tables are there.*lakehouse\.duckdb.*rebuild --replace/),
       ]);
@@ -437,7 +437,7 @@ test(
   MINUTE,
 );
 
-/** Tables that can be opened take in their log before a rebuild compares with them. */
+/** Tables that can be opened absorb their log before a rebuild compares with them. */
 test.each<[string, (tables: string) => void]>([
   ['gone', (tables) => rmSync(tables)],
   ['no database', (tables) => writeFileSync(tables, 'rubbish '.repeat(1000))],

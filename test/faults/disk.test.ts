@@ -191,7 +191,7 @@ function ownedByUser(lake: string): void {
       expect(await stediAsUser('run', '--lake', lake)).toMatchObject({ code: 0 });
       expect((await dump(lake)).customer_trusted).toHaveLength(2);
 
-      // What was loaded before it could not be read any more stays.
+      // What was loaded before it became unreadable stays.
       chmodSync(secret, 0o000);
       const poorer = await stediAsUser('rebuild', '--replace', '--lake', lake);
       expect(poorer.code).toBe(1);
@@ -202,7 +202,7 @@ function ownedByUser(lake: string): void {
   );
 });
 
-/** A file system of this size, or null where none can be mounted. */
+/** A file system of this size, or null if none can be mounted. */
 function smallDisk(megabytes: number): string | null {
   const folder = newFolder();
   const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder]);

@@ -3,9 +3,9 @@ import { syncBuiltinESMExports } from 'node:module';
 import path from 'node:path';
 
 /**
- * Loaded before `stedi` (`node --import`): kills the process right after what the variable KILL_AFTER names was done to a file,
- * `renameSync lakehouse.duckdb` or the like: a file or folder that comes from elsewhere under the same name. A folder that is removed
- * (`rmSync rebuild`) is killed over when only an empty file is left in it, which is as bad as it can be.
+ * Loaded before `stedi` (`node --import`): kills the process right after the operation on a file that the variable KILL_AFTER names,
+ * such as `renameSync lakehouse.duckdb`: a file or folder moved from elsewhere under the same name. When a folder is removed
+ * (`rmSync rebuild`), the kill comes when only an empty file is left in it, which is as bad as it can be.
  */
 const [operation = '', name = ''] = (process.env['KILL_AFTER'] ?? '').split(' ');
 

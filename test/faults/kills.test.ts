@@ -7,7 +7,7 @@ import { call, dump, landAll } from '../support/lake.ts';
 const newFolder = temporaryFolders();
 const MINUTE = 60_000;
 
-/** What a run does, in its order; it is killed right after. */
+/** What a run does, in order; it is killed right after. */
 const POINTS = [
   'landingTables.ensure',
   'ledger.register',

@@ -110,7 +110,7 @@ test(
   3 * MINUTE,
 );
 
-/** Appends records to a file, bit by bit, each one cut in the middle; a run has time to begin and end in between. */
+/** Appends records to a file bit by bit, each cut in the middle; a run has time to begin and end in between. */
 async function grow(file: string, records: readonly string[]): Promise<void> {
   for (const record of records) {
     const middle = Math.floor(record.length / 2);
@@ -374,7 +374,7 @@ test(
     await until('the lake is free', async () => (await stedi('check', '--lake', lake)).code === 0);
     const { tables } = lakePaths(lake);
     const damaged = readFileSync(tables);
-    writeFileSync(tables, damaged.fill('damage', 4096)); // behind the header that says what the file is
+    writeFileSync(tables, damaged.fill('damage', 4096)); // after the header that says what the file is
     landAll(lake, { 'customer_landing/ben.json': lines(customer({ email: 'ben@x.org', shares: CONSENT })) });
     const { code, stderr } = await watch.ended;
     expect(code).toBe(1);

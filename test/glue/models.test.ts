@@ -53,7 +53,7 @@ describe('the current customer', () => {
     lastupdatedate: 5,
   };
 
-  /** Two records of a person that differ in one column: the first value decides over the second. */
+  /** Two records of a person that differ in one column: the first value wins over the second. */
   test.each([
     ['the highest update decides', 'lastupdatedate', 6, 4],
     ['no update is the lowest', 'lastupdatedate', 1, null],
@@ -102,7 +102,7 @@ describe('the current customer', () => {
   test.each(ORDER.slice(1).map((column, at) => [ORDER[at] ?? '', column] as const))(
     'a tie is broken by columns in a fixed order: %s before %s',
     async (first, second) => {
-      // Null is the lowest: the first record is ahead by the one column, the second by the other.
+      // Null is lowest: the first record is ahead in one column, the second in the other.
       await staged([
         { ...base, [first]: null },
         { ...base, [second]: null },
@@ -179,7 +179,7 @@ describe('consents in doubt', () => {
   });
 });
 
-/** ann shares since 150, bo does not; cy shares and never moved; dee and ed hold one device; fay has none. */
+/** ann shares from 150, bo does not; cy shares and never moved; dee and ed hold one device; fay has none. */
 const PEOPLE = [
   customer('ann', 's-ann', 1, 150),
   customer('bo', 's-bo', 1, null),
@@ -249,7 +249,7 @@ describe('the trusted and curated tables', () => {
     const { withheld } = await bench.counts();
     expect(withheld).toEqual({
       accelerometer: { before_consent: 1, no_consent: 1, unknown_customer: 1 },
-      // cy's earlier reading is from before the consent; the later one lacks a motion.
+      // cy's earlier reading is from before the consent; the later one has no motion.
       step_trainer: { ambiguous_device: 1, before_consent: 2, no_consent: 1, no_motion: 1, unknown_device: 1 },
     });
   });
@@ -441,7 +441,7 @@ describe('the counts over loads', () => {
 describe('rows that may go', () => {
   const BEFORE = customer('ann', 's', 1, 150);
 
-  /** Who and which device is excepted when ann's records have become these. */
+  /** The people and devices excepted once ann's records have become these. */
   async function excepted(now: readonly Given[], policies: Partial<Policies> = {}): Promise<Record<string, Value[]>> {
     await bench.given('customer_trusted', [BEFORE]);
     await bench.run('create or replace temp table previous_people as from customer_trusted');
@@ -480,7 +480,7 @@ describe('rows that may go', () => {
 
 // Audits
 
-/** What an audit is there to find, planted into tables that are as they must be: each of these must make it fire. */
+/** What each audit must find, planted into otherwise correct tables: every one of these must make it fire. */
 const VIOLATIONS: Record<string, Record<string, () => Promise<void>>> = {
   accelerometer_trusted_consents: {
     'readings of somebody who does not share': () => bench.given('accelerometer_trusted', [motion('bo', 200)]),

@@ -10,8 +10,8 @@ import { sqlFiles } from '../../local/sources.ts';
 import { temporaryFolders } from '../support/folders.ts';
 
 /**
- * What the SQL in glue/ must do without, since Spark SQL and DuckDB read it differently or only one of them reads it. `example` is a
- * text in which the rule fires. Comments are left out and text literals are emptied before a pattern is tried.
+ * What the SQL in glue/ must do without, because Spark SQL and DuckDB read it differently or only one of them reads it. `example` is
+ * a text in which the rule fires. Comments are removed and text literals emptied before a pattern is tried.
  */
 const FORBIDDEN: readonly { rule: string; pattern: RegExp; example: string }[] = [
   {
@@ -150,7 +150,7 @@ function brokenRules(sql: string): string[] {
   ];
 }
 
-/** What stands between ORDER BY and the end of its bracket, term by term. */
+/** What follows ORDER BY up to the end of its bracket, term by term. */
 function sortTerms(sql: string): string[] {
   return [...sql.matchAll(/\border\s+by\b/g)].flatMap(({ index, 0: words }) => {
     const terms = [''];

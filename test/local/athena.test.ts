@@ -12,7 +12,7 @@ const ENDED = {
 };
 const stage = { region: 'us-east-1', workgroup: 'operators', database: 'stedi' };
 
-/** Answers as Athena does, with so many rows of one number; the first row of all is the header. */
+/** Answers as Athena does, with this many rows of one number; the very first row is the header. */
 async function asked<T>(rows: number, work: () => Promise<T>): Promise<T> {
   const pageFrom = (first: number) => ({
     ResultSet: {

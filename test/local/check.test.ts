@@ -90,7 +90,7 @@ test('loads of a file that the ledger does not call loaded do not stand in the l
 describe('loads of a file that the ledger has never heard of', () => {
   const counts = { landed: 1, staged: 1, duplicate: 0, rejected: 0 };
   const gone = { file: 'customer_landing/gone', version: 'v1', ...counts };
-  /** What is found where the ledger knows a file of run-2. */
+  /** What is found if the ledger knows a file of run-2. */
   async function found(run_id: string) {
     const world = newWorld();
     const [known] = await world.register('customer_landing/known');

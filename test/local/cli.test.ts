@@ -281,7 +281,7 @@ describe('one lake, command by command, with --json', () => {
       tables: z.array(z.strictObject({ table: z.string(), rows: z.int(), rebuilt: z.int(), gone: z.int(), new: z.int() })),
     });
     expect(valueOf(await json('rebuild'), rebuilt)).toMatchObject({ replaced: false, differs: false });
-    // A file that was loaded under a milder limit would be missing: the tables stay.
+    // A file loaded under a milder limit would be missing, so the tables stay.
     const strict = await json('rebuild', '--replace', '--set', 'minRecordsForRatio=1', '--set', 'maxRejectRatio=0');
     expect(valueOf(strict, rebuilt, 1)).toMatchObject({
       replaced: false,
@@ -289,7 +289,7 @@ describe('one lake, command by command, with --json', () => {
       held: [expect.stringContaining('walk.json')],
     });
     expect(valueOf(await json('rebuild', '--replace'), rebuilt)).toMatchObject({ replaced: true, differs: false });
-    // A file that has left landing is remembered by the tables alone.
+    // Only the tables remember a file that has left landing.
     const gone = path.join(lake, 'landing', 'customer_landing', 'people-2.json');
     renameSync(gone, `${gone}.part`);
     const kept = { replaced: false, differs: true, gone: ['customer_landing/people-2.json'] };

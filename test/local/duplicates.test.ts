@@ -21,7 +21,7 @@ beforeEach(async () => {
   await connection.run('create table customer_staging (email VARCHAR, note VARCHAR)');
 });
 
-/** Arrived records as [email, note, file]; answers both tables and the duplicates by file. */
+/** Arrived records as [email, note, file]; returns both tables and the duplicates by file. */
 async function arrive(...records: [string, string | null, number][]) {
   const text = (value: string | null): string => (value === null ? 'null' : `'${value}'`);
   await connection.run('create or replace table arrived (email VARCHAR, note VARCHAR, file INTEGER)');

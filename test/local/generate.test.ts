@@ -216,11 +216,11 @@ test('never writes into a landing folder that holds files', async () => {
 test('that is broken off leaves no file, and one that is killed leaves none that looks whole', async () => {
   const out = join(root, 'broken-off');
   await mkdir(join(out, 'accelerometer_landing'), { recursive: true });
-  // In the place of the third file, which can't be opened for it.
+  // In place of the third file, which then can't be opened.
   await symlink(out, join(out, 'accelerometer_landing', 'accelerometer-0003.json.part'));
   await expect(generate({ out })).rejects.toThrow('EISDIR');
   expect([...(await filesOf(out)).keys()]).toEqual([]);
-  // What a killed one was writing is no landing file, and the next one writes it again.
+  // A killed call's file is no landing file, and the next one writes it again.
   await writeFile(join(out, 'customer_landing', 'customer-0001.json.part'), 'half');
   const { files } = await generate({ out, customers: 20 });
   expect((await filesOf(out)).size).toBe(files);
@@ -246,7 +246,7 @@ async function generated956(seed: number): Promise<Made> {
   return made;
 }
 
-/** Every file below a landing folder, `<table>/<name>` and bytes, in the order of the names. */
+/** Every file below a landing folder, `<table>/<name>` and bytes, in name order. */
 async function filesOf(out: string): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
   for (const table of TABLES) {
@@ -285,14 +285,14 @@ interface Landed {
   steps: Reading[];
 }
 
-/** A reading of a person or of a device. */
+/** A reading of a person or a device. */
 interface Reading {
   line: string;
   source: string;
   time: number;
 }
 
-// How lines look is part of what is tested: spelling, order and separators of the reference data.
+// How lines look is tested too: spelling, order and separators of the reference data.
 const CUSTOMER =
   /^\{"customerName": "[A-Z][a-z]+ [A-Z][a-z]+", "email": "(?<email>[A-Za-z0-9.]+@example\.(?:com|org))", "phone": "[0-9]{10}", "birthDay": "[0-9]{4}-[0-9]{2}-[0-9]{2}", "serialNumber": "(?<serialNumber>[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})", "registrationDate": [0-9]{13}, "lastUpdateDate": [0-9]{13}(?:, "shareWithResearchAsOfDate": (?<consent>[0-9]{13}))?(?<public>, "shareWithPublicAsOfDate": [0-9]{13})?(?<friends>, "shareWithFriendsAsOfDate": [0-9]{13})?\}$/;
 const MOTION = /^\{"user":"(?<user>[^"]+)","timestamp":(?<time>[0-9]{13}),"x":(?:-1|0|1)\.0,"y":(?:-1|0|1)\.0,"z":(?:-1|0)\.0\}$/;

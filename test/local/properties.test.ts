@@ -1,7 +1,7 @@
 import { temporaryFolders } from '../support/folders.ts';
 import { LakeProperties } from '../support/lakeProperties.ts';
 
-// A few cases of each, and always the same: what these find they find every time. `npm run test:properties` tries many others.
+// A few cases of each, always the same: what these find they find every time. `npm run test:properties` tries many others.
 const newFolder = temporaryFolders();
 const few = (cases: number) => new LakeProperties(newFolder(), { cases, seconds: 10, seed: 7 });
 const TIMEOUT = 60_000;

@@ -38,7 +38,7 @@ const NOT_IN_A_FOLDER: Record<string, string> = {
 };
 
 const cases = loadCases();
-/** In what order files and runs come, the ledger has a say in: those cases go through the whole pipeline. */
+/** The ledger has a say in the order of files and runs: such cases go through the whole pipeline. */
 const aboutOrder = cases.filter(({ theme, runs }) => runs.length > 1 || (theme === 'duplicates' && hasSeveralFiles(runs)));
 
 function hasSeveralFiles(runs: StagingCase['runs']): boolean {
@@ -63,7 +63,7 @@ describe('cases, through the whole pipeline', () => {
     const nameOf = new Map<string, string>();
     for (const { runId, files } of one.runs) {
       for (const { key, version, bytes } of files) {
-        if (landed.has(`${key} ${version}`)) continue; // it stands there as it was
+        if (landed.has(`${key} ${version}`)) continue; // it is there unchanged
         landed.add(`${key} ${version}`);
         land(home, key, bytes);
         nameOf.set(`${key} ${(await home.landing.current(key))?.version}`, version);
@@ -80,7 +80,7 @@ async function expectedTables({ expect: expected }: StagingCase): Promise<Staged
   return sortedRows(STAGED, (table) => expected[table]);
 }
 
-/** The staged tables of a lake, with other names for versions (by key and version) and runs. */
+/** The staged tables of a lake, with versions (by key and version) and runs renamed. */
 async function stagedTables(home: LocalHome, nameOf: ReadonlyMap<string, string>): Promise<StagedTables> {
   const { aside } = await home.session();
   const named = (text: string): string => nameOf.get(text) ?? 'unknown';
@@ -93,7 +93,7 @@ async function stagedTables(home: LocalHome, nameOf: ReadonlyMap<string, string>
   );
 }
 
-// What is fast and what is slow to read gives the same
+// Fast and slow reading give the same
 
 /** A record as its members in the order of the contract, each value as JSON text. */
 type Members = readonly (readonly [name: string, json: string])[];
@@ -220,7 +220,7 @@ async function summary(all: readonly string[], files: number) {
   const table = 'customer_landing';
   const parts = Array.from({ length: files }, (_, at): LandedFile => {
     const own = all.filter((_line, line) => line % files === at);
-    // Some with and some without the last line feed.
+    // Some have the last line feed, some don't.
     return { table, key: `${table}/${at}.json`, version: 'v1', bytes: Buffer.from(own.join('\n') + (at % 2 === 0 ? '\n' : '')) };
   });
   const { loads = [], customer_staging = [], rejected = [] } = await bench.stage(parts, 'run-1');
@@ -252,7 +252,7 @@ test.each([
   const table = 'customer_landing';
   const bytes = Buffer.from(`{"email":"first@x.org"}\n${line}\n{"email":"last@x.org"}\n`);
   const file: LandedFile = { table, key: `${table}/file.json`, version: 'v1', bytes };
-  // Compared as text: a difference of 40 MB is not for showing.
+  // Compared as text, so that no difference of 40 MB is shown.
   expect(JSON.stringify(await bench.stage([file], 'run-1')) === JSON.stringify(await referenceTables([file]))).toBe(true);
 });
 
@@ -377,7 +377,7 @@ test('a thread that dies is an error here', async () => {
   const origin = { landing_table: contract.table, file: 'file.json', version: 'v1', run_id: 'run-1' };
   const tasks = ['a', 'b'].map((name) => ({ path: path.join(folder, name), scratch: path.join(folder, name), contract, origin }));
   for (const task of tasks) writeFileSync(task.path, '{"email":"a@x.org"}\n');
-  // The first thread gets what is no task, and breaks before it can answer.
+  // The first thread gets a non-task, and fails before it can answer.
   const own = Object.getOwnPropertyDescriptor(Worker.prototype, 'postMessage') ?? {};
   const value = function (this: Worker): void {
     Object.defineProperty(Worker.prototype, 'postMessage', own);

@@ -53,7 +53,7 @@ test('rebuild does not bring back who has withdrawn though no file is gone, unle
   const rebuild = (...args: string[]) => stedi('rebuild', '--replace', '--lake', lake, ...args);
   landAll(lake, walk(PEOPLE));
   await stedi('run', '--lake', lake);
-  // As a withdrawal stands there that a rule took when it came, and would reject today.
+  // As if a rule had accepted a withdrawal when it came, and would reject it today.
   for (const statement of [
     "insert into customer_staging select * replace (lastupdatedate + 1 as lastupdatedate, null as sharewithresearchasofdate) from customer_staging where email = 'ann@x.org'",
     "delete from customer_trusted where email = 'ann@x.org'",
@@ -172,7 +172,7 @@ describe('files of which a rebuild holds others than the lake', () => {
 describe('tables that a rebuild would bring back without a withdrawal', () => {
   const withdrawal = { 'customer_landing/later.json': lines(customer({ email: 'ann@x.org', updated: AT + 1 })) };
 
-  /** A lake in which Ann has withdrawn, and its tables file as it was before. */
+  /** A lake in which Ann has withdrawn, and its tables file from before. */
   async function withdrawnLake() {
     const lake = newFolder();
     landAll(lake, walk(PEOPLE));

@@ -45,7 +45,7 @@ describe('a run says', () => {
   test('which step failed', async () => {
     const { code, stdout } = await run('--set', 'mlJoin=time', '--set', 'expectedCounts={"loads":0}');
     expect(code).toBe(1);
-    expect(stdout).toMatch(/other person, excluded/); // as in the tables, which are as they were
+    expect(stdout).toMatch(/other person, excluded/); // as in the tables, which have not changed
     expect(stdout).toMatch(/Validate +FAILED +\d/);
     expect(stdout).toMatch(/ReportFailure +\d/);
   });

@@ -190,7 +190,7 @@ describe('however it is started', () => {
   (older === null ? test.skip : test)('it ends where the Node that has started it is killed', async () => {
     const watch = new Running(older ?? '', [STEDI, 'watch', '--lake', newFolder()]);
     await watch.says(/Watching/);
-    // Both hold standard output: it is at its end when both have ended.
+    // Both hold standard output: it ends when both have ended.
     expect(await watch.stop('SIGKILL')).toMatchObject({ signal: 'SIGKILL' });
   });
 
@@ -222,7 +222,7 @@ describe('however it is started', () => {
   });
 });
 
-/** A Node below 24 on the path, where there is one besides that of the packages. */
+/** A Node below 24 on the path, if there is one besides the packages' own. */
 function olderNode(): string | null {
   for (const folder of (process.env['PATH'] ?? '').split(path.delimiter)) {
     const node = path.join(folder, 'node');

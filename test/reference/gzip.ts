@@ -1,5 +1,5 @@
 // A gzip file (RFC 1952): one member after another, each with its own header and checksum. Node's gunzip is not used, because it
-// silently leaves out what follows a zero byte after a member.
+// silently drops what follows a zero byte after a member.
 import { crc32, inflateRawSync } from 'node:zlib';
 
 const HEADER_BYTES = 10;

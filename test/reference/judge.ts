@@ -1,5 +1,5 @@
 // From an object to a typed row: docs/records.md, "From an object to a staged row". Each function takes its columns in the
-// contract's order, so that the first rule that is broken is the one that is reported.
+// contract's order, so that the first broken rule is the one reported.
 import type { Json, Member } from './json.ts';
 import type { Customer, Motion, Step } from './tables.ts';
 
@@ -77,7 +77,7 @@ function optional<Fitted>(members: Member[], column: string, rule: Rule<Fitted>)
   return fitted.is;
 }
 
-/** Every column has one spelling, which differs from the column's name in nothing but the case of A–Z. */
+/** Every column has one spelling, which differs from the column's name only in the case of A–Z. */
 function find(members: Member[], column: string): Json | undefined {
   const own = members.filter((member) => lowerAToZ(member.name) === column);
   if (own.length > 1) throw new Refused('duplicate_field', column);

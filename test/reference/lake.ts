@@ -1,5 +1,5 @@
-// A lake that does what the design says in the plainest way: runs read files, staged rows are lists, every other table is worked
-// out from them when somebody asks.
+// A lake that does what the design says in the plainest way: runs read files, staged rows are lists, every other table is
+// derived from them on request.
 import { judgeCustomer, judgeMotion, judgeStep, type Verdict } from './judge.ts';
 import type { Member } from './json.ts';
 import { LONGEST_REJECT, read, type FoundBroken, type FoundObject } from './read.ts';
@@ -41,7 +41,7 @@ export class ReferenceLake {
     this.#policy = policy;
   }
 
-  /** Loads the file versions that are not in the lake yet, in the order that decides which of equal records is the staged one. */
+  /** Loads the file versions that are not in the lake yet, in the order that decides which of equal records is staged. */
   run(files: LandedFile[], runId: string, policy?: Policy): void {
     if (policy !== undefined) this.#policy = policy;
     for (const file of files.toSorted(compareFiles)) {
@@ -74,7 +74,7 @@ export class ReferenceLake {
     };
   }
 
-  /** How many pairs of a step and a motion agree in their time, and whose they are; counted without building a pair. */
+  /** How many pairs of a step and a motion have the same time, and whose they are; counted without building a pair. */
   identity(): Identity {
     const { step_trainer_trusted: steps, accelerometer_trusted: motions } = this.tables();
     const sameTime = pairCount(
@@ -195,7 +195,7 @@ function compareFiles(a: LandedFile, b: LandedFile): number {
 
 interface People {
   current: Map<string, Customer>;
-  /** By serial number; null are those without a device. */
+  /** By serial number; null: those without a device. */
   holders: Map<string | null, Customer[]>;
   consentFrom: Policy['consentFrom'];
 }
@@ -209,7 +209,7 @@ function currentCustomers(customers: Customer[]): Map<string, Customer> {
   return current;
 }
 
-/** Below 0 when `a` is the one of two records of a person that decides. */
+/** Below 0 if `a` is the one of a person's two records that decides. */
 function decidesOver(a: Customer, b: Customer): number {
   return (
     compareNumber(b.lastupdatedate, a.lastupdatedate) ||
@@ -224,13 +224,13 @@ function decidesOver(a: Customer, b: Customer): number {
   );
 }
 
-/** Null is the lowest. */
+/** Null is lowest. */
 function compareNumber(a: bigint | null, b: bigint | null): number {
   if (a === null || b === null) return Number(a !== null) - Number(b !== null);
   return a < b ? -1 : Number(a > b);
 }
 
-/** Null is the lowest; else by the bytes of UTF-8, as both engines compare text. */
+/** Null is lowest; else by the bytes of UTF-8, as both engines compare text. */
 function compareText(a: string | null, b: string | null): number {
   if (a === null || b === null) return Number(a !== null) - Number(b !== null);
   return Buffer.compare(Buffer.from(a), Buffer.from(b));

@@ -23,7 +23,7 @@ export interface FoundBroken {
 
 export type Encoding = 'utf-8' | 'base64';
 
-/** Everything that landed with a file, in order: `landed` is the length of the list. */
+/** Everything that landed in a file, in order: `landed` is the length of the list. */
 export function read(bytes: Uint8Array): Found[] {
   const plain = isGzip(bytes) ? gunzip(bytes) : bytes;
   if (plain === undefined) return [broken('broken_gzip', 1, 1, '')];

@@ -8,7 +8,7 @@ import { localHandlers, stateMachine } from '../../local/stateMachine.ts';
 import type { Handler } from '../../local/stateMachine.ts';
 import { settingsWith } from '../support/lakes.ts';
 
-// The file, as far as it must keep to rules of its own
+// The file, as far as it must follow rules of its own
 
 const retrier = z.strictObject({
   ErrorEquals: z.array(z.string()).min(1),
@@ -211,13 +211,13 @@ interface Executed {
   states: string[];
 }
 
-/** What functions answer when all goes well. */
+/** What functions return when all goes well. */
 const ANSWERS: Record<string, Record<string, unknown>> = {
   Plan: { status: 'RUN', runId: 'run-1', fence: '3', files: 2, why: 'files are pending' },
   Report: { runId: 'run-1', status: 'SUCCEEDED' },
 };
 
-/** Tasks answer that all went well; what a test gives for a state comes instead, call by call. */
+/** Tasks return that all went well; what a test gives for a state replaces that, call by call. */
 async function execute(
   answers: Record<string, (call: number) => unknown> = {},
   plan: Record<string, unknown> = {},
