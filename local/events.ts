@@ -12,7 +12,7 @@ export function objectCreated({ key, version, size }: Pick<FileVersion, 'key' | 
   };
 }
 
-/** A batch of a queue that EventBridge feeds: one event a record. */
+/** A batch of a queue fed by EventBridge: one event per record. */
 export function sqsBatch(events: readonly unknown[]) {
   return { Records: events.map((event, at) => ({ messageId: String(at), eventSource: 'aws:sqs', body: JSON.stringify(event) })) };
 }

@@ -39,7 +39,7 @@ export interface HomeOptions {
   settleMs?: number;
   /** How long a landed file must be unchanged before it is taken. */
   stableMs?: number;
-  /** For a home that waits however long another process has the tables open; without it the home gives up. */
+  /** For a home that waits as long as another process has the tables open; without it the home gives up. */
   onBusy?: OpenOptions['onBusy'];
   /** Lets a test stand between the rules and the world. */
   decorate?: (ports: Ports) => Ports;
@@ -149,7 +149,7 @@ export class LocalHome {
     await reconcile(this.ports)(scheduledEvent(), lambdaContext('reconcile'));
   }
 
-  /** An open session on the tables; the run's own while one is going. */
+  /** An open session on the tables; during a run, the run's own. */
   async session(): Promise<Session> {
     this.#session ??= await openSession(this.paths.tables, this.paths.scratch, { onBusy: this.#onBusy });
     return this.#session;
@@ -230,7 +230,7 @@ function tablesOlder(tables: string, shown: string, published: string): string {
   return `${tables} is older than the ledger: it shows ${shown}, and ${published} was published after it. Put the newer file back; else ${REBUILD_ADVICE}`;
 }
 
-/** The tables file of a lake that has published is missing, or another one stands in its place. */
+/** The tables file of a lake that has published is missing, or another one is in its place. */
 export function tablesGone(tables: string, runId: string): string {
   return `${tables} ${existsSync(tables) ? 'holds no tables' : 'is missing'}, but ${runId} was published; ${REBUILD_ADVICE}`;
 }

@@ -75,7 +75,7 @@ export async function withLake<T>(
   }
 }
 
-/** Opens what can be read while a run goes on: the ledger, landing and the runs' files. */
+/** Opens what can be read during a run: the ledger, landing and the runs' files. */
 export async function withLedger<T>(options: CommonOptions, work: (home: LocalHome) => Promise<T>): Promise<T> {
   requireLake(options.lake);
   finishKilledReplacement(options.lake);

@@ -26,7 +26,7 @@ export class FolderLanding implements Landing {
     return path.join(this.root, ...key.split('/'));
   }
 
-  /** The file version that stands at a key now, or null when there is none (or its key belongs to no landing table). */
+  /** The file version at a key now, or null when there is none (or its key belongs to no landing table). */
   async current(key: string): Promise<FileVersion | null> {
     const table = landingTableOf(key);
     if (table === null) return null;

@@ -281,7 +281,7 @@ export function heldIn(ledger: string): Pick<FileVersion, 'key' | 'version'>[] {
   return found;
 }
 
-/** A lake may have been copied without its ledger, or lie where nothing may be written: then nothing is read. */
+/** A lake may have been copied without its ledger, or be where nothing can be written: then nothing is read. */
 function readIn(ledger: string, read: (database: DatabaseSync) => void): void {
   let database: DatabaseSync | undefined;
   try {

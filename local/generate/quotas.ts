@@ -152,7 +152,7 @@ function pairUnits({ consenting, count }: Meeting): number {
   return count * consenting * Math.max(0, consenting - 1);
 }
 
-/** Splits a total by weights: what is left over goes to the largest remainders, the first of equal ones first. */
+/** Splits a total by weights: the rest goes to the largest remainders, the first of equal ones first. */
 function apportioned(total: number, weights: readonly number[]): number[] {
   const exact = weights.map((weight) => (total * weight) / sum(weights));
   const counts = exact.map(Math.floor);

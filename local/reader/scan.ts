@@ -186,7 +186,7 @@ class Scan {
     }
   }
 
-  /** Reads whole lines. `offset` is where they stand in the file. */
+  /** Reads whole lines. `offset` is where they are in the file. */
   #readLines(bytes: Buffer, offset: number): void {
     const text = bytes.toString('latin1');
     const allUtf8 = isUtf8(bytes);

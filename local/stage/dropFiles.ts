@@ -13,7 +13,7 @@ import type { Stage } from './stage.ts';
 
 /** S3 takes up to 5 GB in one request. */
 const LARGEST = 5 * 1024 ** 3;
-/** What is read into memory can be sent again when a connection breaks. */
+/** Files read into memory can be sent again when a connection breaks. */
 const IN_MEMORY = 32 * 1024 ** 2;
 const AT_ONCE = 4;
 

@@ -4,7 +4,7 @@ import { FILE_STATES } from '../../functions/core/storedFile.ts';
 import { isUseless } from '../../functions/core/runFiles.ts';
 import type { LedgerFile } from '../../functions/ports.ts';
 
-/** The file versions of a ledger that are in this state, or all. */
+/** A ledger's file versions in this state, or all of them. */
 export async function filesIn(files: AsyncIterable<LedgerFile>, state: string | undefined): Promise<LedgerFile[]> {
   const found: LedgerFile[] = [];
   for await (const file of files) if (state === undefined || file.state === state) found.push(file);

@@ -14,7 +14,7 @@ export function checkRetry({ keys, runId }: Retry): void {
     throw new UsageError('retry takes either file keys or --run RUN; "stedi files --state held" lists what is held');
 }
 
-/** Makes held files pending again. @throws UsageError naming what is not held; the others are pending again then */
+/** Makes held files pending again. @throws UsageError naming what is not held; the others are pending by then */
 export async function retryIn(ledger: Ledger, { keys, runId }: Retry): Promise<FileVersion[]> {
   const found = await ledger.retry(runId === undefined ? { keys } : { runId });
   const missed = keys.filter((key) => !found.some((file) => file.key === key));

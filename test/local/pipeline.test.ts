@@ -171,7 +171,7 @@ describe('file versions', () => {
         ['loaded', null],
       ]),
     );
-    // Nobody can read the version that is gone, so a person who has seen it may have it forgotten.
+    // Nobody can read the version that is gone, so a person who knows that may have it forgotten.
     const retried = await call({ lake }, (context) => retry(context, ['customer_landing/people.json'], undefined));
     expect(retried).toMatchObject({ exitCode: 0, value: [] });
     expect(retried.text).toMatch(/customer_landing\/people\.json.*forgotten/);
@@ -613,7 +613,7 @@ describe('the gate', () => {
     const lake = await walkedLake();
     const before = await dump(lake);
     const updated = AT + 1_000_000;
-    // New devices: the readings of the old ones are nobody's any more.
+    // New devices: the old ones' readings are nobody's any more.
     const moved = ['ann@x.org', 'ben@x.org'].map((email) => customer({ email, serial: 'new', shares: CONSENT, updated }));
     landAll(lake, {
       'customer_landing/changes.json': lines(...moved.map((record, at) => record.replace('"new"', `"new-${at}"`))),

@@ -32,7 +32,7 @@ afterAll(() => bench.close());
 
 // The cases of test/cases
 
-/** What files in a folder can't be, and why. */
+/** Cases impossible in a folder, and why. */
 const NOT_IN_A_FOLDER: Record<string, string> = {
   'two versions of one key in one run, ordered as text': 'a folder holds one version of a key; the other one is gone',
 };

@@ -6,7 +6,7 @@ import { at, Random } from '../random.ts';
 import { customerMembers, motionMembers, stepMembers } from '../records.ts';
 import type { CrowdRecords, Customer, Members } from '../records.ts';
 
-/** The day before the first crowd walked: at these times there is no clean reading. */
+/** The day before the first crowd walked: there are no clean readings then. */
 const DAY_BEFORE = Date.UTC(2022, 5, 17);
 const BETWEEN_READINGS = 20;
 
