@@ -41,7 +41,7 @@ export function finishReplacing(lake: string): void {
   rmSync(rebuildFolder(lake), { recursive: true });
 }
 
-/** Puts another ledger's file records, published run and executions in place of a ledger's own; afterwards no run is in progress. */
+/** Puts another ledger's file records and published run in place of a ledger's own, and adds its executions; afterwards no run is in progress. */
 function adoptLedger(ledger: string, from: string): void {
   const database = new DatabaseSync(ledger, { timeout: 10_000 });
   try {

@@ -142,7 +142,7 @@ export class RunTables {
     const columns = contractOf(step)
       .columns.map(({ name }) => `"${name}"`)
       .join(', ');
-    // Built beside the old table, which a model may not read, and put in its place.
+    // A model may not read its own table, so that is emptied first.
     await createTable(run, contractOf(step));
     await run.run(`insert into ${step} (${columns}) select ${columns} from (${this.#model(step)})`);
   }

@@ -64,7 +64,10 @@ export class Material {
     return customerMembers(this.#someoneElse());
   }
 
-  /** A new record, without consent, of a person who consents. It changes no trusted table if its caller removes its date or makes it earlier. */
+  /**
+   * A new record, without consent, of a person who consents. It changes no trusted table if its caller removes its
+   * `lastUpdateDate` or makes it earlier.
+   */
   freshWithdrawal(): Members {
     return customerMembers({ ...this.#someoneWhoShares(), ...withoutSharing, registrationDate: this.#time() });
   }
