@@ -17,7 +17,7 @@ const program = new Command('stedi')
   .option('--lake <dir>', 'the lake’s folder', 'lake')
   .option('--stage <name>', 'a stage on AWS instead of a lake on this machine')
   .option('--region <region>', 'the stage’s region (default: AWS_REGION, else us-east-1)')
-  .option('--json', 'print one JSON value to standard output (but for help), everything else to standard error', false)
+  .option('--json', 'print one JSON value to standard output (except for help), and everything else to standard error', false)
   .option('--settings <file>', 'the settings file (default: settings.json of the project)')
   .option('--set <key=value>', 'a setting for this call; can be repeated', (value: string, all: string[]) => [...all, value], [])
   .addOption(new Option('--expect <counts>', 'check the published reference counts').choices(['published']))
@@ -36,9 +36,9 @@ Examples:
   stedi run ~/Downloads/stedi                   put files into landing and run
   stedi run --set mlJoin=time                   run under another policy
   stedi query "select count(*) from customer_trusted"
-  stedi rejects --export mended                 rejected records, to mend and drop again
+  stedi rejects --export mended                 rejected records, to fix and drop again
   stedi run ~/Downloads/stedi --stage dev       the same on AWS
-Exit codes: 0 good, 1 the run or a check failed or a file is held or can't be read, 2 used wrongly`,
+Exit codes: 0 all is well; 1 a run or check failed, or a file is held or can't be read; 2 wrong usage`,
   );
 
 type Action = (context: CommandContext) => Promise<number>;
@@ -53,12 +53,12 @@ async function act(action: Action, onStage?: Action): Promise<void> {
 /** @throws UsageError for options that don't go together */
 function isForStage(options: CommonOptions): boolean {
   if (options.stage === undefined) {
-    if (options.region !== undefined) throw new UsageError('--region names the region of a stage: expected --stage too');
+    if (options.region !== undefined) throw new UsageError('--region is the region of a stage: add --stage');
     requireLakeName(options.lake);
     return false;
   }
   if (program.getOptionValueSource('lake') === 'cli')
-    throw new UsageError('--lake is a lake on this machine, --stage one on AWS: expected one of them');
+    throw new UsageError('--lake is a lake on this machine, --stage one on AWS: give one of them, not both');
   if (options.settings !== undefined || options.set.length > 0)
     throw new UsageError('a stage runs under the settings it was deployed with: change settings.json and deploy');
   return true;
@@ -70,14 +70,14 @@ const BUILDS: ReadonlySet<string> = new Set(['start', 'run', 'watch', 'rebuild']
 program.hook('preAction', (_, acting) => {
   if (program.opts<CommonOptions>().set.length === 0 || BUILDS.has(acting.name())) return;
   throw new UsageError(
-    `--set changes what a run builds, and ${acting.name()} builds nothing: expected it with ${[...BUILDS].join(', ')}`,
+    `--set changes what a run builds, but ${acting.name()} builds nothing: use it with ${[...BUILDS].join(', ')}`,
   );
 });
 
 function forStage(onStage: Action | undefined): Action {
   if (onStage !== undefined) return onStage;
   throw new UsageError(
-    'this command works on one machine only; with --stage there are drop, run, runs, show, files, rejects, retry, check and query',
+    'this command works on one machine only; --stage works with drop, run, runs, show, files, rejects, retry, check and query',
   );
 }
 
@@ -91,13 +91,13 @@ function command(usage: string, description: string, examples: readonly string[]
 /** Quotes what was typed rather than saying NaN. */
 function numberOf(typed: string): number {
   const value = Number(typed);
-  if (typed.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError(`${typed} is no number.`);
+  if (typed.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError(`${typed} is not a number.`);
   return value;
 }
 
 function limitOf(typed: string): number {
   const value = numberOf(typed);
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('Expected a whole number from 1.');
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('Expected a whole number, 1 or more.');
   return value;
 }
 
@@ -105,16 +105,15 @@ program.command('help [command]', { hidden: true }).action((name?: string) => {
   (program.commands.find((each) => each.name() === name) ?? program).help();
 });
 
-command('start', 'make sample data where there is none, run, and show what to try next', [
-  'start',
-  'start --lake /tmp/try',
-]).action(() => act(async (context) => (await import('./commands/start.ts')).start(context)));
+command('start', 'make sample data if there is none, run, and show what to try next', ['start', 'start --lake /tmp/try']).action(
+  () => act(async (context) => (await import('./commands/start.ts')).start(context)),
+);
 
-command('run [source...]', 'put the files of the sources into landing, and run until nothing is pending', [
-  'run                              what is pending, files that other programs put into landing included',
-  'run ~/Downloads/stedi            all files below a folder; customer, accelerometer or step_trainer in a path tells the table',
+command('run [source...]', 'put files into landing and run until nothing is pending', [
+  'run                              whatever is pending, including files that other programs put into landing',
+  'run ~/Downloads/stedi            all files in a folder tree; customer, accelerometer or step_trainer in a path names the table',
   'run --set consentFrom=consent-date --json',
-  'run --expect published           fail unless the counts are those of the published reference',
+  'run --expect published           fail unless the counts match the published reference',
 ]).action((sources: string[]) =>
   act(
     async (context) => (await import('./commands/run.ts')).run(context, sources),
@@ -132,13 +131,13 @@ command('drop <table> <file...>', 'put files into one landing folder', [
   ),
 );
 
-command('watch', 'stay and process what arrives in the landing folders, until Ctrl-C', [
+command('watch', 'keep running and process whatever arrives in the landing folders, until Ctrl-C', [
   'watch',
   'watch --set settleSeconds=10',
 ]).action(() => act(async (context) => (await import('./commands/watch.ts')).watch(context)));
 
 command('runs', 'history, the latest run first', ['runs', 'runs --limit 1', 'runs --json'])
-  .option('--limit <n>', 'how many of the latest are shown', limitOf, 100)
+  .option('--limit <n>', 'how many of the latest to show', limitOf, 100)
   .action(({ limit }: { limit: number }) =>
     act(
       async (context) => (await import('./commands/history.ts')).runs(context, limit),
@@ -165,13 +164,13 @@ command('files', 'the ledger: every file version with its state, run, records an
     ),
   );
 
-command('rejects', 'rejected records with file, line and reason, those of failed runs too', [
+command('rejects', 'rejected records with file, line and reason, including those of failed runs', [
   'rejects',
   'rejects --run run-20261121-101500-a1b2c3',
   'rejects --export mended',
 ])
   .option('--run <run>', 'only those of one run')
-  .option('--export <dir>', 'write them back out, one file for each landing file, to be mended and dropped again')
+  .option('--export <dir>', 'write them to files, one for each landing file, to be fixed and dropped again')
   .action(({ run, export: folder }: { run?: string; export?: string }) =>
     act(
       async (context) => (await import('./commands/rejects.ts')).rejects(context, run, folder),
@@ -193,15 +192,15 @@ command('retry [file...]', 'held files go back to pending', [
 
 command(
   'rebuild',
-  'build every table anew from landing and compare with what is there; exit code 1 when it differs and stays, or a file is held or not read',
+  'rebuild every table from landing and compare it with the lake’s; exit code 1 if they differ and nothing is replaced, or a file is held or not read',
   [
     'rebuild',
-    'rebuild --replace                also when the tables are lost or damaged',
-    'rebuild --set maxRejectRatio=1   a limit that was raised to take a file in must be raised here too',
+    'rebuild --replace                even if the tables are lost or damaged',
+    'rebuild --set maxRejectRatio=1   if you raised a limit to load a file, raise it here too',
   ],
 )
-  .option('--replace', 'replace the tables by the rebuilt ones', false)
-  .option('--forget', 'with --replace: also take away records whose files are gone from landing', false)
+  .option('--replace', 'replace the tables with the rebuilt ones', false)
+  .option('--forget', 'with --replace: also remove records whose files are gone from landing', false)
   .action((flags: RebuildFlags) => act(async (context) => (await import('./commands/rebuild.ts')).rebuild(context, flags)));
 
 command('query <sql>', 'read-only SQL over all tables', [
@@ -210,7 +209,7 @@ command('query <sql>', 'read-only SQL over all tables', [
   'query "from machine_learning_curated order by all" --out training.parquet',
   'query "$(cat glue/counts/consents_in_doubt.sql)"',
 ])
-  .option('--out <file>', 'write the rows to a file, .parquet or .csv, any number of them; on one machine only')
+  .option('--out <file>', 'write the rows, however many, to a .parquet or .csv file; on one machine only')
   .action((sql: string, { out }: { out?: string }) =>
     act(
       async (context) => (await import('./commands/query.ts')).query(context, sql, out),
@@ -222,7 +221,7 @@ command('graph', 'the state machine with its steps, as text', ['graph']).action(
   act(async (context) => (await import('./commands/graph.ts')).graph(context)),
 );
 
-command('generate', 'sample data of the real shape, the same for the same seed', [
+command('generate', 'sample data in the shape of the real data; the same seed gives the same data', [
   'generate --out sample                           the published counts exactly',
   'generate --out sample --customers 20000         the same proportions, larger',
   'generate --out sample --dirty --seed 7          with every kind of defect mixed in',

@@ -58,7 +58,7 @@ export async function findDrops(sources: readonly string[], lake: string | null,
   }
   if (untold.length > 0) {
     throw new UsageError(
-      `${listed(`The landing table of ${untold.length === 1 ? 'this file' : 'these files'} can't be told`, untold)}\n` +
+      `${listed(`Can't tell which landing table ${untold.length === 1 ? 'this file belongs' : 'these files belong'} to`, untold)}\n` +
         'Expected the word customer, accelerometer or step_trainer in the path; nothing was copied. ' +
         'To name the table yourself: stedi drop TABLE FILE…',
     );
@@ -101,7 +101,7 @@ async function filesOf(
     links.map(async (link) => ((await stat(link).catch(() => null))?.isFile() === true ? link : null)),
   );
   const skipped = links.filter((link) => !linked.includes(link));
-  if (skipped.length > 0) tell(`Left out, for these links lead to no file: ${skipped.join(', ')}`);
+  if (skipped.length > 0) tell(`Left out, because these links lead to no file: ${skipped.join(', ')}`);
   const files = entries
     .filter((entry) => entry.isFile())
     .map((entry) => path.join(entry.parentPath, entry.name))
@@ -109,7 +109,7 @@ async function filesOf(
     .map((file) => ({ file, below: path.relative(source, file) }))
     .filter(({ below }) => !below.split(path.sep).some(isIgnoredName) && !isOfLake(below))
     .sort((one, other) => (one.below < other.below ? -1 : 1));
-  if (files.length === 0) tell(`${source} holds no file to take in`);
+  if (files.length === 0) tell(`${source} has no file to put into landing`);
   return files;
 }
 

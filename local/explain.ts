@@ -34,21 +34,21 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
   const code = codeOf(error);
   const at = pathOf(error);
   if (code === 'ENOTDIR' || code === 'EEXIST')
-    return `${at ?? lake}: expected a folder, but a file or a link that leads nowhere stands in its way; move that away`;
+    return `${at ?? lake}: expected a folder, but a file or a link that leads nowhere is in the way; move it away`;
   if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
-    return `${at} can't be read or written: ${text}. Mend its permissions or free space, then try again`;
+    return `${at} can't be read or written: ${text}. Fix its permissions or free space, then try again`;
   if (
     stage === undefined &&
     (/readonly database/i.test(text) || (/unable to open database file/i.test(text) && mayOnlyBeRead(lake)))
   )
-    return `The lake ${lake} may only be read here, and this command keeps a ledger in it: ask for permission to write ${readOnlyPaths(lake).join(', ')}; "stedi query" and "stedi rejects" only read`;
+    return `The lake ${lake} is read-only here, but this command keeps a ledger in it: ask for permission to write ${readOnlyPaths(lake).join(', ')}; "stedi query" and "stedi rejects" only read`;
   if (/file is not a database|disk image is malformed/i.test(text))
-    return `${lakePaths(lake).ledger} is damaged: ${text}. Move it away, with its -wal and -shm; "stedi run" registers landing again, and no record is staged twice`;
+    return `${lakePaths(lake).ledger} is damaged: ${text}. Move it away, together with its -wal and -shm files; "stedi run" registers landing again, and no record is staged twice`;
   if (
     stage === undefined &&
     (UNUSABLE.has(code) || saysFull(error) || /unable to open database file|disk I\/O error/i.test(text))
   ) {
-    return `The lake ${lake} can't be read or written: ${text}. Free space or mend its permissions, then run again; nothing was lost`;
+    return `The lake ${lake} can't be read or written: ${text}. Free space or fix its permissions, then run again; nothing was lost`;
   }
   const trouble = stage === undefined ? troubleWith(lakePaths(lake).tables, error) : null;
   if (trouble !== null) return trouble.message;

@@ -227,7 +227,7 @@ export class LocalHome {
 
 /** An older tables file was put back: what was loaded since, withdrawals too, would be lost for good, as the ledger calls it loaded. */
 function tablesOlder(tables: string, shown: string, published: string): string {
-  return `${tables} is older than the ledger: it shows ${shown}, and ${published} was published after it. Put the newer file back; else ${REBUILD_ADVICE}`;
+  return `${tables} is older than the ledger: it shows ${shown}, and ${published} was published after it. Put the newer file back; otherwise ${REBUILD_ADVICE}`;
 }
 
 /** The tables file of a lake that has published is missing, or another one is in its place. */

@@ -91,7 +91,7 @@ export async function exportRejects(
   );
   const taken = [...targets.values()].filter((file) => existsSync(file));
   if (taken.length > 0)
-    throw new UsageError(listed('Nothing was written, for these exist already; export to another folder', taken));
+    throw new UsageError(listed('Nothing was written, because these files already exist; export to another folder', taken));
   const batch = new Map<string, Buffer[]>();
   let gathered = 0;
   const write = async () => {

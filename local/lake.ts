@@ -104,7 +104,7 @@ export function makeLakeFolder(folder: string): void {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new LakeUnusableError(
-      `the lake ${folder} can't be made: ${messageOf(error)}; choose another folder with --lake, or mend its permissions`,
+      `the lake ${folder} can't be created: ${messageOf(error)}; choose another folder with --lake, or fix its permissions`,
     );
   }
 }

@@ -23,8 +23,10 @@ export function requireLakeName(folder: string): void {
   const full = path.resolve(folder);
   // DuckDB takes what follows as options, and makes its log elsewhere.
   if (full.includes('?'))
-    throw new UsageError(`${full} can't be a lake, for its path holds a "?"; choose another folder with --lake`);
+    throw new UsageError(`${full} can't be a lake, because its path contains a "?"; choose another folder with --lake`);
   const tooLong = Buffer.byteLength(lakePaths(full).ledger) - LONGEST_LEDGER_PATH;
   if (tooLong > 0)
-    throw new UsageError(`${full} can't be a lake, for its path is ${tooLong} bytes too long; choose another folder with --lake`);
+    throw new UsageError(
+      `${full} can't be a lake, because its path is ${tooLong} bytes too long; choose another folder with --lake`,
+    );
 }

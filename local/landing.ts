@@ -50,7 +50,7 @@ export class FolderLanding implements Landing {
     if (current === null)
       return {
         ready: false,
-        why: 'the file vanished before it was read; "stedi retry" takes it in where it is back as it was, else forgets it',
+        why: 'the file vanished before it was read; "stedi retry" makes it pending if it is back unchanged, and forgets it otherwise',
       };
     if (current.version === file.version) {
       try {
@@ -60,13 +60,13 @@ export class FolderLanding implements Landing {
         return {
           ready: false,
           refused: true,
-          why: `it can't be read (${messageOf(error)}); mend its permissions, then "stedi retry"`,
+          why: `it can't be read (${messageOf(error)}); fix its permissions, then "stedi retry"`,
         };
       }
     }
     return {
       ready: false,
-      why: 'the file was overwritten before it was read; what stands there now is a file version of its own; "stedi retry" forgets this one',
+      why: 'the file was overwritten before it was read; what is there now counts as a new file version; "stedi retry" forgets this one',
     };
   }
 

@@ -88,11 +88,11 @@ export function progress(output: Output): Log {
         output.say(`  held: ${fields.key}: ${fields.why}`);
         break;
       case 'key_ignored':
-        output.say(`  left alone: ${fields.key} belongs to no landing table: ${LANDING_TABLES.join(', ')}`);
+        output.say(`  left alone: ${fields.key} belongs to none of the landing tables ${LANDING_TABLES.join(', ')}`);
         break;
       case 'catalog_failed':
         // An event and the next listing may both find the file.
-        if (!unread.has(fields.key)) output.say(`  can't be read: ${fields.key}: ${fields.error}; mend it, then "stedi run"`);
+        if (!unread.has(fields.key)) output.say(`  can't be read: ${fields.key}: ${fields.error}; fix it, then "stedi run"`);
         unread.add(fields.key);
         break;
       case 'state_succeeded':

@@ -35,7 +35,7 @@ export class ProcessLock {
       const holder = holderOf(folder);
       if (holder !== null || waited >= NAMELESS_MS) {
         throw new LakeBusyError(
-          `${folder} is held by ${holder ?? 'another process'}. Files in landing wait until it takes them; ${TRY_AGAIN}`,
+          `${folder} is in use by ${holder ?? 'another process'}. Files in landing wait until it takes them; ${TRY_AGAIN}`,
         );
       }
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
@@ -68,7 +68,7 @@ function lockedDatabase(folder: string): DatabaseSync | null {
     if (/locked/.test(messageOf(error))) return null;
     if (/file is not a database|malformed/.test(messageOf(error)))
       throw new LakeUnusableError(
-        `${file} is damaged: ${messageOf(error)}. It holds nothing: remove it when no stedi works on the lake`,
+        `${file} is damaged: ${messageOf(error)}. It holds no data: remove it when no stedi is working on the lake`,
       );
     throw error;
   }

@@ -28,15 +28,15 @@ export function resultFile(named: string, lake: string): ResultFile {
   const format = FORMATS.get(path.extname(named).toLowerCase());
   if (format === undefined) throw refuse(`expected a name that ends in ${[...FORMATS.keys()].join(' or ')}`);
   const there = real(named);
-  if (there !== undefined && !statSync(there).isFile()) throw refuse('this is no file; name another');
+  if (there !== undefined && !statSync(there).isFile()) throw refuse('this is not a file; choose another name');
   const folder = real(path.dirname(there ?? named));
-  if (folder === undefined) throw refuse(`${path.dirname(named)} is no folder; make it, or name another`);
+  if (folder === undefined) throw refuse(`${path.dirname(named)} is not a folder; create it, or choose another`);
   if (isBelow(real(lake) ?? lake, folder))
-    throw refuse(`this is within the lake ${lake}, which holds what runs put there; name another folder`);
+    throw refuse(`this is within the lake ${lake}, which holds what runs put there; choose another folder`);
   try {
     accessSync(folder, constants.W_OK);
   } catch {
-    throw refuse(`nothing can be written in ${folder}; mend its permissions, or name another folder`);
+    throw refuse(`nothing can be written in ${folder}; fix its permissions, or choose another folder`);
   }
   const name = path.basename(there ?? named);
   const unfinished = (pid: number | string) => path.join(folder, `.${name.slice(0, 100)}.${pid}.part`);
@@ -65,7 +65,7 @@ export async function writeResult(run: DuckDBConnection, sql: string, { file, un
     // As a view, since the statement may end in a semicolon or a comment.
     await run.run(`create temp view answer as ${sql}`).catch((error: unknown) => {
       if (messageOf(error).startsWith('Parser Error'))
-        throw new UsageError('--out writes the rows of a SELECT; leave it out to see this');
+        throw new UsageError('--out writes only the rows of a SELECT; leave it out to see this answer');
       throw error;
     });
     const { rowsChanged } = await run.run(`copy (from answer) to ${literal(unfinished)} (${format}, use_tmp_file false)`);

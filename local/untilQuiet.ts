@@ -19,12 +19,12 @@ export async function untilQuiet(home: LocalHome, tell: (text: string) => void):
   let growing = (await home.ledger.unknown(await home.landing.growing())).map(({ key }) => key);
   while (growing.length > 0 && Date.now() - started < PATIENCE_MS) {
     if (!told && Date.now() - started > TELL_AFTER_MS) {
-      tell(`Waiting until ${growing.slice(0, 3).join(', ')} stops growing`);
+      tell(`Waiting for ${growing.slice(0, 3).join(', ')} to stop growing`);
       told = true;
     }
     await setTimeout(POLL_MS);
     const still = new Set((await home.landing.growing()).map(({ key }) => key));
     growing = growing.filter((key) => still.has(key));
   }
-  if (growing.length > 0) tell(`Left for later, for it goes on growing: ${growing.join(', ')}`);
+  if (growing.length > 0) tell(`Left for later, still growing: ${growing.join(', ')}`);
 }

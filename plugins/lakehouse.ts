@@ -71,7 +71,7 @@ export default class Lakehouse {
     const stage = this.#serverless.getProvider('aws').getStage();
     if (STAGE_NAME.test(stage)) return;
     throw new this.#serverless.classes.Error(
-      `--stage ${stage}: expected a small letter and then at most 15 small letters and digits, because buckets and the database are named after it`,
+      `--stage ${stage}: expected a lowercase letter and then at most 15 lowercase letters and digits, because buckets and the database are named after it`,
     );
   }
 

@@ -46,7 +46,7 @@ export class StateMachineExecutions implements Pick<Executions, 'start' | 'statu
     const executionArn = executionArnOf(this.#stateMachineArn, runId);
     try {
       const { status } = await this.#client.send(new DescribeExecutionCommand({ executionArn }));
-      if (status === undefined) throw new Error(`${executionArn}: Step Functions told no status`);
+      if (status === undefined) throw new Error(`${executionArn}: Step Functions gave no status`);
       return STATUS[status];
     } catch (error) {
       if (error instanceof ExecutionDoesNotExist) return 'NOT_STARTED';

@@ -87,7 +87,7 @@ export class JobRuns {
       const { JobRunId } = await this.#client.send(
         new StartJobRunCommand({ JobName: job, Arguments: { '--run_id': runId, '--fence': String(fence) } }),
       );
-      if (JobRunId === undefined) throw new Error(`${job}: Glue told no job run id`);
+      if (JobRunId === undefined) throw new Error(`${job}: Glue gave no job run id`);
       return { job, id: JobRunId };
     } catch (error) {
       if (!(error instanceof ConcurrentRunsExceededException)) throw error;

@@ -131,7 +131,7 @@ function totalRecords(table: string, { summary }: Snapshot): number {
   const total = summary['total-records'];
   if (total === undefined || !/^\d+$/.test(total))
     throw new LakeUnusableError(
-      `${table}: its snapshot tells no total-records; run "stedi query" to count it, and look who wrote it`,
+      `${table}: its snapshot has no total-records; run "stedi query" to count it, and find out who wrote it`,
     );
   return Number(total);
 }

@@ -104,7 +104,7 @@ export class BucketLanding extends LandedFiles implements Landing {
         return {
           ready: false,
           refused: true,
-          why: `S3 refuses to give it out (${error.$metadata.httpStatusCode} ${error.name}); see its storage class, encryption and policy`,
+          why: `S3 refuses to serve it (${error.$metadata.httpStatusCode} ${error.name}); check its storage class, encryption and policy`,
         };
       }
     });
@@ -125,7 +125,7 @@ export class BucketLanding extends LandedFiles implements Landing {
     if (size > LARGEST_COPY) {
       return {
         ready: false,
-        why: 'the file was overwritten or deleted before it was read, and is too large to be copied (5 GB); put it back under another name',
+        why: 'the file was overwritten or deleted before it was read, and is too large to copy (over 5 GB); put it back under another name',
       };
     }
     const input = inputKey(`runs/${runId}/input/${version}`, key);

@@ -93,7 +93,7 @@ function fileExpectations(table: LandingTable, { manifest, steps }: Evidence): E
       `conservation:${table}`,
       broken.length === 0,
       'landed = staged + duplicate + rejected in each file',
-      broken.length === 0 ? 'so in each file' : `not so in ${broken.length} of ${loads.length} files`,
+      broken.length === 0 ? 'true of each file' : `not true of ${broken.length} of ${loads.length} files`,
       broken
         .slice(0, 3)
         .map((load) => `${load.key}: ${load.landed} = ${load.staged} + ${load.duplicate} + ${load.rejected}`)
@@ -105,7 +105,7 @@ function fileExpectations(table: LandingTable, { manifest, steps }: Evidence): E
 /** What the jobs said they wrote is what the tables hold. */
 function countedAgain(steps: readonly StepMetrics[], audits: Audits): Expectation[] {
   return steps.flatMap((metrics) => {
-    const look = `${metrics.step}: what the job said against count(*) on the run's version`;
+    const look = `${metrics.step}: the rows that the job reported, against count(*) on the run's version`;
     const model = equal(`counted:${metrics.step}`, metrics.rows, audits.counts[metrics.step], look);
     if (metrics.staging === undefined) return [model];
     const table = landingContractOf(metrics.staging.landingTable).feeds;
@@ -121,14 +121,14 @@ function stagedAsLoaded(audits: Audits): Expectation[] {
         `staged:${feeds}`,
         audits.loads[table].staged,
         audits.counts[feeds],
-        `loads and ${feeds}: the sum of loads.staged must be the rows of the table`,
+        `loads and ${feeds}: the sum of loads.staged must equal the rows of the table`,
       );
     }),
     equal(
       'staged:rejected',
       addedUp(Object.values(audits.loads)).rejected,
       audits.counts.rejected,
-      'loads and rejected: the sum of loads.rejected must be the rows of the table',
+      'loads and rejected: the sum of loads.rejected must equal the rows of the table',
     ),
   ];
 }
@@ -193,7 +193,7 @@ function rejectRatio(table: LandingTable, steps: readonly StepMetrics[], setting
         rejected / landed <= limit,
         `at most ${percent(limit)}`,
         `${percent(rejected / landed)} (${rejected} of ${landed})`,
-        `the rejects of this run, then mend the files, or raise maxRejectRatio and retry them`,
+        `the rejects of this run, then fix the files, or raise maxRejectRatio and retry them`,
       ),
       culprits: loads.filter(over).map((load) => ({
         file: load.key,
@@ -228,7 +228,7 @@ function shrinkExpectations(steps: readonly StepMetrics[], manifest: Manifest, s
         metrics.rows >= least,
         `at least ${least}`,
         metrics.rows,
-        `${metrics.rowsBefore} rows before, of which ${metrics.rowsExcepted} may go (withdrawn, device ambiguous); maxShrinkRatio is ${percent(settings.maxShrinkRatio)}. If the loss is right, raise it for one run, and retry the files`,
+        `the lost rows: there were ${metrics.rowsBefore}, of which ${metrics.rowsExcepted} may go (withdrawn, device ambiguous); maxShrinkRatio is ${percent(settings.maxShrinkRatio)}. If the loss is right, raise it for one run, and retry the files`,
       );
     });
 }

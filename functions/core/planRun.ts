@@ -92,7 +92,7 @@ async function prepare(ports: PlanPorts, lock: Lock, waiting: readonly LedgerFil
   );
   const [first] = doubtful;
   if (first !== undefined)
-    throw new LandingRefusedError(`no landing file can be read; the first, ${first.file.key}: ${first.why}`);
+    throw new LandingRefusedError(`no landing file can be read; the first is ${first.file.key}: ${first.why}`);
   return ready;
 }
 

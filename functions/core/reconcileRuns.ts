@@ -139,7 +139,7 @@ async function reportEnded(
       ? null
       : {
           name: 'Interrupted',
-          cause: `the execution is ${status} and left no report: ${status === 'FAILED' ? 'to report failed too' : 'it was killed or aborted, or took too long'}`,
+          cause: `the execution is ${status} and left no report: ${status === 'FAILED' ? 'reporting failed too' : 'it was killed or aborted, or took too long'}`,
         },
   );
 }

@@ -51,7 +51,7 @@ export function identitySentence(identity: NonNullable<Report['identity']>, mlJo
 export function doubtSentence(people: number | null): string | null {
   if (people === null || people === 0) return null;
   const are = people === 1 ? '1 person is' : `${figure(people)} people are`;
-  return `${are} trusted though a record of theirs does not share and may be the later one: its date, or that of the record that decides, is missing or not in milliseconds. Ask them: docs/records.md, "Which record of a person decides", tells who they are.`;
+  return `${are} trusted although one of their records does not share and may be the later one: its date, or that of the record that decides, is missing or not in milliseconds. Ask them: docs/records.md, "Which record of a person decides", says how to find them.`;
 }
 
 /** `report.md`: outcome first, then what changed and why; reads well in a terminal and in an e-mail. */
@@ -71,7 +71,7 @@ export function renderReport(report: Report): string {
       'Slow to read',
       report.slow.length === 0
         ? null
-        : `${report.slow.map((file) => `- ${file}`).join('\n')}\n\nOne task reads each of these, however large it is, for a gzip file can't be split, nor one whose name has unusual characters: land it in parts, or uncompressed under a plain name.`,
+        : `${report.slow.map((file) => `- ${file}`).join('\n')}\n\nA single task reads each of these, however large it is, because a gzip file can't be split, nor can one whose name has unusual characters: land it in parts, or uncompressed under a plain name.`,
     ),
     section(
       'Time',
@@ -90,7 +90,7 @@ export function renderReport(report: Report): string {
 /** The alert about files that a run held and no report mentions. */
 export function renderHeld(runId: string, held: readonly Held[]): string {
   const title = `# HELD: ${filesText(held.length)} ${held.length === 1 ? 'waits' : 'wait'} for a person`;
-  return `${[title, heldTable(held), `Run ${runId}. "stedi retry" takes them in again.`].join('\n\n')}\n`;
+  return `${[title, heldTable(held), `Run ${runId}. "stedi retry" makes them pending again.`].join('\n\n')}\n`;
 }
 
 function heldTable(held: readonly Held[]): string | null {
@@ -107,7 +107,7 @@ function heldTable(held: readonly Held[]): string | null {
 /** What it means that customer files are held; null if none of these is one. */
 export function withdrawalsWait(held: readonly { file: string }[]): string | null {
   if (!held.some(({ file }) => file.startsWith(`${CLAIMED_FIRST}/`))) return null;
-  return 'A withdrawal of consent in a customer file counts once that is loaded: see to these first.';
+  return 'A withdrawal of consent in a customer file takes effect only once the file is loaded: deal with customer files first.';
 }
 
 function identityOf({ identity, policies }: Report): string | null {
@@ -130,7 +130,7 @@ function headline(report: Report): string {
     return `# SUCCEEDED: ${report.files === 0 ? 'tables built anew' : `${filesText(report.files)} loaded`}, all tables published, ${met} expectations met`;
   }
   const nothing = report.publishing
-    ? 'some tables may be published already; the rest follows by itself, and another report'
+    ? 'some tables may be published already; the rest follows by itself, and so does another report'
     : 'nothing was published; the tables are as they were';
   const published = report.tables === null ? nothing : 'the tables were published';
   return `# FAILED: ${published}\n\n${report.error === null ? '' : `${report.error.name}: ${report.error.cause}`}`.trimEnd();
@@ -174,7 +174,7 @@ function uselessTable({ useless }: Report): string | null {
   return `${table(
     ['file', 'records'],
     useless.map(({ file, records }) => [file, figure(records)]),
-  )}\n\nExpected are JSON lines. "stedi rejects" shows what is wrong with each record.`;
+  )}\n\nJSON lines are expected. "stedi rejects" shows what is wrong with each record.`;
 }
 
 function section(title: string, text: string | null): string | null {

@@ -99,7 +99,7 @@ function differing(expectations: readonly Expectation[]): RunError | null {
 
 /** Publish has finished, or this run would not be reported without an error; so somebody else has written since. */
 function overwritten(runId: string, shown: string | null): RunError {
-  const found = shown ?? 'what no run has made';
+  const found = shown ?? 'a version that no run made';
   return { name: COUNTS_DIFFER, cause: `machine_learning_curated: expected the run ${runId}, found ${found}` };
 }
 

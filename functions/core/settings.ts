@@ -133,7 +133,7 @@ export function parseSettings(value: unknown, source: string, overrides: readonl
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map((issue) =>
     issue.code === 'unrecognized_keys'
-      ? `unknown setting ${[...issue.path, issue.keys.join(', ')].join('.')}; known are ${knownAt(issue.path).join(', ')}`
+      ? `unknown setting ${[...issue.path, issue.keys.join(', ')].join('.')}; expected one of ${knownAt(issue.path).join(', ')}`
       : `${issue.path.join('.')}: ${issue.message}, found ${JSON.stringify(settingAt(merged, issue.path))}`,
   );
   throw new UsageError(`Settings (${overrides.length > 0 ? `${source} with --set` : source}): ${problems.join('; ')}`);

@@ -15,7 +15,7 @@ export function shortCause(name: string, cause: string): string {
   if (message !== '') return message;
   if (JobRunState !== undefined) return `job ${JobName ?? ''} ended as ${JobRunState} and left no message`;
   if (cause.trim() !== '') return cause;
-  return name === 'States.Timeout' ? 'the state took longer than its timeout' : 'no cause was told';
+  return name === 'States.Timeout' ? 'the state took longer than its timeout' : 'no cause was given';
 }
 
 function unwrapped(cause: string): z.infer<typeof wrapped> {

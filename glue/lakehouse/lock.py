@@ -49,7 +49,7 @@ def check(lock: RunLock, run_id: str, fence: int) -> Holder:
 
 def _lost(holder: Holder | None, run_id: str, fence: int) -> LockLostError:
     if holder is not None and (holder.run_id, holder.fence) == (run_id, fence):
-        return LockLostError(f"{run_id} (fence {fence}) may not publish any more, for its execution has ended; start a new run")
+        return LockLostError(f"{run_id} (fence {fence}) may no longer publish, because its execution has ended; start a new run")
     where = "free" if holder is None else f"with {holder.run_id} (fence {holder.fence})"
     return LockLostError(f"{run_id} (fence {fence}) does not hold the run lock: it is {where}; start a new run")
 

@@ -107,7 +107,7 @@ def check_definition(job: Job, manifest: Manifest) -> None:
     Raises DeployedMeanwhileError if it was not.
     """
     if job.definition is not None and job.definition != manifest.definition:
-        found = f"the run is of definition {manifest.definition}, the job of {job.definition}"
+        found = f"the run has definition {manifest.definition}, the job {job.definition}"
         raise DeployedMeanwhileError(f"the service was deployed after {job.run_id} was planned ({found}); start a new run")
 
 

@@ -55,11 +55,11 @@ export async function query({ options, output }: CommandContext, sql: string, ou
         throw new LakeUnusableError(`${out} can't be written: ${messageOf(error)}. Free space, or name a file elsewhere`);
       if (saysFull(error))
         throw new LakeUnusableError(
-          `${paths.scratch}, where a query puts what does not fit into memory, can't be written: ${firstLine(messageOf(error))}. Free space, or ask for less`,
+          `${paths.scratch}, which takes what a query can't keep in memory, can't be written: ${firstLine(messageOf(error))}. Free space, or ask for less`,
         );
       if (/^Out of Memory Error/.test(messageOf(error)))
         throw new LakeUnusableError(
-          'The query needs more memory than it may take: ask for fewer columns or days, or group by less',
+          'The query needs more memory than it may use: ask for fewer columns or days, or group by fewer columns',
         );
       throw new UsageError(`${messageOf(error)}${await adviceOn(messageOf(error), session)}`);
     }
@@ -87,7 +87,7 @@ async function explainMissing(options: CommonOptions): Promise<never> {
     published: await home.ledger.published(),
   }));
   if (published !== null) throw new LakeUnusableError(tablesGone(paths.tables, published.runId));
-  throw new UsageError(`${options.lake} has no tables yet, for no run was published; "stedi run" builds them`);
+  throw new UsageError(`${options.lake} has no tables yet, because no run has been published; "stedi run" builds them`);
 }
 
 /** Refuses several statements, since only one would be answered, and any that may change a file. */
@@ -95,7 +95,7 @@ async function requireQuestion(run: DuckDBConnection, sql: string): Promise<void
   const { count } = await run.extractStatements(sql);
   if (count > 1)
     throw new UsageError(
-      `query takes one statement, found ${count}; ask them one after the other (a PIVOT without IN (…) counts as two)`,
+      `query takes one statement, found ${count}; run them one at a time (a PIVOT without IN (…) counts as two)`,
     );
   if (!(await isQuestion(run, sql))) throw new UsageError(ONLY_READS);
 }
@@ -134,7 +134,7 @@ async function adviceOn(message: string, session: Session): Promise<string> {
   return '';
 }
 
-const ONLY_READS = 'query only reads: tables follow from the landing files, "stedi run" builds them';
+const ONLY_READS = 'query only reads: the tables are built from the landing files, by "stedi run"';
 
 const WHOLE: ReadonlySet<DuckDBTypeId> = new Set([
   DuckDBTypeId.BIGINT,

@@ -63,11 +63,11 @@ export interface RebuildFlags {
  * and stay, or if what was built lacks a file.
  */
 export async function rebuild({ options, output }: CommandContext, { replace, forget }: RebuildFlags): Promise<number> {
-  if (forget && !replace) throw new UsageError('--forget goes with --replace: without it nothing is taken away');
+  if (forget && !replace) throw new UsageError('--forget works only with --replace: without it nothing is removed');
   requireLake(options.lake);
   return withLake(options, {}, 'rebuild', async (home) => {
     const { tables } = home.paths;
-    const nothingToCompare = (trouble: string) => output.say(`${trouble}\nThere is nothing to compare with`);
+    const nothingToCompare = (trouble: string) => output.say(`${trouble}\nThere are no tables to compare with`);
     /** What an action finds in the lake's tables; null, with a message, if it meets damage. */
     const inLake = <T>(action: () => Promise<T | null>) =>
       unlessDamaged(tables, action, ({ message }) => {
@@ -80,7 +80,7 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
       throw new UsageError(`a run of ${options.lake} is half done; "stedi run" finishes it, then rebuild`);
     if (lock !== null) await home.executions.status(lock.runId); // a run that was killed, its tables gone: nothing can finish it
     if (trouble !== null) nothingToCompare(trouble);
-    output.say(`Building all tables from landing, beside ${options.lake}, which stays as it is meanwhile`);
+    output.say(`Building all tables from landing in a separate place; those of ${options.lake} stay as they are meanwhile`);
     const beside = rebuildFolder(options.lake);
     mkdirSync(beside);
     try {
@@ -145,7 +145,7 @@ async function buildBeside(
     const reasons = { held: new Map<string, string>(), unread: new Map(unread) };
     for await (const { key, state, why } of home.ledger.files()) {
       if (state === 'held') reasons.held.set(key, why ?? '');
-      else if (state !== 'loaded') reasons.unread.set(key, 'the run that was to load it failed');
+      else if (state !== 'loaded') reasons.unread.set(key, 'the run that should have loaded it failed');
     }
     if (home.ended.length === 0)
       throw new LakeUnusableError(`nothing could be rebuilt: ${landing} holds no file that can be read. The lake is as it was`);
@@ -229,17 +229,17 @@ async function selectOf(run: DuckDBConnection, table: string, columns: readonly 
 }
 
 /** A file that was accepted under a one-off setting is judged by this call's settings. */
-const RAISED = 'A limit that was raised when a file was taken in must be raised here too, for example --set maxRejectRatio=1';
+const RAISED = 'If you raised a limit to load a file, raise it here too, for example --set maxRejectRatio=1';
 
-const KEPT = 'Records of theirs are in the tables alone; to lose them on purpose: "stedi rebuild --replace --forget"';
-const FORGOTTEN = 'Records of theirs were in the tables alone, and are lost';
-const NOT_MISSED = 'No record is missing for it';
+const KEPT = 'Some of their records are only in the tables; to lose them on purpose: "stedi rebuild --replace --forget"';
+const FORGOTTEN = 'Some of their records were only in the tables, and are lost';
+const NOT_MISSED = 'No record is missing because of this';
 const LOST =
-  'What no other file holds of them is lost with the tables, withdrawals of consent too: who withdrew in one of them is back';
+  'Any of their records that no other file holds are lost with the tables, withdrawals of consent too: whoever withdrew in one of them is back';
 const BACK = 'put the files back into landing first, or go on without them: "stedi rebuild --replace --forget"';
 
 function outcomeOfSame(missing: number): string {
-  return missing === 0 ? 'The tables are what landing gives' : 'The tables are what the other files give';
+  return missing === 0 ? 'The tables match what landing gives' : 'The tables match what the other files give';
 }
 
 function outcomeText({
@@ -256,9 +256,9 @@ function outcomeText({
 }: Outcome): string {
   const done = replaced ? 'Replaced' : 'Nothing was replaced';
   const advice = isPoorer
-    ? ': the lake has loaded what the rebuilt tables may lack'
+    ? ': the lake has loaded records that the rebuilt tables may lack'
     : differs && !replaced
-      ? '; "stedi rebuild --replace" does'
+      ? '; to replace the tables: "stedi rebuild --replace"'
       : '';
   return [
     table(
@@ -270,15 +270,15 @@ function outcomeText({
       : outcomeOfSame(held.length + unread.length),
     ...(held.length > 0 ? [`${listed('Held while rebuilding', held)}\n${RAISED}`] : []),
     ...(noLongerHeld.length > 0
-      ? [listed('Held by the lake, and loaded here, where all files are judged together', noLongerHeld)]
+      ? [listed('Held in the lake, but loaded here, where all files are judged together', noLongerHeld)]
       : []),
     ...(unread.length > 0 ? [listed('Not read', unread)] : []),
     ...(gone.length > 0
-      ? [`${listed('Loaded once, and not in landing as they were (deleted, overwritten, or written anew)', gone)}\n${fate}`]
+      ? [`${listed('Loaded before, but no longer in landing as they were (deleted, overwritten or rewritten)', gone)}\n${fate}`]
       : []),
     ...(returning > 0
       ? [
-          `${figure(returning)} of the people who withdrew their consent ${replaced ? 'are back: their withdrawals are lost' : 'would be back, for the rebuilt tables lack their withdrawals; to do that on purpose: "stedi rebuild --replace --forget"'}`,
+          `${figure(returning)} of the people who withdrew their consent ${replaced ? 'are back: their withdrawals are lost' : 'would be back, because the rebuilt tables lack their withdrawals; to do that on purpose: "stedi rebuild --replace --forget"'}`,
         ]
       : []),
     `${done}${advice}`,

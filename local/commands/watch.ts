@@ -65,7 +65,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
     watcher.on('error', (error) => {
       if (isBlind) return;
       isBlind = true;
-      output.say(`Not all can be watched: ${messageOf(error)}; landing is listed every ${LISTING_MS / 1000} s instead`);
+      output.say(`Not everything can be watched: ${messageOf(error)}; landing is listed every ${LISTING_MS / 1000} s instead`);
       arrivals.wake();
     });
     await new Promise<void>((resolve) => watcher.once('ready', resolve));
@@ -74,7 +74,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
       const take = () =>
         withLake(options, homeOptions, 'watch', async (home) => {
           await home.requireTables();
-          if (isFirst) output.say(`Watching ${landing}; Ctrl-C ends`);
+          if (isFirst) output.say(`Watching ${landing}; Ctrl-C stops it`);
           if (isBlind && !isFirst && !(await arrivals.lookedFor(home))) return;
           isLeft = await work(home, arrivals, isFirst, output).finally(tellAlerts);
           ended.push(...home.ended);
@@ -127,7 +127,7 @@ async function whenFree(take: () => Promise<void>, stop: AbortSignal, output: Ou
       return;
     } catch (error) {
       if (!(error instanceof LakeBusyError)) throw error;
-      if (!told) output.say(`Waiting: ${error.message.replace(TRY_AGAIN, 'this one tries again by itself')}`);
+      if (!told) output.say(`Waiting: ${error.message.replace(TRY_AGAIN, 'watch tries again by itself')}`);
       await Promise.race([setTimeout(RETRY_MS), aborted(stop)]);
     }
   }
@@ -203,7 +203,7 @@ function stopSignal(output: Output): AbortSignal {
   const stopping = new AbortController();
   const stop = (): void => {
     if (stopping.signal.aborted) process.exit(130);
-    output.say('\nStopping; a run that is going comes to its end first, unless you press Ctrl-C again');
+    output.say('\nStopping; a run in progress finishes first, unless you press Ctrl-C again');
     stopping.abort();
   };
   process.on('SIGINT', stop);

@@ -67,7 +67,7 @@ async function makeFile(file: string): Promise<void> {
   try {
     (await DuckDBInstance.create(unfinished)).closeSync();
   } catch (error) {
-    throw new LakeUnusableError(`${file} can't be made: ${firstLine(messageOf(error))}`);
+    throw new LakeUnusableError(`${file} can't be created: ${firstLine(messageOf(error))}`);
   }
   renameSync(unfinished, file);
 }

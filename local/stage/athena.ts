@@ -50,7 +50,7 @@ export async function ask(
     }
     if (answer.rows.length > most)
       throw new UsageError(
-        `the answer has more than ${figure(most)} rows; all of them are in ${file ?? 'the place of the workgroup for answers'}, or add a limit`,
+        `the answer has more than ${figure(most)} rows: see all of them in ${file ?? 'the results folder of the workgroup'}, or add a limit`,
       );
   }
   return answer;

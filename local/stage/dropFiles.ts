@@ -27,7 +27,7 @@ export async function dropIntoLanding(stage: Stage, drops: readonly Drop[]): Pro
   for (const { file } of drops) {
     if ((await stat(file)).size > LARGEST)
       throw new UsageError(
-        `${file} is larger than 5 GB: "aws s3 cp ${file} s3://${stage.landingBucket}/<table>/" takes it; nothing was copied`,
+        `${file} is larger than 5 GB: use "aws s3 cp ${file} s3://${stage.landingBucket}/<table>/"; nothing was copied`,
       );
   }
   return inParallel(drops, (drop) => dropFile(stage, drop), AT_ONCE);

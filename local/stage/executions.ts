@@ -33,7 +33,7 @@ export async function executionOf({ sfn, stateMachineArn, lakeBucket }: Stage, r
   const found = await sfn.send(new DescribeExecutionCommand({ executionArn })).catch((error: unknown) => {
     if (!(error instanceof ExecutionDoesNotExist)) throw error;
     throw new StageError(
-      `Step Functions has forgotten ${runId}, as it does after 90 days; what it left is in s3://${lakeBucket}/runs/${runId}/`,
+      `Step Functions no longer knows ${runId}, as it forgets executions after 90 days; what the run left is in s3://${lakeBucket}/runs/${runId}/`,
     );
   });
   const { error, cause } = found;

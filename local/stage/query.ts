@@ -10,13 +10,11 @@ const READING = /^(select|with|values|show|describe|explain(?!\s+analyze))\b/i;
 export async function query({ options, output }: CommandContext, sql: string, out?: string): Promise<number> {
   if (out !== undefined)
     throw new UsageError(
-      '--out writes what a lake on this machine answers; Athena has left each answer as CSV already: its console shows where',
+      '--out works only with a lake on this machine; Athena already keeps each answer as CSV: its console shows where',
     );
   const statement = sql.replace(/^(\s|\(|--[^\n]*(\n|$)|\/\*[\s\S]*?\*\/)+/, '');
   if (!READING.test(statement))
-    throw new UsageError(
-      `query reads and never changes a table: expected it to begin with select, with, values, show, describe or explain`,
-    );
+    throw new UsageError(`query only reads: expected SQL that begins with select, with, values, show, describe or explain`);
   const { names, rows } = await withStage(options, (stage) => ask(stage, sql, MOST_SHOWN));
   output.result(rows, () => rowsText(names, rows));
   return 0;

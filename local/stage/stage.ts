@@ -78,7 +78,8 @@ async function findStage(name: string, region: string): Promise<Stage> {
   try {
     const { Table } = await probe.send(new DescribeTableCommand({ TableName: ledgerOf(name) }));
     const [, partition, account] = /^arn:([^:]+):dynamodb:[^:]+:(\d+):/.exec(Table?.TableArn ?? '') ?? [];
-    if (partition === undefined || account === undefined) throw new StageError(`${ledgerOf(name)}: AWS told no account`);
+    if (partition === undefined || account === undefined)
+      throw new StageError(`${ledgerOf(name)}: AWS did not say which account it is in`);
     return new Stage(name, region, { partition, account }, new DynamoDBClient({ ...CLIENT, region }));
   } catch (error) {
     if (!(error instanceof ResourceNotFoundException)) throw error;

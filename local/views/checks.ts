@@ -21,7 +21,7 @@ export function checksText(checks: readonly Check[], whatNext: string): string {
       checks.map(({ name, ok, found }) => [name, ok ? 'yes' : 'NO', found]),
       ['l', 'l', 'l'],
     ),
-    checks.every(({ ok }) => ok) ? 'This lake is healthy' : `This lake needs a look; ${whatNext}`,
+    checks.every(({ ok }) => ok) ? 'This lake is healthy' : `This lake needs attention; ${whatNext}`,
   ].join('\n\n');
 }
 
@@ -137,8 +137,9 @@ export async function loadChecks(ledger: Pick<Ledger, 'files'>, rows: readonly L
   const isEarlier = ({ run_id }: LoadRow): boolean => earliestRun === null || run_id < earliestRun;
   const earlier = [...loads].filter(([name, load]) => !states.has(name) && isEarlier(load)).length;
   const lost = [...loads].filter(([name, load]) => states.get(name) !== 'loaded' && (states.has(name) || !isEarlier(load)));
-  const ofEarlier = earlier === 0 ? '' : `, ${figure(earlier)} of them of runs before this ledger: no run reads such files again`;
-  const notSo = (names: readonly string[]): string => `not so: ${names.slice(0, 3).join(', ')}`;
+  const ofEarlier =
+    earlier === 0 ? '' : `, ${figure(earlier)} of them from runs before this ledger: no run reads those files again`;
+  const notSo = (names: readonly string[]): string => `not so for ${names.slice(0, 3).join(', ')}`;
   return [
     {
       name: 'loaded files stand in loads',

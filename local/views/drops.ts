@@ -7,10 +7,11 @@ import type { Drop, Dropped } from '../dropFiles.ts';
 
 /** Files that go into one landing table. @throws UsageError when there is no such table or file; nothing is copied then */
 export async function dropsInto(table: string, files: readonly string[]): Promise<Drop[]> {
-  if (!isLandingTable(table)) throw new UsageError(`${table} is no landing table; expected one of ${LANDING_TABLES.join(', ')}`);
+  if (!isLandingTable(table))
+    throw new UsageError(`${table} is not a landing table; expected one of ${LANDING_TABLES.join(', ')}`);
   for (const file of files) {
     const found = await stat(file).catch(() => null);
-    if (found?.isFile() !== true) throw new UsageError(`${file} is no file; nothing was copied`);
+    if (found?.isFile() !== true) throw new UsageError(`${file} is not a file; nothing was copied`);
     refuseIgnoredName(file);
   }
   return files.map((file) => ({ table, file }));
@@ -20,10 +21,10 @@ export async function dropsInto(table: string, files: readonly string[]): Promis
 export function droppedText(dropped: readonly Dropped[]): string {
   const added = dropped.filter((file) => file.added).length;
   const there = dropped.length - added;
-  return `Dropped ${filesText(added)} into landing${there > 0 ? `; ${figure(there)} stood there already, with the same content` : ''}`;
+  return `Dropped ${filesText(added)} into landing${there > 0 ? `; ${figure(there)} already there, with the same content` : ''}`;
 }
 
 /** The same, file by file. */
 export function droppedFilesText(dropped: readonly Dropped[]): string {
-  return dropped.map(({ key, added }) => `${key}${added ? '' : '  (stood there already, with the same content)'}`).join('\n');
+  return dropped.map(({ key, added }) => `${key}${added ? '' : '  (already there, with the same content)'}`).join('\n');
 }

@@ -42,7 +42,7 @@ export function filesTable(list: readonly LedgerFile[], state: string | undefine
     ...(list.some((file) => file.state === 'held')
       ? [
           'Held files wait for a person: the note says why, "stedi rejects" shows what was rejected.\n' +
-            'Mend that, or change a setting, and "stedi retry FILE" or "stedi retry --run RUN"; or "stedi drop" a mended file under a new name.',
+            'Fix that or change a setting, then "stedi retry FILE" or "stedi retry --run RUN"; or "stedi drop" a fixed file under a new name.',
         ]
       : []),
   ].join('\n\n');

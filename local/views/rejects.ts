@@ -83,8 +83,8 @@ function shortened(record: string): string {
 function exportText({ total, withoutText }: Summary, exported: ReadonlyMap<string, number>): string {
   if (total === 0) return 'Nothing was exported: there is no rejected record';
   const lists = [
-    ['Exported, to be mended and dropped again', [...exported].map(([file, records]) => `${file} (${figure(records)})`)],
-    ['Not exported, for their text was not kept; they stand in landing alone', withoutText],
+    ['Exported, to be fixed and dropped again', [...exported].map(([file, records]) => `${file} (${figure(records)})`)],
+    ['Not exported, because their text was not kept; it is only in landing', withoutText],
   ] as const;
   return lists.flatMap(([title, lines]) => (lines.length === 0 ? [] : [listed(title, lines)])).join('\n');
 }
@@ -95,7 +95,7 @@ function heldFiles({ versions }: Summary, held: readonly Pick<FileVersion, 'key'
   const keys = new Set([...versions].filter(([name]) => names.has(name)).map(([, key]) => key));
   if (keys.size === 0) return [];
   const what =
-    'Held, so none of their records are loaded, the good ones included. Mend a copy of the whole file and drop it under a new name; ' +
-    'or take it in as it is ("stedi retry FILE", then "stedi run --set maxRejectRatio=1") and mend what is rejected';
+    'Held, so none of their records are loaded, not even the good ones. Fix a copy of the whole file and drop it under a new name; ' +
+    'or load it as it is ("stedi retry FILE", then "stedi run --set maxRejectRatio=1") and fix what is rejected';
   return [listed(what, [...keys])];
 }

@@ -21,7 +21,7 @@ export async function retryIn(ledger: Ledger, { keys, runId }: Retry): Promise<F
   if (found.length > 0 && missed.length === 0) return found;
   const what = runId === undefined ? missed.join(', ') : `no file of ${runId}`;
   const isKey = missed.every((key) => landingTableOf(key) !== null);
-  const keyText = isKey ? '' : ' A file goes by its key, like customer_landing/file.json.';
+  const keyText = isKey ? '' : ' Name a file by its key, like customer_landing/file.json.';
   const rest = found.length > 0 ? ` The others (${found.length}) are pending again.` : '';
   throw new UsageError(
     `${what} ${runId === undefined ? 'is not held' : 'is held'}; "stedi files --state held" lists what is held.${keyText}${rest}`,
@@ -36,6 +36,6 @@ export function retriedText(released: readonly FileVersion[], run = 'stedi run')
 
 export function forgottenText(gone: readonly FileVersion[]): string[] {
   return gone.map(
-    ({ key }) => `${key}: the held version no longer stands in landing, so it is forgotten; none of its records were loaded`,
+    ({ key }) => `${key}: the held version is no longer in landing, so it is forgotten; none of its records were loaded`,
   );
 }

@@ -104,18 +104,18 @@ export function troubles({ consentsInDoubt, held, heldBefore, useless, unread, e
   const withdrawals = withdrawalsWait([...held, ...heldBefore]);
   if (heldBefore.length > 0)
     parts.push(
-      `${filesText(heldBefore.length)} held from before ${heldBefore.length === 1 ? 'waits' : 'wait'} for a person: "stedi files --state held" says why`,
+      `${filesText(heldBefore.length)} held earlier still ${heldBefore.length === 1 ? 'waits' : 'wait'} for a person: "stedi files --state held" says why`,
     );
   if (withdrawals !== null) parts.push(withdrawals);
   if (useless.length > 0)
     parts.push(
       listed(
-        'Loaded, but every record was rejected ("stedi rejects" says why; expected are JSON lines)',
+        'Loaded, but every record was rejected ("stedi rejects" says why; JSON lines are expected)',
         useless.map(({ file, records }) => `${file}: ${figure(records)} rejected`),
       ),
     );
   if (unread.length > 0)
-    parts.push(listed(`Can't be read; mend the name or the permissions, then "stedi run"`, withReasons(unread)));
+    parts.push(listed(`Can't be read; fix the name or the permissions, then "stedi run"`, withReasons(unread)));
   const failed = expectations.filter(({ ok }) => !ok);
   if (failed.length > 0) {
     parts.push(

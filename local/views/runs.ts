@@ -67,7 +67,7 @@ export function chosenExecution<T extends { runId: string }>(history: readonly T
   const [execution, ...more] = matches;
   if (execution === undefined || more.length > 0) {
     throw new UsageError(
-      `${wanted} names ${more.length > 0 ? `${matches.length} runs` : 'no run'}; "stedi runs" lists them, "stedi show last" shows the latest`,
+      `${wanted} matches ${more.length > 0 ? `${matches.length} runs` : 'no run'}; "stedi runs" lists them, "stedi show last" shows the latest`,
     );
   }
   return execution;

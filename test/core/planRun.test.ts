@@ -288,7 +288,7 @@ describe('files that landing refuses to give out', () => {
     const ports = refusing(world, 'customer_landing/a', 'customer_landing/b');
     await expect(planRun(ports, SETTINGS, 'run-1')).rejects.toMatchObject({
       name: 'LandingRefusedError',
-      message: 'no landing file can be read; the first, customer_landing/a: S3 refuses it (403)',
+      message: 'no landing file can be read; the first is customer_landing/a: S3 refuses it (403)',
     });
     expect(await world.states()).toEqual({
       'customer_landing/a': 'pending',

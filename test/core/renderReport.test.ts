@@ -103,14 +103,14 @@ test('every table of the lake has a place of its own in the row count table', ()
 
 test('files that were slow to read are named, with what to do', () => {
   const text = renderReport({ ...SUCCEEDED, slow: ['accelerometer_landing/large.json.gz'] });
-  expect(text).toContain('## Slow to read\n\n- accelerometer_landing/large.json.gz\n\nOne task reads each of these');
+  expect(text).toContain('## Slow to read\n\n- accelerometer_landing/large.json.gz\n\nA single task reads each of these');
   expect(text).toContain('land it in parts');
 });
 
 test('files of which every record was rejected are named, if they were published', () => {
   const useless = [{ file: 'customer_landing/people.csv', records: 1500 }];
   expect(renderReport({ ...SUCCEEDED, useless })).toMatch(
-    /## Loaded, but every record was rejected\n\n[^]*customer_landing\/people\.csv \| +1,500 \|\n\nExpected are JSON lines/,
+    /## Loaded, but every record was rejected\n\n[^]*customer_landing\/people\.csv \| +1,500 \|\n\nJSON lines are expected/,
   );
   expect(renderReport({ ...FAILED, useless })).not.toMatch(/every record/);
 });
@@ -178,7 +178,7 @@ test('a report of a failed run, as people read it', () => {
    | :---------------------- | :----------------------- |
    | customer_landing/a.json | 6 of 10 records rejected |
 
-   A withdrawal of consent in a customer file counts once that is loaded: see to these first.
+   A withdrawal of consent in a customer file takes effect only once the file is loaded: deal with customer files first.
 
    ## Rejected in this run
 
@@ -223,8 +223,8 @@ test('the identity under mlJoin time says that strangers are paired', () => {
 });
 
 test.each([
-  [1, '1 person is trusted though a record of theirs does not share'],
-  [1_200, '1,200 people are trusted though a record of theirs does not share'],
+  [1, '1 person is trusted although one of their records does not share'],
+  [1_200, '1,200 people are trusted although one of their records does not share'],
 ])('%d consents in doubt are told, and where to look', (people, told) => {
   const text = renderReport({ ...SUCCEEDED, consentsInDoubt: people });
   expect(text).toContain(`excluded\n\n${told}`);

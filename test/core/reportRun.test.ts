@@ -170,7 +170,7 @@ describe('the report of a published run', () => {
 
   test.each([
     ['run-0', 'run-0'],
-    [null, 'what no run has made'],
+    [null, 'a version that no run made'],
   ])('fails when somebody has written between Publish and Report, and the tables show %s', async (shown, found) => {
     const world = newWorld();
     await published(world);

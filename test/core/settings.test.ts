@@ -51,7 +51,7 @@ test('of what only AWS needs a part may be set', () => {
 
 test('an unknown key is refused with the list of the known ones', () => {
   expect(refusal({ mlJion: 'time' })).toBe(
-    'Settings (settings.json): unknown setting mlJion; known are mlJoin, consentFrom, maxRejectRatio, minRecordsForRatio, maxShrinkRatio, settleSeconds, maxFilesPerRun, expectedCounts, aws',
+    'Settings (settings.json): unknown setting mlJion; expected one of mlJoin, consentFrom, maxRejectRatio, minRecordsForRatio, maxShrinkRatio, settleSeconds, maxFilesPerRun, expectedCounts, aws',
   );
 });
 
@@ -66,9 +66,12 @@ test.each([
   [{ settleSeconds: 3601 }, /settleSeconds: .*3600.*found 3601/],
   [{ settleSeconds: -1 }, /settleSeconds: .*found -1/],
   [{ maxFilesPerRun: 0 }, /maxFilesPerRun: .*found 0/],
-  [{ expectedCounts: { customers: 5 } }, /expectedCounts\.customers; known are customer_landing, .*customer_trusted.*same_time/],
+  [
+    { expectedCounts: { customers: 5 } },
+    /expectedCounts\.customers; expected one of customer_landing, .*customer_trusted.*same_time/,
+  ],
   [{ expectedCounts: { loads: -5 } }, /expectedCounts\.loads: .*found -5/],
-  [{ aws: { workers: 3 } }, /unknown setting aws\.workers; known are workerType, maxWorkers, /],
+  [{ aws: { workers: 3 } }, /unknown setting aws\.workers; expected one of workerType, maxWorkers, /],
   [{ aws: { jobTimeoutMinutes: 240 } }, /aws\.jobTimeoutMinutes: .*found 240/],
   [{ aws: { logDays: 31 } }, /aws\.logDays: .*30.*found 31/],
   [{ aws: { alertEmail: 'nobody' } }, /aws\.alertEmail: .*found "nobody"/],
@@ -118,7 +121,9 @@ describe('--set', () => {
   });
 
   test('of an unknown key or a wrong value says where it came from', () => {
-    expect(refusal({}, ['nope=1'])).toMatch(/^Settings \(settings\.json with --set\): unknown setting nope; known are mlJoin, /);
+    expect(refusal({}, ['nope=1'])).toMatch(
+      /^Settings \(settings\.json with --set\): unknown setting nope; expected one of mlJoin, /,
+    );
     expect(refusal({}, ['maxRejectRatio=lots'])).toMatch(/maxRejectRatio: .*found "lots"/);
     expect(refusal({}, ['maxRejectRatio='])).toMatch(/maxRejectRatio: .*found ""/);
   });

@@ -23,5 +23,5 @@ test('of a job that left no message, how it ended is told', () => {
 
 test('an empty cause is said in words', () => {
   expect(shortCause('States.Timeout', '')).toBe('the state took longer than its timeout');
-  expect(shortCause('States.TaskFailed', '')).toBe('no cause was told');
+  expect(shortCause('States.TaskFailed', '')).toBe('no cause was given');
 });

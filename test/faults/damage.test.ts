@@ -241,7 +241,7 @@ test.each(['writeFileSync replacing', 'renameSync lakehouse.duckdb'])(
     await killReplacement(lake, point, '--set', 'maxRejectRatio=1');
     const watch = startStedi(['watch', '--lake', lake, '--set', 'maxRejectRatio=1', '--set', 'settleSeconds=0']);
     try {
-      await watch.says(/Watching .*Ctrl-C ends/);
+      await watch.says(/Watching .*Ctrl-C stops it/);
       landAll(lake, { 'customer_landing/later.json': lines(customer({ email: 'later@x.org', shares: CONSENT })) });
       await watch.says(/SUCCEEDED/);
     } finally {

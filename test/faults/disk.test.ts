@@ -61,7 +61,7 @@ describe('a lake that another process holds', () => {
       const ended = await Promise.all([stedi('run', '--lake', lake), stedi('run', '--lake', lake)]);
       expect(ended.map(({ code }) => code).sort()).toEqual([0, 1]);
       const [refused] = ended.filter(({ code }) => code === 1);
-      expect(refused?.stderr).toMatch(/is held by process \d+ \(stedi run, since /);
+      expect(refused?.stderr).toMatch(/is in use by process \d+ \(stedi run, since /);
       await runToTheEnd(lake);
       const alone = newFolder();
       linkLanding(lake, alone);
@@ -178,7 +178,7 @@ function ownedByUser(lake: string): void {
       const { code, stdout, stderr } = await stediAsUser('run', '--lake', lake);
       expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
       expect(stdout.match(/.*ben\.json.*/g)).toEqual([expect.stringContaining('  customer_landing/ben.json: EACCES')]);
-      expect(stdout).toMatch(/Can't be read; mend the name or the permissions, then "stedi run":/);
+      expect(stdout).toMatch(/Can't be read; fix the name or the permissions, then "stedi run":/);
       expect(stdout).not.toMatch(/held/i);
       expect((await dump(lake)).customer_trusted).toHaveLength(1);
       const asked = await stediAsUser('query', 'select count(*) as landed from customer_landing', '--lake', lake, '--json');
@@ -186,7 +186,9 @@ function ownedByUser(lake: string): void {
       expect(JSON.parse(asked.stdout)).toEqual([{ landed: 1 }]);
       const rebuilt = await stediAsUser('rebuild', '--replace', '--lake', lake);
       expect(rebuilt.code).toBe(1);
-      expect(rebuilt.stdout).toMatch(/what the other files give[\s\S]*Not read:\n {2}customer_landing\/ben\.json[\s\S]*Replaced/);
+      expect(rebuilt.stdout).toMatch(
+        /match what the other files give[\s\S]*Not read:\n {2}customer_landing\/ben\.json[\s\S]*Replaced/,
+      );
       chmodSync(secret, 0o644);
       expect(await stediAsUser('run', '--lake', lake)).toMatchObject({ code: 0 });
       expect((await dump(lake)).customer_trusted).toHaveLength(2);

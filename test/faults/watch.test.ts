@@ -27,7 +27,7 @@ afterEach(async () => {
 async function watching(lake: string, ...args: string[]): Promise<Running> {
   const watch = startStedi(['watch', '--lake', lake, '--set', 'settleSeconds=1', ...args]);
   watches.push(watch);
-  await watch.says(/Watching .*Ctrl-C ends/);
+  await watch.says(/Watching .*Ctrl-C stops it/);
   return watch;
 }
 
@@ -40,7 +40,7 @@ test('where the system can watch nothing more, watch says so once and lists', as
   await loaded(lake, 1);
   landAll(lake, { 'customer_landing/late.json': lines(customer({ email: 'late@x.org', shares: CONSENT })) });
   await loaded(lake, 2);
-  expect(watch.stdout.match(/Not all can be watched: ENOSPC.* listed every 10 s/g)).toHaveLength(1);
+  expect(watch.stdout.match(/Not everything can be watched: ENOSPC.* listed every 10 s/g)).toHaveLength(1);
   await endsWell(watch);
 });
 
@@ -355,7 +355,7 @@ test(
     try {
       const watch = startStedi(['watch', '--lake', lake]);
       watches.push(watch);
-      await watch.says(/Waiting: .* is held by process/);
+      await watch.says(/Waiting: .* is in use by process/);
       await endsWell(watch);
     } finally {
       lock.release();

@@ -61,5 +61,5 @@ test('an answer of Athena comes page by page, whole, without its header', async 
 
 test('more rows than were asked for are not fetched: where they are is said', async () => {
   const tooMany = asked(50 * PAGE, () => ask(stage, 'select at from loads', 2 * PAGE));
-  await expect(tooMany).rejects.toThrow(/more than 2,000 rows; all of them are in s3:\/\/lake\/athena\/q-1\.csv/);
+  await expect(tooMany).rejects.toThrow(/more than 2,000 rows: see all of them in s3:\/\/lake\/athena\/q-1\.csv/);
 });

@@ -109,7 +109,7 @@ describe('loads of a file that the ledger has never heard of', () => {
 
   test('are of before it was lost, where their run is', async () => {
     const [, check] = await loadChecks(newWorld().ledger, [{ ...gone, run_id: 'run-1' }]);
-    const earlier = /, 1 of them of runs before this ledger/;
+    const earlier = /, 1 of them from runs before this ledger/;
     expect(check).toMatchObject({ ok: true, found: expect.stringMatching(earlier) as unknown });
     expect(await found('run-1')).toMatchObject({ ok: true, found: expect.stringMatching(earlier) as unknown });
   });

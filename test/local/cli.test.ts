@@ -125,10 +125,10 @@ describe('one lake, command by command, with --json', () => {
 
   test.each([
     ['people.json', /ends in \.parquet or \.csv/],
-    [path.join('nowhere', 'people.csv'), /nowhere is no folder/],
+    [path.join('nowhere', 'people.csv'), /nowhere is not a folder/],
     [path.join('LAKE', 'landing', 'customer_landing', 'people.csv'), /within the lake/],
     [path.join('LAKE', 'people.csv'), /within the lake/],
-    [path.join('FOLDER', 'folder.csv'), /no file; name another/],
+    [path.join('FOLDER', 'folder.csv'), /not a file; choose another name/],
   ])('query --out %s is refused', async (file, reason) => {
     const folder = newFolder();
     mkdirSync(path.join(folder, 'folder.csv'));
@@ -163,7 +163,7 @@ describe('one lake, command by command, with --json', () => {
   test('query --out takes a SELECT', async () => {
     const out = path.join(newFolder(), 'rows.csv');
     for (const sql of ['describe customer_trusted', 'show tables', 'explain select 1'])
-      expect((await json('query', sql, '--out', out)).stderr).toMatch(/--out writes the rows of a SELECT/);
+      expect((await json('query', sql, '--out', out)).stderr).toMatch(/--out writes only the rows of a SELECT/);
   });
 
   test('query shows so many rows, and any number in a file', async () => {
@@ -223,7 +223,7 @@ describe('one lake, command by command, with --json', () => {
     await stedi('run', '--lake', own);
     const exported = path.join(newFolder(), 'mended');
     const { stdout } = await stedi('rejects', '--lake', own, '--export', exported);
-    expect(stdout).toMatch(/Not exported, for their text was not kept[^\n]*:\n {2}customer_landing\/cut\.json\.gz, line 1/);
+    expect(stdout).toMatch(/Not exported, because their text was not kept[^\n]*:\n {2}customer_landing\/cut\.json\.gz, line 1/);
     expect(existsSync(exported)).toBe(false);
   });
 
@@ -326,7 +326,7 @@ describe('one lake, command by command, with --json', () => {
     landAll(lake, { 'customer_landing/arrived.json': lines(customer({ email: 'dan@x.org' })) });
     await watching.says(/SUCCEEDED/);
     writeFileSync(path.join(lake, 'landing', 'stray.json'), '{}');
-    await watching.says(/left alone: stray\.json belongs to no landing table/);
+    await watching.says(/left alone: stray\.json belongs to none of the landing tables/);
     expect((await watching.stop('SIGINT')).code).toBe(0);
   });
 });

@@ -302,7 +302,8 @@ describe('file versions', () => {
     expect(code).toBe(1);
     expect(stdout).toContain('left alone: \ufffd[31mred.json');
     expect(stdout).toMatch(/customer_landing\/f\ufffdnf: its name is not UTF-8: rename it/);
-    for (const stray of ['customers/', 'c.json']) expect(stdout).toContain(`left alone: ${stray} belongs to no landing table`);
+    for (const stray of ['customers/', 'c.json'])
+      expect(stdout).toContain(`left alone: ${stray} belongs to none of the landing tables`);
     expect(stdout).toMatch(/customer_landing\/M\ufffd\.json: its name is not UTF-8: rename it/);
     expect(stdout).toContain('customer_landing/a\\[b\ufffd.json: its path holds a backslash and one of [ * ?: rename it');
     expect((await dump(lake)).customer_staging).toHaveLength(PEOPLE.length);
@@ -468,7 +469,7 @@ describe('the gate', () => {
     // It is held until somebody has looked, and every run says so.
     const again = await call({ lake, set: limits }, (context) => run(context, []));
     expect(again).toMatchObject({ exitCode: 1, value: { status: 'NOTHING_TO_DO', held: [], heldBefore: mixed.held } });
-    expect(again.text).toMatch(/1 file held from before waits for a person: "stedi files --state held"/);
+    expect(again.text).toMatch(/1 file held earlier still waits for a person: "stedi files --state held"/);
     await call({ lake }, (context) => retry(context, ['customer_landing/rubbish.json'], undefined));
     const taken = await runHere(lake, { set: [...limits, 'maxRejectRatio=1'] });
     expect(taken).toMatchObject({ status: 'SUCCEEDED', exitCode: 0, held: [], tables: { customer_landing: 23, rejected: 20 } });
@@ -537,7 +538,7 @@ describe('the gate', () => {
 
   test('a withdrawal in seconds changes nothing, and is told until the person is asked', async () => {
     const lake = await walkedLake();
-    const told = /1 person is trusted though a record of theirs does not share/;
+    const told = /1 person is trusted although one of their records does not share/;
     const say = async (updated: number, shares?: number): Promise<void> => {
       landAll(lake, {
         [`customer_landing/${updated}.json`]: lines(customer({ email: 'ann@x.org', updated, ...(shares && { shares }) })),

@@ -97,7 +97,7 @@ describe('a folder to take in', () => {
 
   test('an empty one is named', async () => {
     const source = newSource();
-    expect((await stedi('run', source, '--lake', newFolder())).stdout).toContain(`${source} holds no file to take in`);
+    expect((await stedi('run', source, '--lake', newFolder())).stdout).toContain(`${source} has no file to put into landing`);
   });
 });
 
@@ -197,7 +197,7 @@ test('after three kills in a row the files are held, every run says so, and retr
   expect(third.stdout).toMatch(/customer_landing\/people\.json: 3 runs in a row ended/);
   const later = await stedi('run', '--lake', lake);
   expect(later.code).toBe(1);
-  expect(later.stdout).toMatch(/Nothing to do[\s\S]*3 files held from before wait for a person: "stedi files --state held"/);
+  expect(later.stdout).toMatch(/Nothing to do[\s\S]*3 files held earlier still wait for a person: "stedi files --state held"/);
   await stedi('retry', ...Object.keys(walk(PEOPLE)), '--lake', lake);
   expect((await stedi('run', '--lake', lake)).code).toBe(0);
 });

@@ -34,10 +34,14 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
   const cases: [string, string[], RegExp][] = [
     ['an unknown flag', ['run', '--fast'], /--fast/],
     ['an unknown command', ['runn'], /runn/],
-    ['an unknown setting', ['run', '--set', 'mlJion=time'], /mlJion.*known are mlJoin, consentFrom/],
+    ['an unknown setting', ['run', '--set', 'mlJion=time'], /mlJion.*expected one of mlJoin, consentFrom/],
     ['a value that a setting does not take', ['run', '--set', 'mlJoin=never'], /mlJoin.*person-and-time.*never/],
     ['a number out of range', ['run', '--set', 'maxRejectRatio=2'], /maxRejectRatio.*2/],
-    ['a count of an unknown table', ['run', '--set', 'expectedCounts={"customers":1}'], /customers; known are customer_landing/],
+    [
+      'a count of an unknown table',
+      ['run', '--set', 'expectedCounts={"customers":1}'],
+      /customers; expected one of customer_landing/,
+    ],
     [
       'a setting for a command that builds nothing',
       ['query', 'select 1', '--set', 'mlJoin=time'],
@@ -56,7 +60,7 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
       /customer_landing, accelerometer_landing, step_trainer_landing/,
     ],
     ['a file that is missing', ['drop', 'customer_landing', '/no/such.json'], /\/no\/such\.json/],
-    ['a limit below one', ['runs', '--limit', '0'], /--limit.*'0'.*whole number from 1/],
+    ['a limit below one', ['runs', '--limit', '0'], /--limit.*'0'.*whole number, 1 or more/],
     ['a run that is unknown', ['show', 'run-of-luck'], /run-of-luck.*stedi runs/],
     ['rejects of an unknown run', ['rejects', '--run', 'run-of-luck'], /run-of-luck.*stedi runs/],
     ['retry of nothing', ['retry'], /--run/],
@@ -72,21 +76,21 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
     ['a source that no run would read', ['run', hidden], /customers\.json\.part.*rename it.*Nothing was copied/],
     ['a file to drop that no run would read', ['drop', 'customer_landing', hidden], /customers\.json\.part.*rename it/],
     ['a source that is no file', ['run', pipe], /neither a file nor a folder/],
-    ['retry of an unknown run', ['retry', '--run', 'run-of-luck'], /run-of-luck names no run.*stedi runs/],
+    ['retry of an unknown run', ['retry', '--run', 'run-of-luck'], /run-of-luck matches no run.*stedi runs/],
     [
       'retry of a path',
       ['retry', path.join(source, 'people.json')],
       /people\.json is not held.*like customer_landing\/file\.json/,
     ],
     ['an export over mended files', ['rejects', '--export', mended], /Nothing was written[^]*walk\.json/],
-    ['a rebuild that forgets and replaces nothing', ['rebuild', '--forget'], /--forget goes with --replace/],
+    ['a rebuild that forgets and replaces nothing', ['rebuild', '--forget'], /--forget works only with --replace/],
     ['generate without a folder', ['generate'], /--out/],
     ['generate into a lake', ['generate', '--out', lake], /this is a lake.*landing/],
     ['generate with no customer', ['generate', '--out', newFolder(), '--customers', '0'], /customers.*0/],
     [
       'generate with a number that is none',
       ['generate', '--out', newFolder(), '--customers', 'many'],
-      /customers.*many is no number/,
+      /customers.*many is not a number/,
     ],
     [
       'a lake without a name',
@@ -204,7 +208,7 @@ describe('however it is started', () => {
   test('two starts at once: neither writes what the other reads', async () => {
     const lake = newFolder();
     const both = await Promise.all([stedi('start', '--lake', lake), stedi('start', '--lake', lake)]);
-    for (const { code, stderr } of both) expect(code === 0 || stderr.includes('is held by process')).toBe(true);
+    for (const { code, stderr } of both) expect(code === 0 || stderr.includes('is in use by process')).toBe(true);
     expect(both.map(({ stdout }) => stdout).join('')).not.toMatch(/FAILED/);
   });
 

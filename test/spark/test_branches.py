@@ -809,7 +809,7 @@ def test_lock_in_a_ledger_table(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LockLostError):
         own.mark_publishing("run-1", 2)
     item["settled"] = {"BOOL": True}
-    with pytest.raises(LockLostError, match="may not publish any more, for its execution has ended"):
+    with pytest.raises(LockLostError, match="may no longer publish, because its execution has ended"):
         own.mark_publishing("run-1", 3)
     del item["settled"]
     own.mark_publishing("run-1", 3)

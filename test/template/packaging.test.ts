@@ -53,7 +53,7 @@ async function refusal(settings: string, stage = 'dev'): Promise<string> {
 
 describe('before anything is packaged', () => {
   test.each([
-    ['an unknown setting', '{ "mlJion": "time" }', /settings\.json.*unknown setting mlJion; known are mlJoin/],
+    ['an unknown setting', '{ "mlJion": "time" }', /settings\.json.*unknown setting mlJion; expected one of mlJoin/],
     ['a setting out of its range', '{ "aws": { "jobTimeoutMinutes": 600 } }', /aws\.jobTimeoutMinutes: .*found 600/],
     ['settings that are no JSON', '{', /settings\.json can't be read/],
   ])('%s is refused with what to do', async (_, settings, message) => {
@@ -61,7 +61,7 @@ describe('before anything is packaged', () => {
   });
 
   test.each(['my-stage', 'my_stage', 'Prod', '1st', 'astagewhosenameistoolong'])('--stage %s is refused', async (stage) => {
-    expect(await refusal('{}', stage)).toMatch(`--stage ${stage}: expected a small letter`);
+    expect(await refusal('{}', stage)).toMatch(`--stage ${stage}: expected a lowercase letter`);
   });
 
   test.each(['dev', 'prod', 'e2e', 'astagewith16char'])('--stage %s is taken', async (stage) => {
@@ -71,7 +71,7 @@ describe('before anything is packaged', () => {
   test('a user sees the reason and no stack', () => {
     const { code, output } = packageService(serviceWith('{ "mlJion": "time" }', newFolder()));
     expect(code).toBe(1);
-    expect(output).toMatch(/Error:\n.*unknown setting mlJion; known are mlJoin/);
+    expect(output).toMatch(/Error:\n.*unknown setting mlJion; expected one of mlJoin/);
     expect(output).not.toMatch(/^\s+at /m);
   });
 });

@@ -35,7 +35,7 @@ const BROKEN: readonly { kind: string; what: string; changes: Changes }[] = [
   },
   {
     kind: 'mistyped_field',
-    what: 'records with a value of another type than the field has; rejected',
+    what: 'records with a value of the wrong type; rejected',
     changes: {
       customer: [set('email', 'true'), set('customerName', '{"first": "Orina"}'), set('registrationDate', '"soon"')],
       motion: [
@@ -57,7 +57,7 @@ const BROKEN: readonly { kind: string; what: string; changes: Changes }[] = [
   },
   {
     kind: 'number_too_large',
-    what: 'numbers that fit into no 64 bits, or are infinite; rejected',
+    what: 'numbers that don’t fit into 64 bits, or are infinite; rejected',
     changes: {
       customer: [set('lastUpdateDate', '9223372036854775808')],
       motion: [set('x', '1e999'), set('y', '"-1e999"')],

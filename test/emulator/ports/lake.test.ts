@@ -113,7 +113,7 @@ test('a run whose manifest is gone was built from something unknown', async () =
 test('a snapshot that tells no total, and metadata that are gone, are errors that say so', async () => {
   const { lake, put, lose } = await open();
   await put('customer_staging', [{ id: '1', summary: {} }]);
-  await expect(lake.counts()).rejects.toThrow(/customer_staging: its snapshot tells no total-records/);
+  await expect(lake.counts()).rejects.toThrow(/customer_staging: its snapshot has no total-records/);
   await put(LAST, [{ id: '1', summary: total(5, { 'run-id': 'run-1' }) }]);
   await lose();
   await expect(lake.publishedRun()).rejects.toThrow(/machine_learning_curated: its metadata s3:.* are missing/);

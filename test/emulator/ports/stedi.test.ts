@@ -183,7 +183,7 @@ test('rejects of all runs, of each file version those of the latest, and exporte
   expect(await stedi('rejects', '--stage', 'four', '--export', to)).toMatchObject({ code: 0 });
   expect(readFileSync(path.join(to, 'customer_landing/a.json'), 'utf8')).toBe('odd\n');
   expect(readFileSync(path.join(to, 'customer_landing/b.json'), 'utf8')).toBe('with\u2028mark\n');
-  expect((await stedi('rejects', '--stage', 'four', '--run', 'run-9')).stderr).toMatch(/run-9 names no run/);
+  expect((await stedi('rejects', '--stage', 'four', '--run', 'run-9')).stderr).toMatch(/run-9 matches no run/);
 });
 
 test('query asks Athena in the stage’s workgroup', async () => {
@@ -204,11 +204,11 @@ test('what is wrong is said without a stack', async () => {
     [['files', '--stage', 'six', '--region', 'eu-west-1'], {}, 1, /There is no stage six in eu-west-1/],
     [['files', '--stage', 'six'], { AWS_ENDPOINT_URL: 'http://127.0.0.1:9' }, 1, /AWS can't be reached in the region us-east-1/],
     [['files', '--stage', 'six', '--lake', 'x'], {}, 2, /--lake is a lake on this machine, --stage one on AWS/],
-    [['files', '--region', 'eu-west-1'], {}, 2, /expected --stage too/],
-    [['query', 'select 1', '--stage', 'six', '--out', 'a.csv'], {}, 2, /Athena has left each answer as CSV/],
+    [['files', '--region', 'eu-west-1'], {}, 2, /--region .*: add --stage/],
+    [['query', 'select 1', '--stage', 'six', '--out', 'a.csv'], {}, 2, /Athena already keeps each answer as CSV/],
     [['watch', '--stage', 'six'], {}, 2, /works on one machine only/],
     [['run', '--stage', 'six', '--set', 'mlJoin=time'], {}, 2, /settings it was deployed with/],
-    [['show', 'run-x', '--stage', 'six'], {}, 2, /run-x names no run/],
+    [['show', 'run-x', '--stage', 'six'], {}, 2, /run-x matches no run/],
   ];
   for (const [args, env, code, said] of cases) {
     const ended = await startStedi(args, { env: { ...process.env, ...emulator().environment, ...env } }).ended;
