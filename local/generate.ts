@@ -90,7 +90,7 @@ function checkCustomers(customers: number): void {
 function checkSeed(seed: number): void {
   if (Number.isSafeInteger(seed) && seed >= 0) return;
   throw new UsageError(
-    `expected a seed that is a whole number from 0 on, found ${seed}: nothing was written; choose another seed`,
+    `expected a seed that is a whole number, 0 or more; found ${seed}: nothing was written; choose another seed`,
   );
 }
 
