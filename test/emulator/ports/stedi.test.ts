@@ -204,7 +204,7 @@ test('what is wrong is said without a stack', async () => {
     [['files', '--stage', 'six', '--region', 'eu-west-1'], {}, 1, /There is no stage six in eu-west-1/],
     [['files', '--stage', 'six'], { AWS_ENDPOINT_URL: 'http://127.0.0.1:9' }, 1, /AWS can't be reached in the region us-east-1/],
     [['files', '--stage', 'six', '--lake', 'x'], {}, 2, /--lake is a lake on this machine, --stage one on AWS/],
-    [['files', '--region', 'eu-west-1'], {}, 2, /--region .*: add --stage/],
+    [['files', '--region', 'eu-west-1'], {}, 2, /--region is the region of a stage: add --stage/],
     [['query', 'select 1', '--stage', 'six', '--out', 'a.csv'], {}, 2, /Athena already keeps each answer as CSV/],
     [['watch', '--stage', 'six'], {}, 2, /works on one machine only/],
     [['run', '--stage', 'six', '--set', 'mlJoin=time'], {}, 2, /settings it was deployed with/],
