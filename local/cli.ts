@@ -200,7 +200,7 @@ command(
   ],
 )
   .option('--replace', 'replace the tables with the rebuilt ones', false)
-  .option('--forget', 'with --replace: also remove records whose files are gone from landing', false)
+  .option('--forget', 'with --replace: even if that loses withdrawals, or records whose files are gone from landing', false)
   .action((flags: RebuildFlags) => act(async (context) => (await import('./commands/rebuild.ts')).rebuild(context, flags)));
 
 command('query <sql>', 'read-only SQL over all tables', [
