@@ -11,7 +11,7 @@ import { codeOf, isMissing, pathOf } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 import { isNotUtf8 } from './landing.ts';
 import { listed } from './listed.ts';
-import { isAlive } from './isAlive.ts';
+import { clearKilled } from './isAlive.ts';
 
 /** A file to be dropped, and the landing table it belongs to. */
 export interface Drop {
@@ -131,8 +131,7 @@ function explainName(error: unknown): never {
 async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dropped> {
   const folder = path.join(landingRoot, table);
   await mkdir(folder, { recursive: true });
-  // Without the file's name, which may have the maximum length.
-  const partial = path.join(folder, `.drop.${process.pid}.part`);
+  const partial = path.join(folder, partialName(process.pid));
   try {
     await copyFile(file, partial, constants.COPYFILE_FICLONE);
     for (let number = 1; ; number += 1) {
@@ -154,12 +153,13 @@ async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dro
 /** Removes what killed copies have left in landing. */
 export async function clearKilledDrops(landingRoot: string): Promise<void> {
   for (const table of LANDING_TABLES) {
-    const folder = path.join(landingRoot, table);
-    for (const name of await readdir(folder).catch(() => [])) {
-      const [, pid] = /^\.drop\.(\d+)\.part$/.exec(name) ?? [];
-      if (pid !== undefined && !isAlive(Number(pid))) await rm(path.join(folder, name), { force: true });
-    }
+    await clearKilled(path.join(landingRoot, table), partialName);
   }
+}
+
+/** Without the file's name, which may have the maximum length. */
+function partialName(pid: number): string {
+  return `.drop.${pid}.part`;
 }
 
 /** `readings.json` becomes `readings-2.json`. */

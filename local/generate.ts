@@ -1,6 +1,7 @@
 import { byLandingTable } from '../functions/core/steps.ts';
 import type { LandingTable } from '../functions/core/steps.ts';
 import { UsageError } from '../functions/core/errors.ts';
+import { figure } from '../functions/core/textTable.ts';
 import { NARROWEST_WINDOW, planCrowd } from './generate/crowd.ts';
 import type { Window } from './generate/crowd.ts';
 import { mixDefects } from './generate/defects.ts';
@@ -81,7 +82,7 @@ const MOST = 10_000_000;
 
 function checkCustomers(customers: number): void {
   if (Number.isSafeInteger(customers) && customers >= FEWEST && customers <= MOST) return;
-  const expected = `expected a whole number of customers from ${FEWEST} to ${MOST.toLocaleString('en')}`;
+  const expected = `expected a whole number of customers from ${FEWEST} to ${figure(MOST)}`;
   throw new UsageError(
     `${expected}, found ${customers}: nothing was written; choose a number in this range (the reference data have ${REFERENCE.people})`,
   );

@@ -15,7 +15,7 @@ import { countTables, publishedRun } from './duckdb/counts.ts';
 import { RunTables } from './duckdb/runTables.ts';
 import { openSession } from './duckdb/session.ts';
 import type { OpenOptions, Session } from './duckdb/session.ts';
-import { damageOf, REBUILD_ADVICE, troubleWith } from './duckdb/trouble.ts';
+import { REBUILD_ADVICE, troubleWith, unlessDamaged } from './duckdb/trouble.ts';
 import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './events.ts';
 import { LocalExecutions } from './executions.ts';
 import type { Ended } from './executions.ts';
@@ -163,17 +163,16 @@ export class LocalHome {
   async tablesTrouble(): Promise<string | null> {
     const { tables } = this.paths;
     const published = await this.ledger.published();
-    try {
+    const trouble = async (): Promise<string | null> => {
       const shown = existsSync(tables) ? await publishedRun((await this.session()).aside) : null;
       if (published === null || shown?.runId === published.runId) return null;
       if (shown === null) return tablesGone(tables, published.runId);
       const isKnown = this.executions.history().some(({ runId }) => runId === shown.runId);
       const isLeft = (await this.ledger.lock())?.runId === shown.runId;
       return isKnown && !isLeft ? tablesOlder(tables, shown.runId, published.runId) : null;
-    } catch (error) {
-      const damage = damageOf(tables, error);
-      if (damage === null) throw error;
-      return damage.message;
+    };
+    try {
+      return await unlessDamaged(tables, trouble, ({ message }) => message);
     } finally {
       this.#closeSession();
     }

@@ -12,7 +12,7 @@ export interface Output {
   /** A command's result: the value with `--json`, else the text. */
   result(value: unknown, text: () => string): void;
   /** The same for any number of values: with `--json` one array, written as they come. */
-  results(values: AsyncIterable<unknown>, text: () => string): Promise<void>;
+  results(values: AsyncIterable<unknown>, text: () => Promise<string>): Promise<void>;
 }
 
 export function createOutput(json: boolean): Output {
@@ -25,7 +25,10 @@ export function createOutput(json: boolean): Output {
       process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${printable(text())}\n`);
     },
     async results(values, text) {
-      if (!json) return this.result(null, text);
+      if (!json) {
+        process.stdout.write(`${printable(await text())}\n`);
+        return;
+      }
       let opening = '[';
       for await (const value of values) {
         // The reader may have stopped reading.

@@ -1,9 +1,9 @@
-import { accessSync, chmodSync, constants, existsSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, constants, existsSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { messageOf, UsageError } from '../functions/core/errors.ts';
 import { literal } from './duckdb/session.ts';
-import { isAlive } from './isAlive.ts';
+import { clearKilled } from './isAlive.ts';
 import { isBelow } from './isBelow.ts';
 
 const FORMATS: ReadonlyMap<string, string> = new Map([
@@ -23,7 +23,7 @@ export interface ResultFile {
  * Where the rows go; for a link, its target. Removes what a killed process has left of this file.
  * @throws UsageError for an ending other than `.parquet` or `.csv`, a folder that is missing or can't be written, and a place within the lake
  */
-export function resultFile(named: string, lake: string): ResultFile {
+export async function resultFile(named: string, lake: string): Promise<ResultFile> {
   const refuse = (why: string): UsageError => new UsageError(`--out ${named}: ${why}`);
   const format = FORMATS.get(path.extname(named).toLowerCase());
   if (format === undefined) throw refuse(`expected a name that ends in ${[...FORMATS.keys()].join(' or ')}`);
@@ -39,12 +39,9 @@ export function resultFile(named: string, lake: string): ResultFile {
     throw refuse(`nothing can be written in ${folder}; fix its permissions, or choose another folder`);
   }
   const name = path.basename(there ?? named);
-  const unfinished = (pid: number | string) => path.join(folder, `.${name.slice(0, 100)}.${pid}.part`);
-  for (const left of readdirSync(folder)) {
-    const [, pid] = /\.(\d+)\.part$/.exec(left) ?? [];
-    if (pid !== undefined && path.join(folder, left) === unfinished(pid) && !isAlive(Number(pid))) rmSync(unfinished(pid));
-  }
-  return { file: path.join(folder, name), unfinished: unfinished(process.pid), format };
+  const unfinishedName = (pid: number) => `.${name.slice(0, 100)}.${pid}.part`;
+  await clearKilled(folder, unfinishedName);
+  return { file: path.join(folder, name), unfinished: path.join(folder, unfinishedName(process.pid)), format };
 }
 
 function real(file: string): string | undefined {

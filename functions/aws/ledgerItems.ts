@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { z } from 'zod';
+import { landingTableOf } from '../core/catalogFile.ts';
 import { CLAIMED_FIRST } from '../core/fileVersions.ts';
 import { LANDING_TABLES } from '../core/steps.ts';
 import { FILE_FORMATS, FILE_STATES, ledgerFileOf } from '../core/storedFile.ts';
@@ -45,7 +46,7 @@ export function queueOf(queue: Queue, pk: string): string {
  * their table, and U+0000 sorts before anything a longer key goes on with.
  */
 export function positionOf({ key, version }: Pick<FileVersion, 'key' | 'version'>, since: string): string {
-  const position = `${key.startsWith(`${CLAIMED_FIRST}/`) ? 0 : 1}\0${since}\0${key}\0${version}`;
+  const position = `${landingTableOf(key) === CLAIMED_FIRST ? 0 : 1}\0${since}\0${key}\0${version}`;
   const bytes = Buffer.from(position);
   if (bytes.length <= LONGEST_POSITION) return position;
   const hash = hashOf(position);

@@ -1,3 +1,4 @@
+import { landingTableOf } from './catalogFile.ts';
 import { CONTRACTS } from './contracts.ts';
 import { CLAIMED_FIRST } from './fileVersions.ts';
 import type { Policies } from './settings.ts';
@@ -106,7 +107,7 @@ function heldTable(held: readonly Held[]): string | null {
 
 /** What it means that customer files are held; null if none of these is one. */
 export function withdrawalsWait(held: readonly { file: string }[]): string | null {
-  if (!held.some(({ file }) => file.startsWith(`${CLAIMED_FIRST}/`))) return null;
+  if (!held.some(({ file }) => landingTableOf(file) === CLAIMED_FIRST)) return null;
   return 'A withdrawal of consent in a customer file takes effect only once the file is loaded: deal with customer files first.';
 }
 

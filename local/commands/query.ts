@@ -25,7 +25,7 @@ import { MOST_SHOWN, rowsText } from '../views/rows.ts';
 export async function query({ options, output }: CommandContext, sql: string, out?: string): Promise<number> {
   requireLake(options.lake);
   const paths = lakePaths(options.lake);
-  const file = out === undefined ? undefined : resultFile(out, options.lake);
+  const file = out === undefined ? undefined : await resultFile(out, options.lake);
   if (withoutComments(sql) === '') throw new UsageError('query needs SQL, for example "select count(*) from customer_trusted"');
   if (!existsSync(paths.tables)) await explainMissing(options);
   const session = await openSession(paths.tables, paths.scratch, { readOnly: true });

@@ -33,13 +33,19 @@ export async function showRejects(
   exportTo: string | undefined,
   output: Output,
 ): Promise<void> {
-  const summary = await summaryOf(latestRejects(files));
-  const exported = exportTo === undefined ? null : await exportRejects(files, summary.texts, exportTo);
-  await output.results(latestRejects(files), () =>
-    [countsAndRecords(summary), ...(exported === null ? [] : [exportText(summary, exported)]), ...heldFiles(summary, held)].join(
-      '\n\n',
-    ),
-  );
+  // With --json alone nobody asks for it.
+  let asked: Promise<Summary> | undefined;
+  const summarized = () => (asked ??= summaryOf(latestRejects(files)));
+  const exported = exportTo === undefined ? null : await exportRejects(files, (await summarized()).texts, exportTo);
+  await output.results(latestRejects(files), async () => {
+    const summary = await summarized();
+    const parts = [
+      countsAndRecords(summary),
+      ...(exported === null ? [] : [exportText(summary, exported)]),
+      ...heldFiles(summary, held),
+    ];
+    return parts.join('\n\n');
+  });
 }
 
 async function summaryOf(rejects: AsyncIterable<Rejected>): Promise<Summary> {

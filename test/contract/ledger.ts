@@ -10,6 +10,8 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
       ledger = await open();
     });
 
+    const moment = () => new Promise((resolve) => setTimeout(resolve, 5));
+
     describe('file versions', () => {
       test('are registered once, as pending', async () => {
         expect(await ledger.register([file('a'), file('b')])).toBe(2);
@@ -75,13 +77,12 @@ export function ledgerContract(name: string, open: () => Promise<Ledger>, { many
       test('of customers come before readings, however long these have waited: they may hold a withdrawal', async () => {
         const motion = { ...file('z'), table: 'accelerometer_landing', key: 'accelerometer_landing/z' } as const;
         await ledger.register([motion]);
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await moment();
         await ledger.register([file('a')]);
         expect((await ledger.pending(1)).map(nameOf)).toEqual(['customer_landing/a v1']);
       });
 
       test('that have waited longest come first; what is retried waits anew, what is given back does not', async () => {
-        const moment = () => new Promise((resolve) => setTimeout(resolve, 5));
         const waiting = async () => (await ledger.pending(10)).map(({ key }) => key.replace('customer_landing/', ''));
         await ledger.register([file('d')]);
         await moment();

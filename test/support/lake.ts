@@ -15,6 +15,7 @@ import type { CommandContext, CommonOptions } from '../../local/lake.ts';
 import { run } from '../../local/commands/run.ts';
 import { sorted } from '../reference/index.ts';
 import type { Row } from '../reference/index.ts';
+import { collected } from './collected.ts';
 import { rowsOfTable } from './tables.ts';
 
 // Lakes
@@ -117,9 +118,7 @@ export async function call(
       printed = { value, text: text() };
     },
     results: async (values, text) => {
-      const all: unknown[] = [];
-      for await (const value of values) all.push(value);
-      printed = { value: all, text: text() };
+      printed = { value: await collected(values), text: await text() };
     },
   };
   const exitCode = await command({ options: { json: true, set: [], ...options }, output });
