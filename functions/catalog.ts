@@ -5,7 +5,7 @@ import type { CatalogPorts } from './core/catalogFile.ts';
 import { messageOf } from './core/errors.ts';
 import { requestRunForPending } from './core/requestRun.ts';
 import type { RequestPorts } from './core/requestRun.ts';
-import { engine } from './engine.ts';
+import { middleware } from './middleware.ts';
 import type { FileVersion } from './ports.ts';
 
 /** "Object Created" as EventBridge delivers it (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html). */
@@ -20,7 +20,7 @@ const sqsBatch = z.object({ Records: z.array(z.object({ messageId: z.string(), b
 
 /** Lambda `catalog`: an SQS batch of object-created events. Only records that fail return to the queue. */
 export function catalog(ports: CatalogPorts & RequestPorts) {
-  return engine()
+  return middleware()
     .use(sqsPartialBatchFailure({ logger: (reason) => ports.log('message_returned', { error: messageOf(reason) }) }))
     .handler(async (event: unknown) => {
       const { Records } = sqsBatch.parse(event);

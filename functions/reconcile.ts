@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { reconcileRuns } from './core/reconcileRuns.ts';
-import { engine } from './engine.ts';
+import { middleware } from './middleware.ts';
 import type { Ports } from './ports.ts';
 
 /**
@@ -17,7 +17,7 @@ const event = z.discriminatedUnion('detail-type', [
 
 /** Lambda `reconcile`: settles ended executions, registers what events missed, starts the follow-up. */
 export function reconcile(ports: Ports) {
-  return engine().handler(async (raw: unknown) => {
+  return middleware().handler(async (raw: unknown) => {
     const parsed = event.parse(raw);
     if (parsed['detail-type'] === 'Scheduled Event') return reconcileRuns(ports, 'schedule');
     const { name: runId, status } = parsed.detail;

@@ -11,7 +11,7 @@ import { codeOf, isMissing, pathOf } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 import { isNotUtf8 } from './landing.ts';
 import { listed } from './listed.ts';
-import { clearKilled } from './isAlive.ts';
+import { clearKilled } from './killedProcesses.ts';
 
 /** A file to be dropped, and the landing table it belongs to. */
 export interface Drop {

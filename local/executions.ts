@@ -86,12 +86,19 @@ export class LocalExecutions implements Executions {
   }
 
   async status(runId: string): Promise<ExecutionStatus | 'NOT_STARTED'> {
+    this.closeIfKilled(runId);
     const row = this.#database.prepare('select * from executions where run_id = ?').get(runId);
-    if (row === undefined) return 'NOT_STARTED';
-    const { status } = executionRow.parse(row);
-    if (status !== 'RUNNING' || this.#own.has(runId)) return status;
-    this.#close(runId, 'ABORTED', 'the process was killed');
-    return 'ABORTED';
+    return row === undefined ? 'NOT_STARTED' : executionRow.parse(row).status;
+  }
+
+  /** Closes an execution whose process was killed. */
+  closeIfKilled(runId: string): void {
+    if (this.#own.has(runId)) return;
+    this.#database
+      .prepare(
+        "update executions set status = 'ABORTED', error = 'the process was killed', ended_at = ? where run_id = ? and status = 'RUNNING'",
+      )
+      .run(this.#now().toISOString(), runId);
   }
 
   async stopJobs(): Promise<void> {

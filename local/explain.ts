@@ -37,20 +37,16 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
     return `${at ?? lake}: expected a folder, but a file or a link that leads nowhere is in the way; move it away`;
   if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
     return `${at} can't be read or written: ${text}. Fix its permissions or free space, then try again`;
-  if (
-    stage === undefined &&
-    (/readonly database/i.test(text) || (/unable to open database file/i.test(text) && mayOnlyBeRead(lake)))
-  )
+  if (stage !== undefined) return unexplained(text);
+  if (/readonly database/i.test(text) || (/unable to open database file/i.test(text) && mayOnlyBeRead(lake)))
     return `The lake ${lake} is read-only here, but this command keeps a ledger in it: ask for permission to write ${readOnlyPaths(lake).join(', ')}; "stedi query" and "stedi rejects" only read`;
   if (/file is not a database|disk image is malformed/i.test(text))
     return `${lakePaths(lake).ledger} is damaged: ${text}. Move it away, together with its -wal and -shm files; "stedi run" registers landing again, and no record is staged twice`;
-  if (
-    stage === undefined &&
-    (UNUSABLE.has(code) || saysFull(error) || /unable to open database file|disk I\/O error/i.test(text))
-  ) {
+  if (UNUSABLE.has(code) || saysFull(error) || /unable to open database file|disk I\/O error/i.test(text))
     return `The lake ${lake} can't be read or written: ${text}. Free space or fix its permissions, then run again; nothing was lost`;
-  }
-  const trouble = stage === undefined ? troubleWith(lakePaths(lake).tables, error) : null;
-  if (trouble !== null) return trouble.message;
+  return troubleWith(lakePaths(lake).tables, error)?.message ?? unexplained(text);
+}
+
+function unexplained(text: string): string {
   return `${text}\n(set STEDI_DEBUG=1 to see where this comes from)`;
 }

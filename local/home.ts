@@ -16,7 +16,7 @@ import { RunTables } from './duckdb/runTables.ts';
 import { openSession } from './duckdb/session.ts';
 import type { OpenOptions, Session } from './duckdb/session.ts';
 import { REBUILD_ADVICE, troubleWith, unlessDamaged } from './duckdb/trouble.ts';
-import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './events.ts';
+import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './awsEvents.ts';
 import { LocalExecutions } from './executions.ts';
 import type { Ended } from './executions.ts';
 import { lambdaContext } from './lambdaContext.ts';
@@ -25,8 +25,8 @@ import { FolderLanding } from './landing.ts';
 import { SqliteLedger } from './ledger.ts';
 import { Pipeline } from './pipeline.ts';
 import { FolderRunFiles } from './runFiles.ts';
-import { clearDeadScratch } from './scratch.ts';
-import { definitionHash } from './sources.ts';
+import { clearKilledScratch } from './scratch.ts';
+import { definitionHash } from './projectFiles.ts';
 
 export interface HomeOptions {
   folder: string;
@@ -210,7 +210,7 @@ export class LocalHome {
     this.#session.close(); // first: to roll back, DuckDB reads what it has put into scratch
     this.#session = null;
     rmSync(this.paths.scratch, { recursive: true, force: true });
-    clearDeadScratch(this.paths.folder);
+    clearKilledScratch(this.paths.folder);
   }
 
   #publishedLake(): PublishedLake {

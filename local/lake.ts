@@ -1,5 +1,4 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { z } from 'zod';
 import { LakeUnusableError, messageOf, UsageError } from '../functions/core/errors.ts';
 import { parseSettings, settingsJson, PUBLISHED_REFERENCE } from '../functions/core/settings.ts';
 import type { Settings } from '../functions/core/settings.ts';
@@ -9,7 +8,7 @@ import type { HomeOptions } from './home.ts';
 import { lakePaths } from './lakePaths.ts';
 import { ProcessLock } from './processLock.ts';
 import { finishReplacing, isReplacing } from './replaceTables.ts';
-import { PROJECT } from './sources.ts';
+import { PROJECT } from './projectFiles.ts';
 import type { Output } from './output.ts';
 
 /** The options that every command takes. */
@@ -34,9 +33,7 @@ export function loadSettings({ settings: file, set, expect }: CommonOptions): Se
   } catch (error) {
     throw new UsageError(`Settings: ${name} can't be read (${messageOf(error)}); expected a JSON file, see settings.schema.json`);
   }
-  const object = z.record(z.string(), z.unknown()).safeParse(value);
-  if (!object.success) throw new UsageError(`Settings: ${name} must hold one JSON object`);
-  const settings = parseSettings(object.data, name, set);
+  const settings = parseSettings(value, name, set);
   return expect === 'published'
     ? { ...settings, expectedCounts: { ...settings.expectedCounts, ...PUBLISHED_REFERENCE } }
     : settings;

@@ -7,6 +7,16 @@ import { messageOf } from '../functions/core/errors.ts';
 import { isMissing } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 
+/** The file version of what is there: its size and when it changed, in ns. */
+export function versionOf({ size, mtimeNs }: { size: bigint; mtimeNs: bigint }): string {
+  return `${size}-${mtimeNs}`;
+}
+
+/** In milliseconds since 1970. */
+function changedAt(version: string): number {
+  return Number(BigInt(version.slice(version.indexOf('-') + 1)) / 1_000_000n);
+}
+
 /** The landing zone as a folder: `<root>/<table>/…`. */
 export class FolderLanding implements Landing {
   readonly root: string;
@@ -33,12 +43,11 @@ export class FolderLanding implements Landing {
     try {
       const found = await stat(this.pathOf(key), { bigint: true });
       if (!found.isFile()) return null;
-      if (isNoPattern(this.pathOf(key))) {
+      if (isUnmatchable(this.pathOf(key))) {
         this.misnamed.set(key, 'its path holds a backslash and one of [ * ?: rename it');
         return null;
       }
-      const { size, mtimeNs } = found;
-      return { table, key, version: `${size}-${mtimeNs}`, size: Number(size) };
+      return { table, key, version: versionOf(found), size: Number(found.size) };
     } catch (error) {
       if (isMissing(error)) return null;
       throw error;
@@ -101,7 +110,7 @@ export class FolderLanding implements Landing {
   /** A modification time in the future comes from another clock and says nothing. */
   #isGrowing({ key, version }: FileVersion): boolean {
     if (this.#stableMs === 0 || this.own.has(key)) return false;
-    const age = Date.now() - Number(BigInt(version.slice(version.indexOf('-') + 1)) / 1_000_000n);
+    const age = Date.now() - changedAt(version);
     return age >= 0 && age < this.#stableMs;
   }
 
@@ -168,6 +177,6 @@ function nothingWhereMissing(error: unknown): null {
 }
 
 /** DuckDB takes a path as a pattern, and no pattern matches one with a backslash and one of these. */
-function isNoPattern(file: string): boolean {
+function isUnmatchable(file: string): boolean {
   return file.includes('\\') && /[[*?]/.test(file);
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { messageOf, UsageError } from '../functions/core/errors.ts';
 import { literal } from './duckdb/session.ts';
-import { clearKilled } from './isAlive.ts';
+import { clearKilled } from './killedProcesses.ts';
 import { isBelow } from './isBelow.ts';
 
 const FORMATS: ReadonlyMap<string, string> = new Map([
@@ -57,15 +57,19 @@ function real(file: string): string | undefined {
  * @returns how many rows
  * @throws UsageError for a statement that DuckDB knows but that is no SELECT
  */
-export async function writeResult(run: DuckDBConnection, sql: string, { file, unfinished, format }: ResultFile): Promise<number> {
+export async function writeResult(
+  connection: DuckDBConnection,
+  sql: string,
+  { file, unfinished, format }: ResultFile,
+): Promise<number> {
   try {
     // As a view, since the statement may end in a semicolon or a comment.
-    await run.run(`create temp view answer as ${sql}`).catch((error: unknown) => {
+    await connection.run(`create temp view answer as ${sql}`).catch((error: unknown) => {
       if (messageOf(error).startsWith('Parser Error'))
         throw new UsageError('--out writes only the rows of a SELECT; leave it out to see this answer');
       throw error;
     });
-    const { rowsChanged } = await run.run(`copy (from answer) to ${literal(unfinished)} (${format}, use_tmp_file false)`);
+    const { rowsChanged } = await connection.run(`copy (from answer) to ${literal(unfinished)} (${format}, use_tmp_file false)`);
     // Keeps the new file from anyone the old one was kept from.
     if (existsSync(file)) chmodSync(unfinished, statSync(file).mode);
     renameSync(unfinished, file);

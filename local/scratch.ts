@@ -1,6 +1,6 @@
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { isAlive } from './isAlive.ts';
+import { isAlive } from './killedProcesses.ts';
 
 const NAME = /^tmp-(\d+)$/;
 
@@ -10,7 +10,7 @@ export function scratchOf(lake: string): string {
 }
 
 /** Removes what killed processes have left in a lake. */
-export function clearDeadScratch(lake: string): void {
+export function clearKilledScratch(lake: string): void {
   for (const name of readdirSync(lake)) {
     const [, pid] = NAME.exec(name) ?? [];
     if (pid !== undefined && !isAlive(Number(pid))) rmSync(path.join(lake, name), { recursive: true, force: true });

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { JOB_STEPS, stateOf } from '../functions/core/steps.ts';
 import type { JobStep } from '../functions/core/steps.ts';
 import type { Settings } from '../functions/core/settings.ts';
-import { projectFile } from './sources.ts';
+import { projectFile } from './projectFiles.ts';
 
 /** What reading the state machine's text requires: states with their types; everything else stays as it is. */
 const definitionSchema = z.looseObject({

@@ -5,7 +5,7 @@ import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { messageOf, UsageError } from '../functions/core/errors.ts';
 import { parseSettings, settingAt, settingsJson, STAGE_NAME } from '../functions/core/settings.ts';
 import type { Settings } from '../functions/core/settings.ts';
-import { definitionHash } from '../local/sources.ts';
+import { definitionHash } from '../local/projectFiles.ts';
 import { assetOf } from './assets.ts';
 import type { Asset } from './assets.ts';
 

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { CONTRACTS } from '../functions/core/contracts.ts';
 import type { Column, LandingColumn, LandingContract, TableContract } from '../functions/core/contracts.ts';
 import { settingsSchema } from '../functions/core/settings.ts';
-import { sqlFiles } from '../local/sources.ts';
+import { sqlFiles } from '../local/projectFiles.ts';
 import { costsPage } from './costs.ts';
 
 /**

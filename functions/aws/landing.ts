@@ -9,7 +9,6 @@ import {
 import type { HeadObjectCommandOutput, ListObjectVersionsCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { isIgnoredKey, landingTableOf, tablesFrom } from '../core/catalogFile.ts';
 import type { FileVersion, Landing, ListedFile, Prepared } from '../ports.ts';
-import { limited } from '../core/parallel.ts';
 
 /** In bytes: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
 const LONGEST_KEY = 1024;
@@ -82,32 +81,29 @@ export class LandedFiles implements Pick<Landing, 'head' | 'list'> {
  */
 export class BucketLanding extends LandedFiles implements Landing {
   readonly #lakeBucket: string;
-  readonly #limit = limited();
 
   constructor(client: S3Client, bucket: string, lakeBucket: string) {
     super(client, bucket);
     this.#lakeBucket = lakeBucket;
   }
 
-  /** A plan prepares all its files at once; the requests take turns. A file too large to copy is read in place as long as it can be. */
+  /** A file too large to copy is read in place as long as it can be. */
   async prepare(runId: string, file: FileVersion, mayChange = false): Promise<Prepared> {
-    return this.#limit(async () => {
-      try {
-        const current = await this.#current(file.key);
-        if (current?.version !== file.version) return await this.#copy(runId, file);
-        if (current.archived !== null)
-          return { ready: false, why: `it is archived (${current.archived}); restore it, then "stedi retry"` };
-        return mayChange && file.size <= LARGEST_COPY ? await this.#copy(runId, file) : { ready: true, input: null };
-      } catch (error) {
-        // Such as an object with a key of its own (SSE-C), or one that a policy denies; an archived one has a name and the same status.
-        if (!hasStatus(error, 400, 403)) throw error;
-        return {
-          ready: false,
-          refused: true,
-          why: `S3 refuses to serve it (${error.$metadata.httpStatusCode} ${error.name}); check its storage class, encryption and policy`,
-        };
-      }
-    });
+    try {
+      const current = await this.#current(file.key);
+      if (current?.version !== file.version) return await this.#copy(runId, file);
+      if (current.archived !== null)
+        return { ready: false, why: `it is archived (${current.archived}); restore it, then "stedi retry"` };
+      return mayChange && file.size <= LARGEST_COPY ? await this.#copy(runId, file) : { ready: true, input: null };
+    } catch (error) {
+      // Such as an object with a key of its own (SSE-C), or one that a policy denies; an archived one has a name and the same status.
+      if (!hasStatus(error, 400, 403)) throw error;
+      return {
+        ready: false,
+        refused: true,
+        why: `S3 refuses to serve it (${error.$metadata.httpStatusCode} ${error.name}); check its storage class, encryption and policy`,
+      };
+    }
   }
 
   /** What a key holds now; null if it was deleted, which hides its versions. */

@@ -7,19 +7,13 @@ import {
   UpdateTableCommand,
 } from '@aws-sdk/client-glue';
 import type { Column, GlueClient, Table, TableInput } from '@aws-sdk/client-glue';
-import { landingContractOf } from '../core/contracts.ts';
+import { landingContractOf, MOST_EXTRA_COLUMNS } from '../core/contracts.ts';
 import type { LandingTable } from '../core/steps.ts';
 import type { LandingTables } from '../ports.ts';
-import { untilDone } from '../core/parallel.ts';
+import { untilDone } from './untilDone.ts';
 
 /** Glue takes names and comments of up to 255 characters. */
 const LONGEST_TEXT = 255;
-
-/**
- * Columns that files may add to those of the contract. A file with thousands of made-up fields must neither fail nor swell the table
- * that everybody queries; the ledger still names its fields.
- */
-const MOST_EXTRA_COLUMNS = 200;
 
 /**
  * The landing tables in the Glue Data Catalog: external JSON, every column text, as in `glue/ddl/<table>.sql`. An existing table only ever
@@ -43,9 +37,7 @@ export class GlueLandingTables implements LandingTables {
       .filter((name) => name !== '')
       .map((name) => ({ Name: name, Type: 'string', Comment: 'not in the contract: a file brought it' }));
     // Several files may bring columns at the same moment: the one that comes second looks again.
-    await untilDone(`landing table ${table}`, [table], async (left) =>
-      (await this.#tryToEnsure(table, contractColumns, extra)) ? [] : left,
-    );
+    await untilDone(`landing table ${table}`, () => this.#tryToEnsure(table, contractColumns, extra));
   }
 
   /** False if somebody else changed the table meanwhile. */

@@ -10,9 +10,10 @@ import {
   TransactWriteItemsCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
-import type { AttributeValue, DynamoDBClient, TransactWriteItem } from '@aws-sdk/client-dynamodb';
+import type { AttributeValue, DynamoDBClient, TransactWriteItem, WriteRequest } from '@aws-sdk/client-dynamodb';
 import type { Item } from './ledgerItems.ts';
-import { chunked, inParallel, untilDone } from '../core/parallel.ts';
+import { chunked, inParallel } from '../core/parallel.ts';
+import { untilDone } from './untilDone.ts';
 
 /** How many keys BatchGetItem takes. */
 export const BATCH_GET = 100;
@@ -52,14 +53,15 @@ export class LedgerTable {
   ): Promise<Map<string, Item>> {
     const found = new Map<string, Item>();
     await inParallel(chunked([...new Set(pks)], BATCH_GET), async (batch) => {
-      const keys = batch.map((pk): Item => ({ pk: { S: pk } }));
-      await untilDone('reading the ledger', keys, async (Keys) => {
-        const request = { Keys: [...Keys], ConsistentRead: consistent, ...(keysOnly ? { ProjectionExpression: 'pk' } : {}) };
+      let left = batch.map((pk): Item => ({ pk: { S: pk } }));
+      await untilDone('reading the ledger', async () => {
+        const request = { Keys: left, ConsistentRead: consistent, ...(keysOnly ? { ProjectionExpression: 'pk' } : {}) };
         const { Responses, UnprocessedKeys } = await this.client.send(
           new BatchGetItemCommand({ RequestItems: { [this.name]: request } }),
         );
         for (const item of Responses?.[this.name] ?? []) found.set(item['pk']?.S ?? '', item);
-        return UnprocessedKeys?.[this.name]?.Keys ?? [];
+        left = UnprocessedKeys?.[this.name]?.Keys ?? [];
+        return left.length === 0;
       });
     });
     return found;
@@ -68,15 +70,11 @@ export class LedgerTable {
   /** Deletes items, whether they exist or not. */
   async deleteAll(pks: readonly string[]): Promise<void> {
     await inParallel(chunked(pks, BATCH_WRITE), async (batch) => {
-      const requests = batch.map((pk) => ({ DeleteRequest: { Key: { pk: { S: pk } } } }));
-      await untilDone('deleting from the ledger', requests, async (left) => {
-        const { UnprocessedItems } = await this.client.send(
-          new BatchWriteItemCommand({ RequestItems: { [this.name]: [...left] } }),
-        );
-        return (UnprocessedItems?.[this.name] ?? []).flatMap(({ DeleteRequest }) => {
-          const pk = DeleteRequest?.Key?.['pk']?.S;
-          return pk === undefined ? [] : [{ DeleteRequest: { Key: { pk: { S: pk } } } }];
-        });
+      let left: WriteRequest[] = batch.map((pk) => ({ DeleteRequest: { Key: { pk: { S: pk } } } }));
+      await untilDone('deleting from the ledger', async () => {
+        const { UnprocessedItems } = await this.client.send(new BatchWriteItemCommand({ RequestItems: { [this.name]: left } }));
+        left = UnprocessedItems?.[this.name] ?? [];
+        return left.length === 0;
       });
     });
   }
@@ -114,17 +112,17 @@ export class LedgerTable {
   /** All or nothing. Returns which actions' conditions did not hold; a conflict with another writer, or throttling, is tried again. */
   async transact(actions: readonly TransactWriteItem[]): Promise<number[]> {
     let failed: number[] = [];
-    await untilDone('a transaction on the ledger', [actions], async (left) => {
+    await untilDone('a transaction on the ledger', async () => {
       try {
         await this.client.send(new TransactWriteItemsCommand({ TransactItems: [...actions] }));
-        return [];
+        return true;
       } catch (error) {
-        if (error instanceof TransactionInProgressException) return left;
+        if (error instanceof TransactionInProgressException) return false;
         if (!(error instanceof TransactionCanceledException)) throw error;
         const codes = (error.CancellationReasons ?? []).map(({ Code }) => Code ?? 'None');
         failed = codes.flatMap((code, at) => (code === 'ConditionalCheckFailed' ? [at] : []));
-        if (failed.length > 0) return [];
-        if (codes.some((code) => PASSING.has(code))) return left;
+        if (failed.length > 0) return true;
+        if (codes.some((code) => PASSING.has(code))) return false;
         throw error;
       }
     });
@@ -159,12 +157,12 @@ export class LedgerTable {
 
 /** Repeats the write of one item, which DynamoDB refuses while a transaction is working on that item. */
 async function pastTransactions(write: () => Promise<unknown>): Promise<void> {
-  await untilDone('a write to the ledger', [write], async (left) => {
+  await untilDone('a write to the ledger', async () => {
     try {
       await write();
-      return [];
+      return true;
     } catch (error) {
-      if (error instanceof TransactionConflictException) return left;
+      if (error instanceof TransactionConflictException) return false;
       throw error;
     }
   });

@@ -73,6 +73,12 @@ const published: readonly TableContract[] = [...stored, ...models];
 /** Every table of the lake in the order in which a reader meets them: landing, staging, operations, models. */
 export const CONTRACTS: readonly (LandingContract | TableContract)[] = [...landing, ...published];
 
+/**
+ * Columns that files may add to those of a landing contract. A file with thousands of made-up fields must neither fail nor swell the table that
+ * everybody queries; the ledger still names its fields.
+ */
+export const MOST_EXTRA_COLUMNS = 200;
+
 /** The contract of a landing table: which fields a record has, which of them are required, and its identity. */
 export function landingContractOf(table: LandingTable): LandingContract {
   return found(landing, table);

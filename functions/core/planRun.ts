@@ -1,7 +1,8 @@
-import type { LedgerFile, Lock, Ports, PublishedLake } from '../ports.ts';
+import type { LedgerFile, Lock, Ports, PublishedLake, PublishedRun } from '../ports.ts';
 import { LandingRefusedError } from './errors.ts';
 import { inOrder } from './fileVersions.ts';
 import { noteHeld } from './heldFiles.ts';
+import { inParallel } from './parallel.ts';
 import { manifestSchema, writeRunFile } from './runFiles.ts';
 import type { Manifest } from './runFiles.ts';
 import type { Settings } from './settings.ts';
@@ -16,20 +17,18 @@ export interface Plan {
   /** The fencing number as text, for a Glue argument; '0' without a run. */
   fence: string;
   files: number;
-  why: string;
 }
 
 /** Whether the tables would hold something else if they were built again today. A lake that never published has nothing to run. */
-export async function definitionChanged(ports: Pick<Ports, 'ledger' | 'definition'>): Promise<boolean> {
-  const published = await ports.ledger.published();
-  return published !== null && published.definition !== ports.definition;
+export function definitionChanged(published: PublishedRun | null, definition: string): boolean {
+  return published !== null && published.definition !== definition;
 }
 
 /** The lock, the claim and the manifest of one run (state Plan). */
 export async function planRun(ports: PlanPorts, settings: Settings, runId: string): Promise<Plan> {
-  const nothing = (why: string): Plan => ({ status: 'NOTHING_TO_DO', runId, fence: '0', files: 0, why });
+  const nothing: Plan = { status: 'NOTHING_TO_DO', runId, fence: '0', files: 0 };
   const lock = await ports.ledger.takeLock(runId);
-  if (lock === null) return nothing('another run holds the run lock');
+  if (lock === null) return nothing; // another run holds it
 
   // When planned again, as in a retried step, a run keeps what it has claimed and takes no more.
   const claimed = await ports.ledger.claimed(runId);
@@ -39,8 +38,8 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
   const published = await ports.lake.publishedRun();
   // The ledger may be new or restored: from here on it knows what the lake shows.
   if (published !== null) await ports.ledger.setPublished(published);
-  const changed = published !== null && published.definition !== ports.definition;
-  if (files.length === 0 && !changed) return nothing('no file is pending and nothing else has changed');
+  const changed = definitionChanged(published, ports.definition);
+  if (files.length === 0 && !changed) return nothing;
 
   if (claimed.length === 0) await ports.ledger.claim(runId, lock.fence, files);
   const { mlJoin, consentFrom } = settings;
@@ -56,13 +55,7 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
     files,
   });
   ports.log('run_planned', { runId, fence: lock.fence, files: files.length, definitionChanged: changed, mlJoin, consentFrom });
-  return {
-    status: 'RUN',
-    runId,
-    fence: String(lock.fence),
-    files: files.length,
-    why: files.length > 0 ? 'files are pending' : 'settings, models or contracts have changed',
-  };
+  return { status: 'RUN', runId, fence: String(lock.fence), files: files.length };
 }
 
 type ManifestFile = Manifest['files'][number];
@@ -74,9 +67,10 @@ type ManifestFile = Manifest['files'][number];
  */
 async function prepare(ports: PlanPorts, lock: Lock, waiting: readonly LedgerFile[]): Promise<ManifestFile[]> {
   const mayChange = mayBeOverwritten(waiting);
-  const outcomes = await Promise.all(
-    waiting.map(async (file) => ({ file, outcome: await ports.landing.prepare(lock.runId, file, mayChange) })),
-  );
+  const outcomes = await inParallel(waiting, async (file) => ({
+    file,
+    outcome: await ports.landing.prepare(lock.runId, file, mayChange),
+  }));
   const ready: ManifestFile[] = [];
   const unready: { file: LedgerFile; why: string; refused: boolean }[] = [];
   for (const { file, outcome } of outcomes) {

@@ -160,8 +160,8 @@ async function ranForFiles({ runFiles }: Ports, runId: string): Promise<boolean>
 
 /** Starts a run if the tables would hold something else today, but not for ever: what fails repeatedly waits for a file or a person. */
 async function runForDefinition(ports: Ports): Promise<string | null> {
-  if (!(await definitionChanged(ports))) return null;
   const { definition } = ports;
+  if (!definitionChanged(await ports.ledger.published(), definition)) return null;
   const memory = await ports.ledger.memory();
   const runs = memory.tried?.definition === definition ? memory.tried.runs : 0;
   if (runs >= DEFINITION_TRIES) {

@@ -27,14 +27,20 @@ export async function registerMissed(
   let isPaused = false;
   let failure: { error: unknown } | null = null;
   try {
-    /** A page may end amid the versions of its last key, so the listing goes on after the key before that. */
-    let [complete, last] = [before.listedTo, null as string | null];
+    // A page may end amid the versions of its last key, so the listing goes on after the key before that.
+    let complete = before.listedTo;
+    let last: string | null = null;
     for await (const page of ports.landing.list(before.listedTo)) {
       const doubtful = page.filter(({ landedAt }) => known === null || landedAt === undefined || landedAt >= known);
       registered += await registerUnknown(ports, doubtful);
-      for (const { key } of page) if (key !== last) [complete, last] = [last ?? complete, key];
+      for (const { key } of page) {
+        if (key === last) continue;
+        complete = last ?? complete;
+        last = key;
+      }
       if (ports.now().getTime() - began < LISTING_MS) continue;
-      [listedTo, isPaused] = [complete, true];
+      listedTo = complete;
+      isPaused = true;
       ports.log('listing_paused', { listedTo });
       break;
     }

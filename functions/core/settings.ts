@@ -122,7 +122,9 @@ export function settingsJson(text: string): unknown {
  * @throws UsageError naming the setting, what was expected and found, with the list of known ones for an unknown key.
  */
 export function parseSettings(value: unknown, source: string, overrides: readonly string[] = []): Settings {
-  const merged: Record<string, unknown> = { ...z.record(z.string(), z.unknown()).parse(value) };
+  const object = z.record(z.string(), z.unknown()).safeParse(value);
+  if (!object.success) throw new UsageError(`Settings: ${source} must hold one JSON object`);
+  const merged = { ...object.data };
   for (const override of overrides) {
     const [, key, text] = /^([^=]+)=(.*)$/.exec(override) ?? [];
     if (key === undefined || text === undefined)

@@ -75,7 +75,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class StageContext:
+class StagingContext:
     """What staging needs of a job."""
 
     spark: SparkSession
@@ -86,7 +86,7 @@ class StageContext:
     log: Callable[[str, dict[str, Any]], None]
 
 
-def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) -> dict[str, Any]:
+def stage(context: StagingContext, table: str, claimed: Iterable[ManifestFile]) -> dict[str, Any]:
     """Stages the claimed files of a landing table into the run's version; returns the metrics.
 
     File versions that an earlier run has published are not read again.
@@ -116,7 +116,7 @@ def stage(context: StageContext, table: str, claimed: Iterable[ManifestFile]) ->
     }
 
 
-def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]) -> dict[tuple[str, str], Load]:
+def _already_loaded(context: StagingContext, table: str, files: list[ManifestFile]) -> dict[tuple[str, str], Load]:
     """The loads of file versions that an earlier run has published: the lake knows of them, although the ledger does not."""
     if not files or context.branches.published_rows("loads") == 0:
         return {}
@@ -134,7 +134,7 @@ def _already_loaded(context: StageContext, table: str, files: list[ManifestFile]
 class _Staging:
     """One landing table's files on their way into staging."""
 
-    def __init__(self, context: StageContext, contract: LandingContract, files: list[LandingFile], rows_before: int) -> None:
+    def __init__(self, context: StagingContext, contract: LandingContract, files: list[LandingFile], rows_before: int) -> None:
         self._context = context
         self._rows_before = rows_before
         self._spark = context.spark

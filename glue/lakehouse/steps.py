@@ -71,7 +71,7 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
         branches.begin(files)
     _put_back(spark, branches, job, contract.stages)
 
-    context = staging.StageContext(spark, branches, files, job.landing, job.lake, log)
+    context = staging.StagingContext(spark, branches, files, job.landing, job.lake, log)
     staged = None if contract.stages is None else staging.stage(context, contract.stages, manifest.files)
     if staged is not None:
         log("table_staged", {"landingTable": contract.stages, "files": len(staged["files"]), "rows": staged["rows"]})

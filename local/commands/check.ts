@@ -68,24 +68,24 @@ async function halfDone(home: LocalHome): Promise<Check[]> {
 
 /** Checks the tables on their own and against the ledger. */
 async function shown(home: LocalHome): Promise<Check[]> {
-  const { run } = await home.session();
-  const published = await publishedRun(run);
+  const { connection } = await home.session();
+  const published = await publishedRun(connection);
   if (published === null) return [{ name: 'published', ok: true, found: 'nothing was published yet' }];
   // The next run adds what contracts have gained since the last; here it goes with the transaction, which is never committed.
-  await run.run('begin transaction');
-  await ensureTables(run);
+  await connection.run('begin transaction');
+  await ensureTables(connection);
   // The policies the tables were built with: a changed setting waits for the next run.
-  await createViews(run, await home.policiesOf(published.runId));
+  await createViews(connection, await home.policiesOf(published.runId));
   const knows = (await home.ledger.published())?.runId ?? null;
-  const counted = await countLake(run);
+  const counted = await countLake(connection);
   const audits = await readRunFile(home.runFiles, published.runId, 'metrics/audits.json', auditedSchema);
   return [
     // Run folders may be deleted.
     ...(audits === null ? [] : [auditedCheck(audits, counted.counts)]),
     ...conservationChecks(counted),
-    ...(await recordsOnceChecks((from) => countOf(run, from))),
-    ...auditChecks(await runAudits(run)),
+    ...(await recordsOnceChecks((from) => countOf(connection, from))),
+    ...auditChecks(await runAudits(connection)),
     oneRunCheck(published.runId, knows),
-    ...(await loadChecks(home.ledger, await rowsOf(run, LOADS_QUERY, loadRowOf(whole)))),
+    ...(await loadChecks(home.ledger, await rowsOf(connection, LOADS_QUERY, loadRowOf(whole)))),
   ];
 }

@@ -32,17 +32,19 @@ export async function query({ options, output }: CommandContext, sql: string, ou
   try {
     const landing = new FolderLanding(paths.landing);
     const landed = SHOWS_LANDING.test(sql)
-      ? await createLandingViews(session.run, landing, unknownFieldsIn(paths.ledger), (text) => console.error(printable(text)))
+      ? await createLandingViews(session.connection, landing, unknownFieldsIn(paths.ledger), (text) =>
+          console.error(printable(text)),
+        )
       : [];
     const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
-    await session.run.run(
+    await session.connection.run(
       `set allowed_paths = [${allowed.map(literal).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
     );
     try {
-      await requireQuestion(session.run, sql);
-      if (file === undefined) await show(session.run, sql, output);
+      await requireQuestion(session.connection, sql);
+      if (file === undefined) await show(session.connection, sql, output);
       else {
-        const rows = await writeResult(session.run, sql, file);
+        const rows = await writeResult(session.connection, sql, file);
         const run = (await publishedRun(session.aside))?.runId ?? null;
         const from = run === null ? '' : `, from the tables of ${run}`;
         output.result({ file: out, rows, run }, () => `${figure(rows)} ${rows === 1 ? 'row' : 'rows'} in ${out}${from}`);
@@ -91,17 +93,17 @@ async function explainMissing(options: CommonOptions): Promise<never> {
 }
 
 /** Refuses several statements, since only one would be answered, and any that may change a file. */
-async function requireQuestion(run: DuckDBConnection, sql: string): Promise<void> {
-  const { count } = await run.extractStatements(sql);
+async function requireQuestion(connection: DuckDBConnection, sql: string): Promise<void> {
+  const { count } = await connection.extractStatements(sql);
   if (count > 1)
     throw new UsageError(
       `query takes one statement, found ${count}; run them one at a time (a PIVOT without IN (…) counts as two)`,
     );
-  if (!(await isQuestion(run, sql))) throw new UsageError(ONLY_READS);
+  if (!(await isQuestion(connection, sql))) throw new UsageError(ONLY_READS);
 }
 
-async function show(run: DuckDBConnection, sql: string, output: Output): Promise<void> {
-  const result = await run.streamAndReadUntil(sql, MOST_SHOWN + 1);
+async function show(connection: DuckDBConnection, sql: string, output: Output): Promise<void> {
+  const result = await connection.streamAndReadUntil(sql, MOST_SHOWN + 1);
   if (result.currentRowCount > MOST_SHOWN)
     throw new UsageError(
       `query shows ${figure(MOST_SHOWN)} rows at most; write them to a file with --out rows.parquet or rows.csv, or add a limit`,
@@ -122,8 +124,8 @@ function planOf(names: readonly string[], rows: readonly Record<string, Json>[])
 }
 
 /** Whether a statement only reads. DuckDB lets any readable path be written too, by COPY and by an EXPLAIN ANALYZE of COPY. */
-async function isQuestion(run: DuckDBConnection, sql: string): Promise<boolean> {
-  const statements = await run.extractStatements(sql.replace(EXPLAIN, ''));
+async function isQuestion(connection: DuckDBConnection, sql: string): Promise<boolean> {
+  const statements = await connection.extractStatements(sql.replace(EXPLAIN, ''));
   return (await statements.prepare(0)).statementType === StatementType.SELECT;
 }
 

@@ -78,7 +78,7 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
     const lock = await home.ledger.lock();
     if (lock !== null && trouble === null)
       throw new UsageError(`a run of ${options.lake} is half done; "stedi run" finishes it, then rebuild`);
-    if (lock !== null) await home.executions.status(lock.runId); // a run that was killed, its tables gone: nothing can finish it
+    if (lock !== null) home.executions.closeIfKilled(lock.runId); // its tables are gone: nothing can finish it
     if (trouble !== null) nothingToCompare(trouble);
     output.say(`Building all tables from landing in a separate place; those of ${options.lake} stay as they are meanwhile`);
     const beside = rebuildFolder(options.lake);
@@ -195,25 +195,27 @@ const isStaging = (table: string): boolean => STAGING_TABLES.some((each) => each
 async function compare(current: string | null, rebuilt: string): Promise<{ comparisons: Comparison[]; returning: number }> {
   const session = await openSession(rebuilt, `${rebuilt}.tmp`);
   try {
-    if (current !== null) await session.run.run(`attach ${literal(current)} as lake (read_only)`);
+    if (current !== null) await session.connection.run(`attach ${literal(current)} as lake (read_only)`);
     const comparisons: Comparison[] = [];
     for (const name of [...STAGING_TABLES, ...MODEL_TABLES]) {
       const names = contractOf(name).columns.map((column) => column.name);
       const here = `select ${names.map((column) => `"${column}"`).join(', ')} from main.${name}`;
-      const there = current === null ? `${here} where false` : await selectOf(session.run, name, names);
+      const there = current === null ? `${here} where false` : await selectOf(session.connection, name, names);
       comparisons.push({
         table: name,
-        rows: await countOf(session.run, `(${there})`),
-        rebuilt: await countOf(session.run, `(${here})`),
-        gone: await countOf(session.run, `(${there} except all ${here})`),
-        new: await countOf(session.run, `(${here} except all ${there})`),
+        rows: await countOf(session.connection, `(${there})`),
+        rebuilt: await countOf(session.connection, `(${here})`),
+        gone: await countOf(session.connection, `(${there} except all ${here})`),
+        new: await countOf(session.connection, `(${here} except all ${there})`),
       });
     }
     const withdrawals = (of: string) =>
       `select email, lastupdatedate from ${of}.customer_staging where sharewithresearchasofdate is null`;
     const withdrawn = `select email from (${withdrawals('lake.main')} except ${withdrawals('main')}) except select email from lake.main.customer_trusted`;
     const returning =
-      current === null ? 0 : await countOf(session.run, `(select email from main.customer_trusted intersect (${withdrawn}))`);
+      current === null
+        ? 0
+        : await countOf(session.connection, `(select email from main.customer_trusted intersect (${withdrawn}))`);
     return { comparisons, returning };
   } finally {
     session.close();
@@ -221,9 +223,9 @@ async function compare(current: string | null, rebuilt: string): Promise<{ compa
 }
 
 /** Selects a lake table's rows; a column that its contract has gained since is null in all of them. */
-async function selectOf(run: DuckDBConnection, table: string, columns: readonly string[]): Promise<string> {
+async function selectOf(connection: DuckDBConnection, table: string, columns: readonly string[]): Promise<string> {
   const inLake = `from duckdb_columns() where database_name = 'lake' and table_name = ${literal(table)}`;
-  const found = await rowsOf(run, `select column_name as name ${inLake}`, z.object({ name: z.string() }));
+  const found = await rowsOf(connection, `select column_name as name ${inLake}`, z.object({ name: z.string() }));
   const has = new Set(found.map(({ name }) => name));
   return `select ${columns.map((name) => (has.has(name) ? `"${name}"` : `null as "${name}"`)).join(', ')} from lake.main.${table}`;
 }

@@ -72,7 +72,7 @@ async function publishedTotals(home: LocalHome, settings: Settings): Promise<Tot
   if (totals !== null) return totals;
   const shown = await home.ports.lake.publishedRun();
   if (shown === null) return noTotals(settings.mlJoin);
-  const { run: connection } = await home.session();
+  const { connection } = await home.session();
   const policies = await home.policiesOf(shown.runId);
   await createViews(connection, policies);
   const { counts, loads, ...others } = await countLake(connection);

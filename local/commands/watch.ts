@@ -52,7 +52,8 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const stop = stopSignal(output);
   const arrivals = new Arrivals();
   const ended: Ended[] = [];
-  let [isLeft, isBlind] = [false, false];
+  let isLeft = false;
+  let isBlind = false;
   const watcher = watchFolder(landing, {
     ignored: (file) => file !== landing && isIgnoredName(path.basename(file)),
     ignoreInitial: true,

@@ -6,7 +6,7 @@ import type { Policies } from '../../functions/core/settings.ts';
 import { byLandingTable, LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
 import type { PublishedRun } from '../../functions/ports.ts';
-import { sqlFiles } from '../sources.ts';
+import { sqlFiles } from '../projectFiles.ts';
 import { countOf, literal, numbersOf, rowsOf, whole } from './session.ts';
 
 /** The policies as SQL reads them: a table of one row. */

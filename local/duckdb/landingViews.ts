@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { landingContractOf } from '../../functions/core/contracts.ts';
+import { landingContractOf, MOST_EXTRA_COLUMNS } from '../../functions/core/contracts.ts';
 import { sniff } from '../../functions/core/catalogFile.ts';
 import { messageOf } from '../../functions/core/errors.ts';
 import { byLandingTable, LANDING_TABLES } from '../../functions/core/steps.ts';
@@ -11,8 +11,6 @@ import { fileList, literal } from './session.ts';
 
 /** A longer line is left out of the view, as DuckDB's buffers are twice as large. */
 const LONGEST_LINE = 16 * 1024 * 1024;
-/** As in the data catalog on AWS. */
-const MOST_EXTRA_COLUMNS = 200;
 const LAYOUT = String.raw`E' \t\r,[]'`;
 
 /** The records of a line that is not one object: an array or part of one, or several objects side by side; otherwise one null. */

@@ -6,12 +6,12 @@ import { LockLostError } from '../../functions/core/errors.ts';
 import type { Audits, Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable, ModelTable } from '../../functions/core/steps.ts';
-import { sqlFiles } from '../sources.ts';
+import { sqlFiles } from '../projectFiles.ts';
 import { countLake, createPolicy, publishedRun, runAudits } from './counts.ts';
 import { countOf, literal } from './session.ts';
 import type { Session } from './session.ts';
-import { read, stage } from './stage.ts';
-import type { Read, StageContext } from './stage.ts';
+import { read, stage } from './staging.ts';
+import type { Read, StagingContext } from './staging.ts';
 import { createTable, ensureTables } from './tables.ts';
 
 /** Where a lake keeps what a run needs. */
@@ -40,12 +40,12 @@ export class RunTables {
   static async begin(session: Session, manifest: Manifest, folders: RunFolders): Promise<RunTables> {
     await rm(folders.scratchFolder, { recursive: true, force: true });
     await mkdir(folders.scratchFolder, { recursive: true });
-    await session.run.run(`
+    await session.connection.run(`
       begin;
       create schema if not exists operations;
       create table if not exists operations.published (run_id VARCHAR, definition VARCHAR)`);
-    await createPolicy(session.run, manifest.policies);
-    await ensureTables(session.run);
+    await createPolicy(session.connection, manifest.policies);
+    await ensureTables(session.connection);
     const tables = new RunTables(session, manifest, folders);
     tables.#readAhead();
     return tables;
@@ -66,7 +66,7 @@ export class RunTables {
     }
   }
 
-  #stageContext(): StageContext {
+  #stageContext(): StagingContext {
     const { landingRoot, scratchFolder, runFolder } = this.#folders;
     return {
       session: this.#session,
@@ -80,19 +80,19 @@ export class RunTables {
   /** The job of one table: stages its landing table if it has one, then builds the table from its model. */
   async build(step: ModelTable, onStaged: (staging: NonNullable<StepMetrics['staging']>) => void): Promise<StepMetrics> {
     const started = performance.now();
-    const { run } = this.#session;
+    const { connection } = this.#session;
     const landingTable = stagedBy(step);
     const staging = landingTable === undefined ? undefined : await this.#stage(landingTable);
     if (staging !== undefined) onStaged(staging);
 
-    const rowsBefore = await countOf(run, step);
+    const rowsBefore = await countOf(connection, step);
     if (step === 'customer_trusted') {
-      await run.run('create or replace temp table previous_people as from customer_trusted');
-      await run.run(`create or replace temp table current_customer as ${this.#model('current_customer')}`);
+      await connection.run('create or replace temp table previous_people as from customer_trusted');
+      await connection.run(`create or replace temp table current_customer as ${this.#model('current_customer')}`);
       await this.#replace(step);
-      await rememberExcepted(run);
+      await rememberExcepted(connection);
     }
-    const rowsExcepted = await countExcepted(run, step);
+    const rowsExcepted = await countExcepted(connection, step);
     if (step !== 'customer_trusted') await this.#replace(step);
 
     const seconds = Math.round(performance.now() - started) / 1000;
@@ -100,7 +100,7 @@ export class RunTables {
       step,
       runId: this.#manifest.runId,
       seconds,
-      rows: await countOf(run, step),
+      rows: await countOf(connection, step),
       rowsBefore,
       rowsExcepted,
       ...(staging && { staging }),
@@ -110,23 +110,23 @@ export class RunTables {
   /** Runs all audits and counts on the run's version. */
   async audit(): Promise<Audits> {
     const started = performance.now();
-    const { run } = this.#session;
-    const audits = await runAudits(run);
-    const counted = await countLake(run);
+    const { connection } = this.#session;
+    const audits = await runAudits(connection);
+    const counted = await countLake(connection);
     return { runId: this.#manifest.runId, ...counted, audits, seconds: Math.round(performance.now() - started) / 1000 };
   }
 
   /** Makes the run's version the visible one. */
   async publish(): Promise<void> {
-    const { run } = this.#session;
+    const { connection } = this.#session;
     const { runId, definition, previous } = this.#manifest;
-    const found = (await publishedRun(run))?.runId ?? null;
+    const found = (await publishedRun(connection))?.runId ?? null;
     if (found !== previous) {
       throw new LockLostError(
         `the lake shows run ${found ?? 'none'}, but this run started from ${previous ?? 'none'}; start a new run`,
       );
     }
-    await run.run(
+    await connection.run(
       `delete from operations.published; insert into operations.published values (${literal(runId)}, ${literal(definition)}); commit`,
     );
   }
@@ -138,13 +138,13 @@ export class RunTables {
   }
 
   async #replace(step: ModelTable): Promise<void> {
-    const { run } = this.#session;
+    const { connection } = this.#session;
     const columns = contractOf(step)
       .columns.map(({ name }) => `"${name}"`)
       .join(', ');
     // A model may not read its own table, so that is emptied first.
-    await createTable(run, contractOf(step));
-    await run.run(`insert into ${step} (${columns}) select ${columns} from (${this.#model(step)})`);
+    await createTable(connection, contractOf(step));
+    await connection.run(`insert into ${step} (${columns}) select ${columns} from (${this.#model(step)})`);
   }
 
   #model(name: string): string {
@@ -155,13 +155,13 @@ export class RunTables {
 }
 
 /** People and devices whose rows may go, as tables. */
-async function rememberExcepted(run: DuckDBConnection): Promise<void> {
-  for (const [name, sql] of sqlFiles('excepted')) await run.run(`create or replace temp table excepted_${name} as ${sql}`);
+async function rememberExcepted(connection: DuckDBConnection): Promise<void> {
+  for (const [name, sql] of sqlFiles('excepted')) await connection.run(`create or replace temp table excepted_${name} as ${sql}`);
 }
 
 /** A table's rows that may go with this run, before it is replaced; customer_trusted, replaced already, as it was. */
-async function countExcepted(run: DuckDBConnection, step: ModelTable): Promise<number> {
+async function countExcepted(connection: DuckDBConnection, step: ModelTable): Promise<number> {
   const { leavesWith } = modelContractOf(step);
   const rows = step === 'customer_trusted' ? 'previous_people' : step;
-  return countOf(run, `(select 1 from ${rows} where "${leavesWith.column}" in (from excepted_${leavesWith.excepted}))`);
+  return countOf(connection, `(select 1 from ${rows} where "${leavesWith.column}" in (from excepted_${leavesWith.excepted}))`);
 }

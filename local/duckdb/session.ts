@@ -9,7 +9,7 @@ import { damageAtOpening, firstLine } from './trouble.ts';
 /** An open lake file: one connection that holds a run's transaction, and one whose errors leave that transaction alone. */
 export interface Session {
   /** The run's transaction. A failing statement aborts it. */
-  run: DuckDBConnection;
+  connection: DuckDBConnection;
   /** Everything that may fail or must see the published state: reading files, counting what is visible. */
   aside: DuckDBConnection;
   close(): void;
@@ -34,21 +34,21 @@ export async function openSession(
 ): Promise<Session> {
   if (!readOnly && !existsSync(file)) await makeFile(file);
   const instance = await openInstance(file, scratchFolder, readOnly, onBusy);
-  const run = await instance.connect();
+  const connection = await instance.connect();
   const aside = await instance.connect();
   // The optimizer does not see uncommitted rows, takes those tables to be empty and joins the wrong way round: ten times the work.
   // Models join from the many to the few, and run as written.
-  await run.run("set disabled_optimizers = 'join_order,build_side_probe_side'");
+  await connection.run("set disabled_optimizers = 'join_order,build_side_probe_side'");
   // Trying these on every column costs more time than they ever save here; the files are no larger without them.
-  await run.run("set disabled_compression_methods = 'fsst,dict_fsst,zstd'");
+  await connection.run("set disabled_compression_methods = 'fsst,dict_fsst,zstd'");
   // Days are UTC days wherever the machine is, and queries read times as UTC too.
-  await run.run("set global TimeZone = 'UTC'");
+  await connection.run("set global TimeZone = 'UTC'");
   DuckDBTimestampTZValue.timezoneOffsetInMinutes = 0;
   return {
-    run,
+    connection,
     aside,
     close() {
-      run.closeSync();
+      connection.closeSync();
       aside.closeSync();
       instance.closeSync();
     },

@@ -24,7 +24,7 @@ export function judge(object: string, contract: LandingContract): Accepted | Rej
     if (found.length > 1) return { reason: 'duplicate_field', field: column.name };
     const [member] = found;
     if (member !== undefined) known.add(member);
-    const value = isNull(member) ? nullFor(column) : RULES[column.rule](member.raw);
+    const value = member === undefined || isNull(member.raw) ? nullFor(column) : RULES[column.rule](member.raw);
     if (typeof value !== 'string') return { ...value, field: column.name };
     values.push(value);
   }
@@ -36,8 +36,8 @@ function fold(text: string): string {
   return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-function isNull(member: Member | undefined): member is undefined {
-  return member === undefined || member.raw === 'null' || (member.raw.startsWith('"') && strip(textOf(member.raw)) === '');
+function isNull(raw: string): boolean {
+  return raw === 'null' || (raw.startsWith('"') && strip(textOf(raw)) === '');
 }
 
 function nullFor(column: LandingColumn): string | { reason: string } {

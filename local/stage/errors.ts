@@ -19,7 +19,7 @@ const DENIED = new Set(['AccessDenied', 'AccessDeniedException', 'Forbidden', '4
 const UNREACHABLE = new Set(['ENOTFOUND', 'ECONNREFUSED', 'ECONNRESET', 'EAI_AGAIN', 'ETIMEDOUT', 'TimeoutError']);
 
 /** Explains an error of AWS to a person: what is wrong and what to do next. Errors that say so themselves stay as they are. */
-export function explained(error: unknown, { name, region }: StageName): unknown {
+export function asStageError(error: unknown, { name, region }: StageName): unknown {
   const [kind, code, text] = [property(error, 'name'), property(error, 'code'), messageOf(error)];
   if (kind === 'CredentialsProviderError' || kind === 'TokenProviderError')
     return new StageError(`No AWS credentials: ${text}. Set AWS_PROFILE, or sign in with "aws sso login" or "aws configure"`);

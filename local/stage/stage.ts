@@ -10,7 +10,7 @@ import { BucketRunFiles } from '../../functions/aws/runFiles.ts';
 import { StageError, UsageError } from '../../functions/core/errors.ts';
 import { STAGE_NAME } from '../../functions/core/settings.ts';
 import type { CommonOptions } from '../lake.ts';
-import { explained } from './errors.ts';
+import { asStageError } from './errors.ts';
 
 const SERVICE = 'stedi';
 /** Where `serverless deploy` goes by default. */
@@ -67,7 +67,7 @@ export async function withStage<T>(options: CommonOptions, work: (stage: Stage) 
   try {
     return await work(await findStage(name, region));
   } catch (error) {
-    throw explained(error, { name, region });
+    throw asStageError(error, { name, region });
   }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { chunked, inParallel, limited, untilDone } from '../../functions/core/parallel.ts';
+import { chunked, inParallel } from '../../functions/core/parallel.ts';
 
 describe('working on all items', () => {
   test('answers in their order, a bounded number at a time', async () => {
@@ -36,36 +36,6 @@ describe('working on all items', () => {
   test('of nothing is nothing', async () => {
     expect(await inParallel([], async () => 1)).toEqual([]);
   });
-});
-
-test('a bounded number of tasks run at a time, and one that fails makes room', async () => {
-  const limit = limited(2);
-  let [running, most] = [0, 0];
-  const outcomes = await Promise.allSettled(
-    Array.from({ length: 20 }, (_, at) =>
-      limit(async () => {
-        most = Math.max(most, (running += 1));
-        await wait(1);
-        running -= 1;
-        if (at % 3 === 0) throw new Error('broken');
-        return at;
-      }),
-    ),
-  );
-  expect(most).toBe(2);
-  expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(13);
-});
-
-test('what is left of a batch is tried again, and only that', async () => {
-  const asked: (readonly number[])[] = [];
-  await untilDone('test', [1, 2, 3, 4], async (items) => {
-    asked.push(items);
-    return items.slice(2);
-  });
-  expect(asked).toEqual([
-    [1, 2, 3, 4],
-    [3, 4],
-  ]);
 });
 
 test('parts hold everything once, in order', () => {

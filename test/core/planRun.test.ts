@@ -29,7 +29,6 @@ describe('planning a run', () => {
       runId: 'run-1',
       fence: '1',
       files: 2,
-      why: 'files are pending',
     });
     expect(await world.states()).toEqual({ 'accelerometer_landing/m.json': 'claimed', 'customer_landing/c.json': 'claimed' });
     expect(await world.manifest('run-1')).toMatchObject({
@@ -67,7 +66,6 @@ describe('planning a run', () => {
       runId: 'run-1',
       fence: '0',
       files: 0,
-      why: 'no file is pending and nothing else has changed',
     });
     expect(await world.runFiles.read('run-1', 'manifest.json')).toBeNull();
   });
@@ -85,7 +83,6 @@ describe('planning a run', () => {
     await world.ledger.takeLock('run-1');
     expect(await planRun(world.ports, SETTINGS, 'by-hand')).toMatchObject({
       status: 'NOTHING_TO_DO',
-      why: 'another run holds the run lock',
     });
     expect(await world.states()).toEqual({ 'customer_landing/c.json': 'pending' });
     expect(await world.ledger.lock()).toMatchObject({ runId: 'run-1' });
@@ -305,7 +302,6 @@ describe('a changed definition', () => {
     expect(await planRun(world.redefined('def'), SETTINGS, 'run-1')).toMatchObject({
       status: 'RUN',
       files: 0,
-      why: 'settings, models or contracts have changed',
     });
     expect(await world.manifest('run-1')).toMatchObject({
       reason: 'definition',

@@ -1,7 +1,7 @@
 import { planRun } from '../../functions/core/planRun.ts';
 import { requestRun } from '../../functions/core/requestRun.ts';
 import { reconcile } from '../../functions/reconcile.ts';
-import { statusChanged } from '../../local/events.ts';
+import { statusChanged } from '../../local/awsEvents.ts';
 import { lambdaContext } from '../../local/lambdaContext.ts';
 import { settingsWith } from '../support/lakes.ts';
 import { temporaryWorlds } from '../support/world.ts';

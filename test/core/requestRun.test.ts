@@ -1,7 +1,7 @@
 import { catalog } from '../../functions/catalog.ts';
 import { reconcileRuns } from '../../functions/core/reconcileRuns.ts';
 import { requestRun } from '../../functions/core/requestRun.ts';
-import { objectCreated, sqsBatch } from '../../local/events.ts';
+import { objectCreated, sqsBatch } from '../../local/awsEvents.ts';
 import { lambdaContext } from '../../local/lambdaContext.ts';
 import { held } from '../support/locks.ts';
 import { temporaryWorlds } from '../support/world.ts';

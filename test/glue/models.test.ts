@@ -1,5 +1,5 @@
 import type { Policies } from '../../functions/core/settings.ts';
-import { sqlFiles } from '../../local/sources.ts';
+import { sqlFiles } from '../../local/projectFiles.ts';
 import type { Value } from '../reference/index.ts';
 import { temporaryFolders } from '../support/folders.ts';
 import { ModelBench } from '../support/modelBench.ts';

@@ -6,7 +6,7 @@ import { createViews } from '../../local/duckdb/counts.ts';
 import { openSession, rowsOf } from '../../local/duckdb/session.ts';
 import type { Session } from '../../local/duckdb/session.ts';
 import { ensureTables } from '../../local/duckdb/tables.ts';
-import { sqlFiles } from '../../local/sources.ts';
+import { sqlFiles } from '../../local/projectFiles.ts';
 import { temporaryFolders } from '../support/folders.ts';
 
 /**
@@ -269,14 +269,14 @@ describe('the columns of a model', () => {
   beforeAll(async () => {
     const folder = newFolder();
     session = await openSession(path.join(folder, 'tables.duckdb'), folder);
-    await ensureTables(session.run);
-    await createViews(session.run, { mlJoin: 'person-and-time', consentFrom: 'any-time' });
+    await ensureTables(session.connection);
+    await createViews(session.connection, { mlJoin: 'person-and-time', consentFrom: 'any-time' });
   });
   afterAll(() => session.close());
 
   async function columnsOf(model: string): Promise<{ name: string; type: string }[]> {
     const row = z.object({ column_name: z.string(), column_type: z.string() });
-    const rows = await rowsOf(session.run, `describe ${sqlFiles('models').get(model) ?? ''}`, row);
+    const rows = await rowsOf(session.connection, `describe ${sqlFiles('models').get(model) ?? ''}`, row);
     return rows.map(({ column_name: name, column_type: type }) => ({ name, type: type === 'VARCHAR' ? 'STRING' : type }));
   }
 

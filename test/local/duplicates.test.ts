@@ -2,7 +2,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { landingContractOf } from '../../functions/core/contracts.ts';
 import type { LandingContract } from '../../functions/core/contracts.ts';
-import { removeDuplicates } from '../../local/duckdb/stage.ts';
+import { removeDuplicates } from '../../local/duckdb/duplicates.ts';
 
 // A contract that has gained a column: `note` is not part of the identity.
 const { columns, ...rest } = landingContractOf('customer_landing');

@@ -633,14 +633,14 @@ describe('the columns of a table', () => {
   async function tableIn(change: string) {
     const lake = await walkedLake();
     const session = await openSession(lakePaths(lake).tables, newFolder());
-    await session.run.run(change);
+    await session.connection.run(change);
     return { lake, session };
   }
 
   test('are those of its contract: one that the contract has gained is added, null so far', async () => {
     const { lake, session } = await tableIn('alter table loads drop column run_id');
-    await ensureTables(session.run);
-    expect(await countOf(session.run, '(from loads where run_id is null)')).toBe(3);
+    await ensureTables(session.connection);
+    expect(await countOf(session.connection, '(from loads where run_id is null)')).toBe(3);
     session.close();
     landAll(lake, { 'customer_landing/more.json': lines(customer({ email: 'dan@x.org' })) });
     expect(await runHere(lake)).toMatchObject({
@@ -654,7 +654,7 @@ describe('the columns of a table', () => {
     ['alter table loads alter landed type VARCHAR', /loads\.json: landed is BIGINT, but the table has VARCHAR/],
   ])('are never taken away or given another type: %s', async (change, reason) => {
     const { session } = await tableIn(change);
-    await expect(ensureTables(session.run)).rejects.toThrow(reason);
+    await expect(ensureTables(session.connection)).rejects.toThrow(reason);
     session.close();
   });
 });

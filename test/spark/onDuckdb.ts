@@ -34,10 +34,10 @@ async function runOnDuckdb(lake: string, landing: string, tables: string, set: s
     if (ended?.status !== 'SUCCEEDED' || others.length > 0)
       throw new Error(`expected one good run, found ${JSON.stringify(home.ended)}`);
     print({ run: ended.runId });
-    const { run } = await home.session();
+    const { connection } = await home.session();
     const wanted = new Set<string>(tables.split(','));
     for (const table of PUBLISHED_TABLES.filter((one) => wanted.has(one))) {
-      for (const row of await rowsOfTable(run, table)) print({ table, row: { ...row, run_id: undefined } });
+      for (const row of await rowsOfTable(connection, table)) print({ table, row: { ...row, run_id: undefined } });
     }
   } finally {
     home.close();

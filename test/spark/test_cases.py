@@ -17,7 +17,7 @@ from lakehouse.lines import Lines
 from lakehouse.records import judge_line
 from lakehouse.run_files import ManifestFile, RunFiles
 from lakehouse.session import use_namespace
-from lakehouse.staging import StageContext, stage
+from lakehouse.staging import StagingContext, stage
 from lakehouse.tables import ensure_tables
 from pyspark.sql import SparkSession
 
@@ -87,7 +87,7 @@ class Bench:
                 branches.ensure(table)
                 branches.reset(table)
             run_files = RunFiles(str(self.folder), run_id)
-            context = StageContext(self.spark, branches, run_files, str(self.folder), str(self.folder), lambda event, fields: None)
+            context = StagingContext(self.spark, branches, run_files, str(self.folder), str(self.folder), lambda event, fields: None)
             for table in sorted({file.table for file in claim}):
                 stage(context, table, claim)
             return {table: [row.asDict() for row in self.spark.table(table).collect()] for table in TABLES}

@@ -3,7 +3,7 @@ import { StateMachine } from 'aws-local-stepfunctions';
 import { z } from 'zod';
 import { COUNTS_DIFFER } from '../../functions/core/reportRun.ts';
 import { JOB_STEPS, MODEL_TABLES, stateOf } from '../../functions/core/steps.ts';
-import { sqlFiles } from '../../local/sources.ts';
+import { sqlFiles } from '../../local/projectFiles.ts';
 import { localHandlers, stateMachine } from '../../local/stateMachine.ts';
 import type { Handler } from '../../local/stateMachine.ts';
 import { settingsWith } from '../support/lakes.ts';

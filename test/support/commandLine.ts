@@ -22,7 +22,7 @@ export function sourceFolder(source: string): string {
 /** Changes tables behind the product's back. */
 export async function alter(scratch: string, lake: string, sql: string): Promise<void> {
   const session = await openSession(lakePaths(lake).tables, scratch);
-  await session.run.run(sql);
+  await session.connection.run(sql);
   session.close();
 }
 

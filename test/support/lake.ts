@@ -61,13 +61,13 @@ export async function fingerprint(lake: string): Promise<Record<string, string>>
   });
 }
 
-type Connection = Awaited<ReturnType<typeof openSession>>['run'];
+type Connection = Awaited<ReturnType<typeof openSession>>['connection'];
 
 async function reading<T>(lake: string, work: (connection: Connection) => Promise<T>): Promise<T> {
   const { tables } = lakePaths(lake);
   const session = await openSession(tables, path.join(tmpdir(), 'stedi-test-scratch'), { readOnly: true });
   try {
-    return await work(session.run);
+    return await work(session.connection);
   } finally {
     session.close();
   }

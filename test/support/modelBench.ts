@@ -8,7 +8,7 @@ import { countLake, createViews, runAudits } from '../../local/duckdb/counts.ts'
 import { literal, openSession, rowsOf } from '../../local/duckdb/session.ts';
 import type { Session } from '../../local/duckdb/session.ts';
 import { createTable, ensureTables } from '../../local/duckdb/tables.ts';
-import { sqlFiles } from '../../local/sources.ts';
+import { sqlFiles } from '../../local/projectFiles.ts';
 import type { Row, Value } from '../reference/index.ts';
 import { rowsOfTable } from './tables.ts';
 
@@ -24,8 +24,8 @@ export class ModelBench {
 
   static async open(folder: string): Promise<ModelBench> {
     const session = await openSession(path.join(folder, 'tables.duckdb'), folder);
-    await ensureTables(session.run);
-    await createViews(session.run, DEFAULT);
+    await ensureTables(session.connection);
+    await createViews(session.connection, DEFAULT);
     return new ModelBench(session);
   }
 
@@ -35,13 +35,13 @@ export class ModelBench {
 
   /** Empties every table and goes back to the default policies. */
   async reset(): Promise<void> {
-    await this.#session.run.run(
+    await this.#session.connection.run(
       ['staging', 'trusted', 'curated', 'operations']
         .flatMap(tablesOfZone)
         .map((table) => `truncate ${table};`)
         .join(' '),
     );
-    await createViews(this.#session.run, DEFAULT);
+    await createViews(this.#session.connection, DEFAULT);
   }
 
   /** Adds rows to a table; omitted columns are null, and the reading date follows from the time. */
@@ -55,30 +55,30 @@ export class ModelBench {
       if (unknown.length > 0) throw new Error(`${table} has no column ${unknown.join(', ')}`);
       return `(${columns.map(({ name }) => sqlValue(all[name])).join(', ')})`;
     });
-    await this.#session.run.run(`insert into ${table} values ${values.join(', ')}`);
+    await this.#session.connection.run(`insert into ${table} values ${values.join(', ')}`);
   }
 
   /** Builds the tables of all models, in their order. */
   async build(policies: Partial<Policies> = {}): Promise<void> {
-    await createViews(this.#session.run, { ...DEFAULT, ...policies });
+    await createViews(this.#session.connection, { ...DEFAULT, ...policies });
     for (const table of MODEL_TABLES) {
-      await createTable(this.#session.run, contractOf(table));
-      await this.#session.run.run(`insert into ${table} by name ${sqlFiles('models').get(table) ?? ''}`);
+      await createTable(this.#session.connection, contractOf(table));
+      await this.#session.connection.run(`insert into ${table} by name ${sqlFiles('models').get(table) ?? ''}`);
     }
   }
 
   async run(sql: string): Promise<void> {
-    await this.#session.run.run(sql);
+    await this.#session.connection.run(sql);
   }
 
   async rows(table: PublishedTable): Promise<Row[]> {
-    return rowsOfTable(this.#session.run, table);
+    return rowsOfTable(this.#session.connection, table);
   }
 
   /** The current record of each person. */
   async currentCustomers(): Promise<Row[]> {
-    await this.#session.run.run('create or replace table customer_trusted as from current_customer');
-    return rowsOfTable(this.#session.run, 'customer_trusted');
+    await this.#session.connection.run('create or replace table customer_trusted as from current_customer');
+    return rowsOfTable(this.#session.connection, 'customer_trusted');
   }
 
   /** Values of one column of a table, sorted. */
@@ -89,16 +89,18 @@ export class ModelBench {
   /** One column of a query of `glue/excepted/`, which reads `previous_people`. */
   async excepted(name: 'people' | 'devices', column: string): Promise<Value[]> {
     const row = z.record(z.string(), z.string().nullable());
-    return (await rowsOf(this.#session.run, sqlFiles('excepted').get(name) ?? '', row)).map((each) => each[column] ?? null);
+    return (await rowsOf(this.#session.connection, sqlFiles('excepted').get(name) ?? '', row)).map(
+      (each) => each[column] ?? null,
+    );
   }
 
   async counts(): ReturnType<typeof countLake> {
-    return countLake(this.#session.run);
+    return countLake(this.#session.connection);
   }
 
   /** How many rows each audit returns, by name. */
   async audits(): Promise<Record<string, number>> {
-    return Object.fromEntries((await runAudits(this.#session.run)).map(({ name, rows }) => [name, rows]));
+    return Object.fromEntries((await runAudits(this.#session.connection)).map(({ name, rows }) => [name, rows]));
   }
 }
 

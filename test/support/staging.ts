@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { openSession } from '../../local/duckdb/session.ts';
 import type { Session } from '../../local/duckdb/session.ts';
-import { read, stage } from '../../local/duckdb/stage.ts';
+import { read, stage } from '../../local/duckdb/staging.ts';
 import { ensureTables } from '../../local/duckdb/tables.ts';
 import { sorted } from '../reference/index.ts';
 import type { LandedFile, Row } from '../reference/index.ts';
@@ -24,7 +24,7 @@ export class StagingBench {
 
   static async open(folder: string): Promise<StagingBench> {
     const session = await openSession(path.join(folder, 'tables.duckdb'), path.join(folder, 'spill'));
-    await ensureTables(session.run);
+    await ensureTables(session.connection);
     return new StagingBench(folder, session);
   }
 
@@ -44,20 +44,20 @@ export class StagingBench {
       const { size, mtimeNs } = statSync(file, { bigint: true });
       return { table, key, version: `${size}-${mtimeNs}`, size: Number(size), input: null };
     });
-    const { run } = this.#session;
+    const { connection } = this.#session;
     const context = { session: this.#session, runId, landingRoot, scratchFolder, rejectsFolder };
-    await run.run('begin');
+    await connection.run('begin');
     try {
       for (const [table, own] of Map.groupBy(claim, (file) => file.table))
         await stage(context, table, await read(context, table, own));
       const versionOf = new Map(files.map(({ key, version }) => [key, version]));
       return await sortedRows(STAGED, async (table) =>
-        (await rowsOfTable(run, table)).map((row) =>
+        (await rowsOfTable(connection, table)).map((row) =>
           'version' in row ? { ...row, version: versionOf.get(String(row['file'])) ?? 'unknown' } : row,
         ),
       );
     } finally {
-      await run.run('rollback');
+      await connection.run('rollback');
     }
   }
 

@@ -1,7 +1,7 @@
 import type { Events } from '../../functions/core/events.ts';
 import { JOB_STEPS, LANDING_TABLES, stateOf } from '../../functions/core/steps.ts';
 import { parseSettings } from '../../functions/core/settings.ts';
-import { definitionHash } from '../../local/sources.ts';
+import { definitionHash } from '../../local/projectFiles.ts';
 import { MADE } from '../../tools/costs.ts';
 import { projectSettings } from '../support/service.ts';
 import { stateMachineOf, tasksOf } from './stateMachine.ts';

@@ -1,4 +1,5 @@
 import { GetObjectTaggingCommand } from '@aws-sdk/client-s3';
+import { inParallel } from '../../../functions/core/parallel.ts';
 import { collected } from '../../support/collected.ts';
 import { emulatorOfTests, newLanding } from './benches.ts';
 
@@ -19,13 +20,13 @@ test('listing goes on from version to version: a page may end within the version
   expect(new Set(versions).size).toBe(1201);
 });
 
-test('a plan may prepare all its files at once', async () => {
+test('many files can be prepared side by side', async () => {
   const bench = await newLanding(emulator());
   const keys = Array.from({ length: 300 }, (_, at) => `customer_landing/${at}.json`);
   await Promise.all(keys.map((key) => bench.put(key, 'first')));
   const files = (await collected(bench.landing.list())).flat();
   await Promise.all(keys.slice(0, 100).map((key) => bench.put(key, 'second')));
-  const prepared = await Promise.all(files.map((file) => bench.landing.prepare('run-1', file)));
+  const prepared = await inParallel(files, (file) => bench.landing.prepare('run-1', file));
   expect(prepared.filter((outcome) => outcome.ready && outcome.input === null)).toHaveLength(200);
   expect(prepared.filter((outcome) => outcome.ready && outcome.input !== null)).toHaveLength(100);
 });

@@ -27,7 +27,7 @@ import type { Ports } from '../../../functions/ports.ts';
 import { reconcile } from '../../../functions/reconcile.ts';
 import { report } from '../../../functions/report.ts';
 import { validate } from '../../../functions/validate.ts';
-import { objectCreated, sqsBatch, statusChanged } from '../../../local/events.ts';
+import { objectCreated, sqsBatch, statusChanged } from '../../../local/awsEvents.ts';
 import { lambdaContext } from '../../../local/lambdaContext.ts';
 import { ACCOUNT, REGION } from '../../support/emulator.ts';
 import type { Emulator } from '../../support/emulator.ts';

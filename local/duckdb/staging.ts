@@ -11,14 +11,16 @@ import { versionName } from '../../functions/core/fileVersions.ts';
 import { REJECTS_ENDING } from '../../functions/core/runFiles.ts';
 import type { Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
+import { versionOf } from '../landing.ts';
 import { scanAll } from '../reader/scanAll.ts';
 import type { Scanned } from '../reader/scan.ts';
 import { publishedRun } from './counts.ts';
-import { countOf, fileList, literal, numbersOf, rowsOf, whole } from './session.ts';
+import { countsByFile, removeDuplicates } from './duplicates.ts';
+import { countOf, fileList, literal, rowsOf, whole } from './session.ts';
 import type { Session } from './session.ts';
 import { createTable } from './tables.ts';
 
-export interface StageContext {
+export interface StagingContext {
   session: Session;
   runId: string;
   landingRoot: string;
@@ -42,7 +44,7 @@ export interface Read {
 }
 
 /** Reads the claimed files of a landing table; file versions that the lake already holds are not read again. Touches no table. */
-export async function read(context: StageContext, table: LandingTable, files: readonly ManifestFile[]): Promise<Read> {
+export async function read(context: StagingContext, table: LandingTable, files: readonly ManifestFile[]): Promise<Read> {
   const known = await alreadyLoaded(context.session.aside, table, files);
   const incoming = await scanFiles(
     context,
@@ -54,14 +56,14 @@ export async function read(context: StageContext, table: LandingTable, files: re
 
 /** Stages what was read: keeps each valid record once, and records loads and rejects, all in the run's transaction. */
 export async function stage(
-  context: StageContext,
+  context: StagingContext,
   table: LandingTable,
   { incoming, known }: Read,
 ): Promise<NonNullable<StepMetrics['staging']>> {
   const started = performance.now();
-  const { run } = context.session;
+  const { connection } = context.session;
   const contract = landingContractOf(table);
-  const rowsBefore = await countOf(run, contract.feeds);
+  const rowsBefore = await countOf(connection, contract.feeds);
   await loadRejects(context, table, incoming);
   // DuckDB reads clean files in place and is exact only for what was scanned, so a file that changed since was judged wrongly.
   const counts = await loadRecords(context, contract, incoming).finally(() => checkVersions(incoming));
@@ -78,11 +80,11 @@ export async function stage(
       unknownFields,
     };
   });
-  await recordLoads(run, table, context.runId, loads);
+  await recordLoads(connection, table, context.runId, loads);
   return {
     landingTable: table,
     seconds: Math.round(performance.now() - started) / 1000,
-    rows: await countOf(run, contract.feeds),
+    rows: await countOf(connection, contract.feeds),
     rowsBefore,
     files: [...known.values(), ...loads],
   };
@@ -106,7 +108,11 @@ async function alreadyLoaded(
   return new Map(known.map((load) => [versionName(load), { ...load, reasons: {}, unknownFields: [], known: true }]));
 }
 
-async function scanFiles(context: StageContext, contract: LandingContract, files: readonly ManifestFile[]): Promise<Incoming[]> {
+async function scanFiles(
+  context: StagingContext,
+  contract: LandingContract,
+  files: readonly ManifestFile[],
+): Promise<Incoming[]> {
   const located = files.map((file) => ({ ...file, path: path.join(context.landingRoot, ...file.key.split('/')) }));
   await checkVersions(located);
   const tasks = located.map(({ key, version, path: file }, at) => ({
@@ -127,7 +133,7 @@ async function checkVersions(files: readonly { key: string; version: string; pat
   await Promise.all(
     files.map(async ({ key, version, path: file }) => {
       const found = await stat(file, { bigint: true }).catch(() => null);
-      if (found !== null && `${found.size}-${found.mtimeNs}` === version) return;
+      if (found !== null && versionOf(found) === version) return;
       throw new LandingChangedError(
         `${key} ${found === null ? 'vanished' : 'was overwritten'} after the run had claimed it; start a new run`,
       );
@@ -136,7 +142,7 @@ async function checkVersions(files: readonly { key: string; version: string; pat
 }
 
 async function loadRejects(
-  { session, rejectsFolder }: StageContext,
+  { session, rejectsFolder }: StagingContext,
   table: LandingTable,
   incoming: readonly Incoming[],
 ): Promise<void> {
@@ -149,7 +155,7 @@ async function loadRejects(
   await rename(`${kept}.part`, kept);
   const columns = contractOf('rejected').columns.map(({ name, type }) => `${literal(name)}: ${literal(type)}`);
   const longest = Math.max(...rejects.map(({ longestLine }) => longestLine));
-  await session.run.run(`insert into rejected by name from ${jsonLines([kept], columns, longest, 'gzip')}`);
+  await session.connection.run(`insert into rejected by name from ${jsonLines([kept], columns, longest, 'gzip')}`);
 }
 
 const DUCKDB_READER_TYPE: Record<LandingColumn['rule'], string> = {
@@ -189,22 +195,24 @@ function jsonLines(
 
 /** Loads the valid records of all files and returns how many of each file were staged and how many were duplicates. */
 async function loadRecords(
-  { session: { run } }: StageContext,
+  { session: { connection } }: StagingContext,
   contract: LandingContract,
   incoming: readonly Incoming[],
 ): Promise<{ staged: number; duplicate: number }[]> {
   const { feeds } = contract;
   const arrived = `${feeds}_arrived`;
   // Everything is read before anything is counted; the reader has made sure that no line can fail here.
-  await createTable(run, contractOf(feeds), arrived);
-  await run.run(`alter table ${arrived} add column file INTEGER`);
-  for (const group of readGroups(incoming)) await run.run(`insert into ${arrived} by name ${selectRecords(contract, group)}`);
-  const valid = await countsByFile(run, `select file, count(*) as records from ${arrived} group by file`);
-  const duplicates = await removeDuplicates(run, contract, arrived);
+  await createTable(connection, contractOf(feeds), arrived);
+  await connection.run(`alter table ${arrived} add column file INTEGER`);
+  for (const group of readGroups(incoming))
+    await connection.run(`insert into ${arrived} by name ${selectRecords(contract, group)}`);
+  const valid = await countsByFile(connection, `select file, count(*) as records from ${arrived} group by file`);
+  const duplicates = await removeDuplicates(connection, contract, arrived);
 
-  await run.run(`alter table ${arrived} drop column file`);
-  if ((await countOf(run, feeds)) === 0) await run.run(`drop table ${feeds}; alter table ${arrived} rename to ${feeds}`);
-  else await run.run(`insert into ${feeds} by name from ${arrived}; drop table ${arrived}`);
+  await connection.run(`alter table ${arrived} drop column file`);
+  if ((await countOf(connection, feeds)) === 0)
+    await connection.run(`drop table ${feeds}; alter table ${arrived} rename to ${feeds}`);
+  else await connection.run(`insert into ${feeds} by name from ${arrived}; drop table ${arrived}`);
   return incoming.map((_, file) => {
     const duplicate = duplicates.get(file) ?? 0;
     return { staged: (valid.get(file) ?? 0) - duplicate, duplicate };
@@ -250,81 +258,13 @@ function selectRecords(contract: LandingContract, { files, spelling, values, lon
   )}`;
 }
 
-/**
- * Removes arrived records that are already staged, and all but the first of those that arrived twice; returns how many of each
- * file. Equal records have equal hashes, so only records whose hash is seen twice are compared in full: usually none.
- * Among records of one identity that differ in other columns the smallest values win, whichever came first.
- */
-export async function removeDuplicates(
-  run: DuckDBConnection,
-  contract: LandingContract,
-  arrived: string,
-): Promise<Map<number, number>> {
-  const { feeds } = contract;
-  const identity = contract.identity.map((name) => `"${name}"`);
-  const others = contract.columns
-    .filter(({ name }) => !contract.identity.includes(name))
-    .map(({ name }) => `"${name}" asc nulls first`);
-  const hash = `hash(${identity.join(', ')})`;
-  if (!(await seenTwice(run, contract, arrived, hash))) return new Map();
-  const [suspects, twins] = [`suspects_${contract.table}`, `twins_${contract.table}`];
-  const same = `partition by ${identity.join(', ')}`;
-  await run.run(`
-    create or replace temp table ${suspects} as
-      select ${hash} as h from ${arrived} group by 1 having count(*) > 1
-      union
-      select ${hash} from ${feeds} where ${hash} in (select ${hash} from ${arrived});
-    create or replace temp table ${twins} as
-      select *,
-        row_number() over (${same} order by file asc nulls first) = 1 as is_first,
-        row_number() over (${same} order by ${[...others, 'file asc nulls first'].join(', ')}) = 1 as wins,
-        bool_or(file is null) over (${same}) as is_staged
-      from (
-        from ${arrived} where ${hash} in (from ${suspects})
-        union all by name
-        select *, null::INTEGER as file from ${feeds} where ${hash} in (from ${suspects}));
-    delete from ${arrived} where ${hash} in (from ${suspects});
-    insert into ${arrived} by name select * exclude (is_first, wins, is_staged) from ${twins} where wins and not is_staged`);
-  if (others.length > 0) {
-    await run.run(`
-      delete from ${feeds} where ${hash} in (from ${suspects});
-      insert into ${feeds} by name select * exclude (is_first, wins, is_staged, file) from ${twins} where wins and is_staged`);
-  }
-  return countsByFile(
-    run,
-    `select file, count(*) as records from ${twins} where file is not null and not is_first group by file`,
-  );
-}
-
-async function countsByFile(run: DuckDBConnection, sql: string): Promise<Map<number, number>> {
-  const rows = await rowsOf(run, sql, z.object({ file: whole, records: whole }));
-  return new Map(rows.map(({ file, records }) => [file, records]));
-}
-
-/** Whether any two records may be equal: two arrived ones, or an arrived and a staged one. */
-async function seenTwice(
-  run: DuckDBConnection,
-  { feeds, time }: LandingContract,
-  arrived: string,
-  hash: string,
-): Promise<boolean> {
-  // In two halves, since DuckDB scans uncommitted rows with one thread each.
-  const halves = ['= 0', '= 1'].map((half) => `select ${hash} as h from ${arrived} where file % 2 ${half}`);
-  const { repeated = 0 } = await numbersOf(
-    run,
-    `select count(*) - count(distinct h) as repeated from (${halves.join(' union all ')})`,
-  );
-  if (repeated > 0) return true;
-  if ((await countOf(run, feeds)) === 0) return false;
-  // Staged readings of other times can't be equal; DuckDB skips their row groups.
-  const { earliest, latest } =
-    time === undefined ? {} : await numbersOf(run, `select min("${time}") as earliest, max("${time}") as latest from ${arrived}`);
-  const within = time === undefined ? 'true' : `"${time}" between ${earliest} and ${latest}`;
-  return (await countOf(run, `(from ${feeds} where ${within} and ${hash} in (select ${hash} from ${arrived}) limit 1)`)) > 0;
-}
-
-async function recordLoads(run: DuckDBConnection, table: LandingTable, runId: string, loads: readonly Load[]): Promise<void> {
-  const appender = await run.createAppender('loads');
+async function recordLoads(
+  connection: DuckDBConnection,
+  table: LandingTable,
+  runId: string,
+  loads: readonly Load[],
+): Promise<void> {
+  const appender = await connection.createAppender('loads');
   for (const { key, version, landed, staged, duplicate, rejected } of loads) {
     for (const text of [table, key, version]) appender.appendVarchar(text);
     for (const count of [landed, staged, duplicate, rejected]) appender.appendBigInt(BigInt(count));
