@@ -68,10 +68,13 @@ function isForStage(options: CommonOptions): boolean {
 const BUILDS: ReadonlySet<string> = new Set(['start', 'run', 'watch', 'rebuild']);
 
 program.hook('preAction', (_, acting) => {
-  if (program.opts<CommonOptions>().set.length === 0 || BUILDS.has(acting.name())) return;
-  throw new UsageError(
-    `--set changes what a run builds, but ${acting.name()} builds nothing: use it with ${[...BUILDS].join(', ')}`,
-  );
+  if (BUILDS.has(acting.name())) return;
+  const { set, expect } = program.opts<CommonOptions>();
+  const builders = [...BUILDS].join(', ');
+  if (set.length > 0)
+    throw new UsageError(`--set changes what a run builds, but ${acting.name()} builds nothing: use it with ${builders}`);
+  if (expect !== undefined)
+    throw new UsageError(`--expect checks what a run builds, but ${acting.name()} builds nothing: use it with ${builders}`);
 });
 
 function forStage(onStage: Action | undefined): Action {

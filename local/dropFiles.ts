@@ -162,11 +162,17 @@ function partialName(pid: number): string {
   return `.drop.${pid}.part`;
 }
 
-/** `readings.json` becomes `readings-2.json`. */
+/** In bytes, as file systems allow. */
+const LONGEST_NAME = 255;
+
+/** `readings.json` becomes `readings-2.json`; a name that would be too long is cut. */
 export function suffixed(name: string, number: number): string {
   if (number === 1) return name;
   const dot = name.indexOf('.', 1);
-  return dot === -1 ? `${name}-${number}` : `${name.slice(0, dot)}-${number}${name.slice(dot)}`;
+  const ending = `-${number}${dot === -1 ? '' : name.slice(dot)}`;
+  const stem = [...(dot === -1 ? name : name.slice(0, dot))];
+  while (stem.length > 1 && Buffer.byteLength(stem.join('') + ending) > LONGEST_NAME) stem.pop();
+  return stem.join('') + ending;
 }
 
 async function sameContent(one: string, other: string): Promise<boolean> {

@@ -100,6 +100,7 @@ export class Pipeline {
     await this.#checkLock(runId, fence);
     const tables = await this.#tablesOf(runId);
     if (step === 'publish') {
+      await tables.checkUnmoved();
       await this.#ports.ledger.markPublishing(runId, fence);
       await tables.publish();
       this.#ports.log('run_published', { runId });

@@ -1,6 +1,6 @@
 """The five tables as such projects usually make them: CREATE TABLE AS SELECT over the landing JSON, rebuilt from the raw files each time.
 
-No checks, no duplicates, no quarantine, no audits, and a reader sees the tables change one after another.
+No checks, no search for duplicates, no rejected records, no audits, and a reader sees the tables change one after another.
 """
 
 from __future__ import annotations

@@ -68,7 +68,16 @@ export async function catalogFiles(ports: CatalogPorts, files: readonly FileVers
   const looked = await Promise.allSettled(files.map((file) => look(ports, file)));
   const entries = looked.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
   const tables = Map.groupBy(entries, ({ table }) => table);
-  const ensured = new Map([...tables].map(([table, those]) => [table, ensure(ports, table, those)]));
+  const ensured = new Map(
+    [...tables].map(([table, those]) => [
+      table,
+      ensureColumns(
+        ports,
+        table,
+        those.flatMap(({ unknownFields }) => unknownFields),
+      ),
+    ]),
+  );
   const outcomes = await Promise.allSettled(
     looked.map(async (outcome) => {
       if (outcome.status === 'rejected') throw outcome.reason;
@@ -88,9 +97,13 @@ async function look(ports: CatalogPorts, file: FileVersion): Promise<NewFile> {
   return { table, key, version, size, ...sniff(table, await ports.landing.head(key, HEAD_BYTES, version)) };
 }
 
-async function ensure(ports: CatalogPorts, table: LandingTable, files: readonly NewFile[]): Promise<void> {
-  const columns = files.flatMap(({ unknownFields }) => unknownFields.map(columnName));
-  await ports.landingTables.ensure(table, [...new Set(columns)]);
+/** Makes sure that a landing table exists and has a column for each of these fields, which its contract does not know. */
+export async function ensureColumns(
+  ports: Pick<Ports, 'landingTables'>,
+  table: LandingTable,
+  fields: readonly string[],
+): Promise<void> {
+  await ports.landingTables.ensure(table, [...new Set(fields.map(columnName))]);
 }
 
 async function register(ports: CatalogPorts, file: NewFile): Promise<void> {

@@ -214,14 +214,19 @@ function percent(ratio: number): string {
   return `${Number((ratio * 100).toFixed(2))}%`;
 }
 
-/** Not judged when policies, models, counts or contracts have changed: the tables are then meant to hold something else. */
+/**
+ * Not judged when policies, models, counts or contracts have changed: the tables are then meant to hold something else. Nor is a table of
+ * pairs at the same time, each of which may go with either of two people; the readings that it pairs are judged.
+ */
 function shrinkExpectations(steps: readonly StepMetrics[], manifest: Manifest, settings: Settings): Expectation[] {
   if (manifest.definitionChanged) return [];
   return steps
-    .filter((metrics) => metrics.rowsBefore > 0)
+    .filter(
+      ({ step, rowsBefore }) => rowsBefore > 0 && !(step === 'machine_learning_curated' && manifest.policies.mlJoin === 'time'),
+    )
     .map((metrics) => {
       // Rounded first: 1,000 × 0.93 is a little less than 930 to a computer.
-      const kept = Math.floor(Number((metrics.rowsBefore * (1 - settings.maxShrinkRatio)).toFixed(6)));
+      const kept = Math.ceil(Number((metrics.rowsBefore * (1 - settings.maxShrinkRatio)).toFixed(6)));
       const least = kept - metrics.rowsExcepted;
       return expectation(
         `shrink:${metrics.step}`,

@@ -1,10 +1,11 @@
 import type { ExecutionStatus, Lock, Ports } from '../ports.ts';
 import { logBacklog } from './backlog.ts';
+import { ensureColumns } from './catalogFile.ts';
 import { messageOf } from './errors.ts';
 import { announceHeld } from './heldFiles.ts';
 import { definitionChanged } from './planRun.ts';
 import { COUNTS_DIFFER, reportRun } from './reportRun.ts';
-import { manifestSchema, readRunFile, reportSchema } from './runFiles.ts';
+import { manifestSchema, readRunFile, readStepMetrics, reportSchema } from './runFiles.ts';
 import { registerMissed } from './registerMissed.ts';
 import { requestRun } from './requestRun.ts';
 import { settleRun } from './settleRun.ts';
@@ -75,6 +76,7 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occa
     resumed = await resumePublish(ports, lock, status);
   }
   const outcome = await settleRun(ports, runId);
+  if (outcome === 'published') await addColumns(ports, runId);
   try {
     await reportEnded(ports, { runId, status, outcome, resumed });
     await announceHeld(ports, runId);
@@ -86,6 +88,24 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occa
   }
   await ports.ledger.freeLock(runId, lock.fence);
   return outcome;
+}
+
+/**
+ * Tells the landing tables of all fields that a run has found besides the contract's: `catalog` sees only the first record of a file, and none
+ * of a gzip file. Readers can do without for a while, so a failure keeps nobody waiting.
+ */
+async function addColumns(ports: Ports, runId: string): Promise<void> {
+  for (const { staging } of await readStepMetrics(ports.runFiles, runId)) {
+    if (staging === undefined) continue;
+    const { landingTable: table, files } = staging;
+    const fields = [...new Set(files.flatMap(({ unknownFields }) => unknownFields))];
+    if (fields.length === 0) continue;
+    try {
+      await ensureColumns(ports, table, fields);
+    } catch (error) {
+      ports.log('columns_not_added', { runId, table, error: messageOf(error) });
+    }
+  }
 }
 
 /** Reports a run that the schedule settled before its event came, but could not report. */
@@ -161,9 +181,13 @@ async function ranForFiles({ runFiles }: Ports, runId: string): Promise<boolean>
 /** Starts a run if the tables would hold something else today, but not for ever: what fails repeatedly waits for a file or a person. */
 async function runForDefinition(ports: Ports): Promise<string | null> {
   const { definition } = ports;
-  if (!definitionChanged(await ports.ledger.published(), definition)) return null;
   const memory = await ports.ledger.memory();
   const runs = memory.tried?.definition === definition ? memory.tried.runs : 0;
+  if (!definitionChanged(await ports.ledger.published(), definition)) {
+    // Should it be replaced and come back, its runs count anew.
+    if (runs > 0) await ports.ledger.remember({ ...memory, tried: null });
+    return null;
+  }
   if (runs >= DEFINITION_TRIES) {
     ports.log('definition_given_up', { definition, runs });
     return null;

@@ -116,17 +116,20 @@ export class RunTables {
     return { runId: this.#manifest.runId, ...counted, audits, seconds: Math.round(performance.now() - started) / 1000 };
   }
 
+  /** @throws LockLostError if the visible version is no longer the one that the run started from */
+  async checkUnmoved(): Promise<void> {
+    const { previous } = this.#manifest;
+    const found = (await publishedRun(this.#session.connection))?.runId ?? null;
+    if (found === previous) return;
+    throw new LockLostError(
+      `the lake shows run ${found ?? 'none'}, but this run started from ${previous ?? 'none'}; start a new run`,
+    );
+  }
+
   /** Makes the run's version the visible one. */
   async publish(): Promise<void> {
-    const { connection } = this.#session;
-    const { runId, definition, previous } = this.#manifest;
-    const found = (await publishedRun(connection))?.runId ?? null;
-    if (found !== previous) {
-      throw new LockLostError(
-        `the lake shows run ${found ?? 'none'}, but this run started from ${previous ?? 'none'}; start a new run`,
-      );
-    }
-    await connection.run(
+    const { runId, definition } = this.#manifest;
+    await this.#session.connection.run(
       `delete from operations.published; insert into operations.published values (${literal(runId)}, ${literal(definition)}); commit`,
     );
   }

@@ -313,7 +313,9 @@ describe('shrinking', () => {
   test.each([
     [0.07, 1000, 930],
     [0.34, 100, 66],
-    [0.2, 3, 2],
+    [0.2, 3, 3],
+    [0.2, 6, 5],
+    [1, 3, 0],
   ])('a ratio of %d of %d rows leaves at least %d', (maxShrinkRatio, rowsBefore, least) => {
     const evidence = goodEvidence();
     Object.assign(metricsOf(evidence, 'customers_curated'), { rowsBefore });

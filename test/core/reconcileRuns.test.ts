@@ -117,6 +117,17 @@ describe('a changed definition whose runs fail', () => {
     expect(await passes(world, 4, 'other')).toEqual(['run-5', 'run-6', 'run-7', null]);
   });
 
+  test('counts anew where it was published, replaced and comes back', async () => {
+    const world = newWorld();
+    world.publish('run-0');
+    await world.ledger.setPublished({ runId: 'run-0', definition: 'abc' });
+    await passes(world, 2);
+    await world.ledger.setPublished({ runId: 'run-2', definition: 'def' });
+    expect(await pass(world)).toBeNull();
+    await world.ledger.setPublished({ runId: 'run-9', definition: 'abc' });
+    expect(await passes(world, 4)).toEqual(['run-3', 'run-4', 'run-5', null]);
+  });
+
   test('has not been tried by a pass that finds another run going', async () => {
     const world = newWorld();
     world.publish('run-0');
@@ -383,6 +394,32 @@ describe('after a run that was published', () => {
     expect(await world.ledger.published()).toEqual({ runId, definition: 'abc' });
     expect(world.executions.stopped).toEqual([runId]);
     expect(await reconcileRuns(world.ports, 'schedule')).toEqual(NOTHING);
+  });
+
+  test('its landing tables know the fields that it has found, and a table that can not be changed keeps nobody waiting', async () => {
+    const world = newWorld();
+    const runId = await planned(world, 'customer_landing/a', 'accelerometer_landing/b');
+    const { steps, audits } = goodEvidence();
+    for (const { staging } of steps)
+      if (staging !== undefined)
+        staging.files = [load('a', { unknownFields: ['Shoe size'] }), load('b', { unknownFields: ['later'] })];
+    await world.writeMetrics(runId, { steps, audits });
+    world.publish(runId);
+    world.executions.end(runId, 'SUCCEEDED');
+    const asked: unknown[] = [];
+    const ensure = async (table: string, columns: readonly string[]) => {
+      if (table === 'customer_landing') throw new Error('denied');
+      asked.push([table, columns]);
+    };
+    expect(await reconcileRuns({ ...world.ports, landingTables: { ensure } }, 'execution ended')).toMatchObject({
+      settled: { outcome: 'published' },
+    });
+    expect(asked).toEqual([
+      ['accelerometer_landing', ['shoe_size', 'later']],
+      ['step_trainer_landing', ['shoe_size', 'later']],
+    ]);
+    expect(world.logged).toContain('columns_not_added');
+    expect((await world.ledger.lock())?.runId).not.toBe(runId);
   });
 
   test('what arrived meanwhile is one follow-up', async () => {

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { findDrops } from '../../local/dropFiles.ts';
+import { dropFiles, findDrops } from '../../local/dropFiles.ts';
 import { lakePaths } from '../../local/lakePaths.ts';
 import { PEOPLE } from '../support/commandLine.ts';
 import { temporaryFolders } from '../support/folders.ts';
@@ -33,6 +33,22 @@ describe('the files of a source', () => {
     filesIn(path.join(mended, 'customer_landing'), 'a.json');
     expect(await findDrops([mended], lake, ignore)).toMatchObject([{ table: 'customer_landing' }]);
   });
+});
+
+test('a taken name of the greatest length gets a suffix', async () => {
+  const [source, landing] = [newFolder(), newFolder()];
+  const name = `${'ä'.repeat(120)}${'x'.repeat(10)}.json`;
+  const file = path.join(source, name);
+  const dropped = [];
+  for (const content of ['{}', '{"a":1}', '{}']) {
+    writeFileSync(file, content);
+    dropped.push(...(await dropFiles(landing, [{ table: 'customer_landing', file }])));
+  }
+  expect(dropped).toEqual([
+    { key: `customer_landing/${name}`, added: true },
+    { key: `customer_landing/${name.replace('xx.json', '-2.json')}`, added: true },
+    { key: `customer_landing/${name}`, added: false },
+  ]);
 });
 
 test('with a run what killed copies have left goes, and what a copy that goes on has made stays', async () => {

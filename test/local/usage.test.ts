@@ -47,6 +47,11 @@ describe('used wrongly: exit code 2, the thing named and what to do', () => {
       ['query', 'select 1', '--set', 'mlJoin=time'],
       /query builds nothing.*start, run, watch, rebuild/,
     ],
+    [
+      'an expectation of a command that builds nothing',
+      ['check', '--expect', 'published'],
+      /--expect checks what a run builds.*check builds nothing/,
+    ],
     ['a setting without a value', ['run', '--set', 'mlJoin'], /--set mlJoin: expected key=value/],
     ['a settings file that is missing', ['run', '--settings', '/no/such/settings.json'], /\/no\/such\/settings\.json/],
     ['a settings file that is no JSON', ['run', '--settings', broken], /settings\.json/],
