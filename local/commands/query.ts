@@ -50,26 +50,37 @@ export async function query({ options, output }: CommandContext, sql: string, ou
         output.result({ file: out, rows, run }, () => `${figure(rows)} ${rows === 1 ? 'row' : 'rows'} in ${out}${from}`);
       }
     } catch (error) {
-      if (error instanceof UsageError) throw error;
-      const damage = damageOf(paths.tables, error);
-      if (damage !== null) throw damage;
-      if (file !== undefined && /^IO Error/.test(messageOf(error)))
-        throw new LakeUnusableError(`${out} can't be written: ${messageOf(error)}. Free space, or name a file elsewhere`);
-      if (saysFull(error))
-        throw new LakeUnusableError(
-          `${paths.scratch}, which takes what a query can't keep in memory, can't be written: ${firstLine(messageOf(error))}. Free space, or ask for less`,
-        );
-      if (/^Out of Memory Error/.test(messageOf(error)))
-        throw new LakeUnusableError(
-          'The query needs more memory than it may use: ask for fewer columns or days, or group by fewer columns',
-        );
-      throw new UsageError(`${messageOf(error)}${await adviceOn(messageOf(error), session)}`);
+      throw await toldError(error, paths, session, out);
     }
     return 0;
   } finally {
     session.close();
     rmSync(paths.scratch, { recursive: true, force: true });
   }
+}
+
+/** What a person reads of an error of DuckDB. `out` is the file that rows were to be written to. */
+async function toldError(
+  error: unknown,
+  paths: ReturnType<typeof lakePaths>,
+  session: Session,
+  out: string | undefined,
+): Promise<Error> {
+  const text = messageOf(error);
+  if (error instanceof UsageError) return error;
+  const damage = damageOf(paths.tables, error);
+  if (damage !== null) return damage;
+  if (out !== undefined && /^IO Error/.test(text))
+    return new LakeUnusableError(`${out} can't be written: ${text}. Free space, or name a file elsewhere`);
+  if (saysFull(error))
+    return new LakeUnusableError(
+      `${paths.scratch}, which takes what a query can't keep in memory, can't be written: ${firstLine(text)}. Free space, or ask for less`,
+    );
+  if (/^Out of Memory Error/.test(text))
+    return new LakeUnusableError(
+      'The query needs more memory than it may use: ask for fewer columns or days, or group by fewer columns',
+    );
+  return new UsageError(`${text}${await adviceOn(text, session)}`);
 }
 
 /** SQL that may read a landing table or list the tables. Listing landing takes long when it holds much. */

@@ -1,12 +1,12 @@
 import { mkdirSync, rmSync } from 'node:fs';
-import type { DuckDBConnection } from '@duckdb/node-api';
 import { z } from 'zod';
 import { GateFailedError, LakeUnusableError, UsageError } from '../../functions/core/errors.ts';
-import { contractOf } from '../../functions/core/contracts.ts';
 import { versionName } from '../../functions/core/fileVersions.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
-import { MODEL_TABLES, STAGING_TABLES } from '../../functions/core/steps.ts';
-import { countOf, literal, openSession, rowsOf } from '../duckdb/session.ts';
+import { STAGING_TABLES } from '../../functions/core/steps.ts';
+import { compareTables } from '../duckdb/compareTables.ts';
+import type { Compared } from '../duckdb/compareTables.ts';
+import { rowsOf } from '../duckdb/session.ts';
 import { unlessDamaged } from '../duckdb/trouble.ts';
 import { LocalHome } from '../home.ts';
 import { lakePaths } from '../lakePaths.ts';
@@ -16,15 +16,6 @@ import type { Ledger, LedgerFile } from '../../functions/ports.ts';
 import { listed } from '../listed.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { isReplacing, rebuildFolder, replaceTables } from '../replaceTables.ts';
-
-interface Comparison {
-  table: string;
-  rows: number;
-  rebuilt: number;
-  /** Rows that only the lake has, and rows that only the rebuilt tables have. */
-  gone: number;
-  new: number;
-}
 
 /** What landing did not yield, with reasons: files that were held, and files that were not read. */
 interface Built {
@@ -38,12 +29,9 @@ interface Built {
   losesLoaded: boolean;
 }
 
-/** The rebuilt tables against the lake's. */
-interface Outcome extends Built {
-  comparisons: readonly Comparison[];
+/** What came of it. */
+interface Rebuilt extends Built, Compared {
   differs: boolean;
-  /** People withdrawn in the lake but not in the rebuilt tables. */
-  returning: number;
   /** Whether replacing would lose what the caller has not given up. */
   isPoorer: boolean;
   replaced: boolean;
@@ -57,6 +45,16 @@ export interface RebuildFlags {
   /** Even if that loses withdrawals, or records of files that are gone from landing. */
   forget: boolean;
 }
+
+/** A file that was accepted under a one-off setting is judged by this call's settings. */
+const RAISED = 'If you raised a limit to load a file, raise it here too, for example --set maxRejectRatio=1';
+
+const KEPT = 'Some of their records are only in the tables; to lose them on purpose: "stedi rebuild --replace --forget"';
+const FORGOTTEN = 'Some of their records were only in the tables, and are lost';
+const NOT_MISSED = 'No record is missing because of this';
+const LOST =
+  'Any of their records that no other file holds are lost with the tables, withdrawals of consent too: whoever withdrew in one of them is back';
+const BACK = 'put the files back into landing first, or go on without them: "stedi rebuild --replace --forget"';
 
 /**
  * Rebuilds every table from landing, compares the result with the lake's tables, and replaces those only if asked. Exit code 1 if they differ
@@ -89,14 +87,13 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
       const built = await buildBeside(beside, home.paths.landing, lake, { options, output });
       home.close();
       const rebuilt = lakePaths(beside).tables;
-      const compared = loads === null ? null : await inLake(() => compare(tables, rebuilt));
+      const compared = loads === null ? null : await inLake(() => compareTables(tables, rebuilt));
       const isCompared = compared !== null;
-      const { comparisons, returning } = compared ?? (await compare(null, rebuilt));
-      const outcome = outcomeOf(built, comparisons, returning, { replace, forget }, isCompared);
-      const { differs, replaced, held, noLongerHeld, unread, gone } = outcome;
+      const result = resultOf(built, compared ?? (await compareTables(null, rebuilt)), isCompared, { replace, forget });
+      const { differs, replaced, held, noLongerHeld, unread, gone, returning, comparisons } = result;
       if (replaced) replaceTables(options.lake);
       output.result({ replaced, differs, held, noLongerHeld, unread, gone, returning, tables: comparisons }, () =>
-        outcomeText(outcome),
+        resultText(result),
       );
       return (differs && !replaced) || held.length > 0 || unread.length > 0 ? 1 : 0;
     } finally {
@@ -106,13 +103,9 @@ export async function rebuild({ options, output }: CommandContext, { replace, fo
   });
 }
 
-function outcomeOf(
-  built: Built,
-  comparisons: readonly Comparison[],
-  returning: number,
-  { replace, forget }: RebuildFlags,
-  isCompared: boolean,
-): Outcome {
+/** @param isCompared whether there were tables to compare with */
+function resultOf(built: Built, compared: Compared, isCompared: boolean, { replace, forget }: RebuildFlags): Rebuilt {
+  const { comparisons, returning } = compared;
   const differs = comparisons.some((each) => each.gone > 0 || each.new > 0);
   const losesRecords = built.gone.length > 0 && comparisons.some((each) => isStaging(each.table) && each.gone > 0);
   // If the tables are lost, nobody knows what only they held.
@@ -120,7 +113,7 @@ function outcomeOf(
   // A withdrawal accepted when it came may also be rejected today.
   const isPoorer = built.losesLoaded || ((mayLose || returning > 0) && !forget);
   const replaced = replace && !isPoorer;
-  return { ...built, comparisons, returning, differs, isPoorer, replaced, fate: fateOf(isCompared, mayLose, replaced) };
+  return { ...built, ...compared, differs, isPoorer, replaced, fate: fateOf(isCompared, mayLose, replaced) };
 }
 
 function fateOf(isCompared: boolean, mayLose: boolean, replaced: boolean): string {
@@ -188,63 +181,11 @@ async function loadsOf(home: LocalHome): Promise<Map<string, string> | null> {
 
 const isStaging = (table: string): boolean => STAGING_TABLES.some((each) => each === table);
 
-/**
- * `current` is null if there are no tables to compare with: every row is new then. `returning`: people who have withdrawn in the lake
- * but not in the rebuilt tables.
- */
-async function compare(current: string | null, rebuilt: string): Promise<{ comparisons: Comparison[]; returning: number }> {
-  const session = await openSession(rebuilt, `${rebuilt}.tmp`);
-  try {
-    if (current !== null) await session.connection.run(`attach ${literal(current)} as lake (read_only)`);
-    const comparisons: Comparison[] = [];
-    for (const name of [...STAGING_TABLES, ...MODEL_TABLES]) {
-      const names = contractOf(name).columns.map((column) => column.name);
-      const here = `select ${names.map((column) => `"${column}"`).join(', ')} from main.${name}`;
-      const there = current === null ? `${here} where false` : await selectOf(session.connection, name, names);
-      comparisons.push({
-        table: name,
-        rows: await countOf(session.connection, `(${there})`),
-        rebuilt: await countOf(session.connection, `(${here})`),
-        gone: await countOf(session.connection, `(${there} except all ${here})`),
-        new: await countOf(session.connection, `(${here} except all ${there})`),
-      });
-    }
-    const withdrawals = (of: string) =>
-      `select email, lastupdatedate from ${of}.customer_staging where sharewithresearchasofdate is null`;
-    const withdrawn = `select email from (${withdrawals('lake.main')} except ${withdrawals('main')}) except select email from lake.main.customer_trusted`;
-    const returning =
-      current === null
-        ? 0
-        : await countOf(session.connection, `(select email from main.customer_trusted intersect (${withdrawn}))`);
-    return { comparisons, returning };
-  } finally {
-    session.close();
-  }
-}
-
-/** Selects a lake table's rows; a column that its contract has gained since is null in all of them. */
-async function selectOf(connection: DuckDBConnection, table: string, columns: readonly string[]): Promise<string> {
-  const inLake = `from duckdb_columns() where database_name = 'lake' and table_name = ${literal(table)}`;
-  const found = await rowsOf(connection, `select column_name as name ${inLake}`, z.object({ name: z.string() }));
-  const has = new Set(found.map(({ name }) => name));
-  return `select ${columns.map((name) => (has.has(name) ? `"${name}"` : `null as "${name}"`)).join(', ')} from lake.main.${table}`;
-}
-
-/** A file that was accepted under a one-off setting is judged by this call's settings. */
-const RAISED = 'If you raised a limit to load a file, raise it here too, for example --set maxRejectRatio=1';
-
-const KEPT = 'Some of their records are only in the tables; to lose them on purpose: "stedi rebuild --replace --forget"';
-const FORGOTTEN = 'Some of their records were only in the tables, and are lost';
-const NOT_MISSED = 'No record is missing because of this';
-const LOST =
-  'Any of their records that no other file holds are lost with the tables, withdrawals of consent too: whoever withdrew in one of them is back';
-const BACK = 'put the files back into landing first, or go on without them: "stedi rebuild --replace --forget"';
-
-function outcomeOfSame(missing: number): string {
+function sameText(missing: number): string {
   return missing === 0 ? 'The tables match what landing gives' : 'The tables match what the other files give';
 }
 
-function outcomeText({
+function resultText({
   comparisons,
   differs,
   replaced,
@@ -255,7 +196,7 @@ function outcomeText({
   isPoorer,
   fate,
   noLongerHeld,
-}: Outcome): string {
+}: Rebuilt): string {
   const done = replaced ? 'Replaced' : 'Nothing was replaced';
   const advice = isPoorer
     ? ': the lake has loaded records that the rebuilt tables may lack'
@@ -269,7 +210,7 @@ function outcomeText({
     ),
     differs
       ? `The tables ${replaced ? 'differed' : 'differ'} from what landing gives today`
-      : outcomeOfSame(held.length + unread.length),
+      : sameText(held.length + unread.length),
     ...(held.length > 0 ? [`${listed('Held while rebuilding', held)}\n${RAISED}`] : []),
     ...(noLongerHeld.length > 0
       ? [listed('Held in the lake, but loaded here, where all files are judged together', noLongerHeld)]
