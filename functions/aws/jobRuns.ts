@@ -103,8 +103,8 @@ export class JobRuns {
 
   async #find(step: JobStep, runId: string): Promise<(JobRunName & { jobRun: JobRun })[]> {
     const job = `${this.#prefix}${step}`;
-    const { JobRuns = [] } = await this.#client.send(new GetJobRunsCommand({ JobName: job, MaxResults: LATEST }));
-    return JobRuns.flatMap((jobRun) =>
+    const { JobRuns: latest = [] } = await this.#client.send(new GetJobRunsCommand({ JobName: job, MaxResults: LATEST }));
+    return latest.flatMap((jobRun) =>
       jobRun.Id !== undefined && jobRun.Arguments?.['--run_id'] === runId ? [{ job, id: jobRun.Id, jobRun }] : [],
     );
   }

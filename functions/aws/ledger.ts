@@ -7,7 +7,7 @@ import {
   FILE_PREFIX,
   fileOf,
   LOCK,
-  lockItem,
+  lockItemSchema,
   MEMORY,
   memoryItem,
   memoryOf,
@@ -15,9 +15,9 @@ import {
   pkOf,
   positionOf,
   PUBLISHED,
-  publishedItem,
+  publishedItemSchema,
   queueOf,
-  unknownFields,
+  fieldList,
 } from './ledgerItems.ts';
 import type { Queue } from './ledgerItems.ts';
 import { WaitingFiles } from './ledgerIndex.ts';
@@ -106,7 +106,7 @@ export class DynamoLedger implements Ledger {
   async lock(): Promise<Lock | null> {
     const item = await this.#table.get(LOCK);
     if (item === undefined) return null;
-    const { run_id: runId, fence, publishing } = lockItem.parse(item);
+    const { run_id: runId, fence, publishing } = lockItemSchema.parse(item);
     return runId === undefined ? null : { runId, fence, publishing };
   }
 
@@ -234,7 +234,7 @@ export class DynamoLedger implements Ledger {
   async published(): Promise<PublishedRun | null> {
     const item = await this.#table.get(PUBLISHED);
     if (item === undefined) return null;
-    const { run_id: runId, definition } = publishedItem.parse(item);
+    const { run_id: runId, definition } = publishedItemSchema.parse(item);
     return { runId, definition };
   }
 
@@ -262,7 +262,7 @@ export class DynamoLedger implements Ledger {
 
   async #settleFile(runId: string, verdict: FileVerdict): Promise<boolean> {
     const pk = pkOf(verdict);
-    const { state, attempts, why, counts, unknownFields: fields } = verdict;
+    const { state, attempts, why, counts, unknownFields } = verdict;
     const waits: Queue | null = state === 'loaded' ? null : state;
     const { expression, names, values } = assignments({
       state: { S: state },
@@ -273,7 +273,7 @@ export class DynamoLedger implements Ledger {
       duplicate: counts === null ? null : { N: String(counts.duplicate) },
       rejected: counts === null ? null : { N: String(counts.rejected) },
       queue: waits === null ? null : { S: queueOf(waits, pk) },
-      ...(fields === null ? {} : { unknown_fields: unknownFields(fields) }),
+      ...(unknownFields === null ? {} : { unknown_fields: fieldList(unknownFields) }),
     });
     return this.#table.change(pk, {
       expression,

@@ -1,6 +1,6 @@
 import { paginateQuery } from '@aws-sdk/client-dynamodb';
 import type { FileVersion } from '../ports.ts';
-import { inByteOrder, pkOf, SHARDS, WAITING_INDEX, waitingItem } from './ledgerItems.ts';
+import { inByteOrder, pkOf, SHARDS, WAITING_INDEX, waitingItemSchema } from './ledgerItems.ts';
 import type { Queue } from './ledgerItems.ts';
 import type { LedgerTable } from './ledgerTable.ts';
 
@@ -75,7 +75,7 @@ export class WaitingFiles {
         ExpressionAttributeNames: { '#position': 'position' },
       },
     );
-    for await (const { Items = [] } of pages) for (const item of Items) yield waitingItem.parse(item);
+    for await (const { Items = [] } of pages) for (const item of Items) yield waitingItemSchema.parse(item);
   }
 }
 

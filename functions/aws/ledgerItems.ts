@@ -61,7 +61,7 @@ export function inByteOrder(one: string, other: string): number {
   return Buffer.compare(Buffer.from(one), Buffer.from(other));
 }
 
-const fileItem = z
+const fileItemSchema = z
   .object({
     landing_table: S.pipe(z.enum(LANDING_TABLES)),
     key: S,
@@ -83,7 +83,7 @@ const fileItem = z
   .transform(ledgerFileOf);
 
 export function fileOf(item: Item): LedgerFile {
-  return fileItem.parse(item);
+  return fileItemSchema.parse(item);
 }
 
 /** A file version new to the ledger. */
@@ -98,7 +98,7 @@ export function newFileItem(file: NewFile, arrivedAt: string): Item {
     state: { S: 'pending' },
     attempts: { N: '0' },
     format: { S: file.format },
-    unknown_fields: unknownFields(file.unknownFields),
+    unknown_fields: fieldList(file.unknownFields),
     arrived_at: { S: arrivedAt },
     queue: { S: queueOf('pending', pk) },
     position: { S: positionOf(file, arrivedAt) },
@@ -108,7 +108,7 @@ export function newFileItem(file: NewFile, arrivedAt: string): Item {
 /** A claim moves 99 items in one transaction, which holds 4 MB: of a file with endless made-up fields the first ones are kept. */
 const MOST_FIELD_BYTES = 24 * 1024;
 
-export function unknownFields(names: readonly string[]): AttributeValue {
+export function fieldList(names: readonly string[]): AttributeValue {
   let bytes = 0;
   const kept = names.filter((name) => (bytes += Buffer.byteLength(name) + 3) <= MOST_FIELD_BYTES);
   return { L: kept.map((name) => ({ S: name })) };
@@ -121,18 +121,18 @@ export interface Permit {
   closed: boolean;
 }
 
-const permitItem = z.object({ pk: S, files: list, closed: BOOL.default(false) }).transform((permit): Permit => permit);
+const permitItemSchema = z.object({ pk: S, files: list, closed: BOOL.default(false) }).transform((permit): Permit => permit);
 
 export function permitPk(runId: string, number: number): string {
   return `claim#${runId}#${number}`;
 }
 
 export function permitOf(item: Item): Permit {
-  return permitItem.parse(item);
+  return permitItemSchema.parse(item);
 }
 
-export const lockItem = z.object({ run_id: S.optional(), fence: N, publishing: BOOL.default(false) });
-export const publishedItem = z.object({ run_id: S, definition: S });
+export const lockItemSchema = z.object({ run_id: S.optional(), fence: N, publishing: BOOL.default(false) });
+export const publishedItemSchema = z.object({ run_id: S, definition: S });
 const memoryItemSchema = z.object({
   tried: S.optional(),
   tried_runs: N.optional(),
@@ -157,7 +157,7 @@ export function memoryItem({ tried, listedTo, checking, checked }: Memory): Item
 }
 
 /** What is read from the index. */
-export const waitingItem = z.object({ pk: S, position: S });
+export const waitingItemSchema = z.object({ pk: S, position: S });
 
 function hashOf(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 32);

@@ -1,4 +1,4 @@
-import { expectedCounts, landingTotals } from '../../functions/core/expectations.ts';
+import { landingTotals } from '../../functions/core/expectations.ts';
 import { readRunFile, reportSchema } from '../../functions/core/runFiles.ts';
 import type { Report } from '../../functions/core/runFiles.ts';
 import type { Settings } from '../../functions/core/settings.ts';
@@ -12,7 +12,18 @@ import type { CommandContext } from '../lake.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
 import { droppedText } from '../views/drops.ts';
-import { exitCodeOf, filesToLookAt, isEmpty, loadedBy, noTotals, resultText, totalsOf, troubles } from '../views/runResult.ts';
+import {
+  exitCodeOf,
+  expectationsOf,
+  filesToLookAt,
+  isEmpty,
+  loadedBy,
+  noTotals,
+  reportsOf,
+  resultText,
+  totalsOf,
+  troubles,
+} from '../views/runResult.ts';
 import type { RunResult, Totals } from '../views/runResult.ts';
 
 /** Puts the files of the sources into landing, and runs until nothing is pending. Exit code 1 when a run failed or anything was held. */
@@ -28,7 +39,7 @@ export async function run(
 }
 
 /** Drops files and runs. `own`: landing keys that this process wrote and nothing is still writing. */
-export async function runLake({ options, output }: CommandContext, drops: readonly Drop[], own: ReadonlySet<string> = new Set()) {
+async function runLake({ options, output }: CommandContext, drops: readonly Drop[], own: ReadonlySet<string>) {
   const started = performance.now();
   const settings = loadSettings(options);
   makeLakeFolder(options.lake);
@@ -43,21 +54,17 @@ export async function runLake({ options, output }: CommandContext, drops: readon
     await home.announceLanding();
     await home.reconcile();
     await home.executions.drain();
-    const reports = await Promise.all(
-      home.ended.map(({ runId }) => readRunFile(home.runFiles, runId, 'report.json', reportSchema)),
-    );
+    const reports = await reportsOf(home.runFiles, home.ended);
     const last = reports.findLast((report) => report !== null) ?? null;
     const totals = totalsOf(last) ?? (await publishedTotals(home, settings));
-    const runs = reports.flatMap((report) => report?.runId ?? []);
     const result: RunResult = {
       status: home.ended.at(-1)?.status === 'FAILED' ? 'FAILED' : (last?.status ?? 'NOTHING_TO_DO'),
-      runs,
+      runs: reports.flatMap((report) => report?.runId ?? []),
       ...totals,
       loaded: loadedBy(reports),
       ...(await filesToLookAt(home.ledger, heldBefore, reports)),
       unread: [...unread].map(([file, why]) => ({ file, why })),
-      expectations:
-        last?.expectations ?? expectedCounts({ ...totals.tables, same_time: totals.identity.sameTime }, settings.expectedCounts),
+      expectations: last?.expectations ?? expectationsOf(totals, settings.expectedCounts),
       seconds: Math.round(performance.now() - started) / 1000,
     };
     return { result, report: last, error: home.ended.at(-1)?.error ?? null };

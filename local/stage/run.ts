@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { StateMachineExecutions } from '../../functions/aws/executions.ts';
-import { expectedCounts } from '../../functions/core/expectations.ts';
 import { StageError } from '../../functions/core/errors.ts';
 import { reportSchema, readRunFile } from '../../functions/core/runFiles.ts';
 import type { Report } from '../../functions/core/runFiles.ts';
@@ -12,7 +11,18 @@ import { findDrops } from '../dropFiles.ts';
 import type { CommandContext } from '../lake.ts';
 import type { Output } from '../output.ts';
 import { droppedText } from '../views/drops.ts';
-import { exitCodeOf, filesToLookAt, isEmpty, loadedBy, noTotals, resultText, totalsOf, troubles } from '../views/runResult.ts';
+import {
+  exitCodeOf,
+  expectationsOf,
+  filesToLookAt,
+  isEmpty,
+  loadedBy,
+  noTotals,
+  reportsOf,
+  resultText,
+  totalsOf,
+  troubles,
+} from '../views/runResult.ts';
 import type { RunResult } from '../views/runResult.ts';
 import type { Execution } from '../executions.ts';
 import { dropIntoLanding } from './dropFiles.ts';
@@ -52,15 +62,12 @@ export async function run({ options, output }: CommandContext, sources: readonly
       await start();
       followed = await follow(stage, before, output);
     }
-    const reports = await Promise.all(
-      followed.map(({ runId }) => readRunFile(stage.runFiles, runId, 'report.json', reportSchema)),
-    );
-    const runs = reports.flatMap((report) => report?.runId ?? []);
+    const reports = await reportsOf(stage.runFiles, followed);
     const files = await filesToLookAt(stage.ledger, heldBefore, reports);
     const last = reports.findLast((report) => report !== null) ?? null;
     const result: RunResult = {
       status: followed.at(-1)?.status === 'SUCCEEDED' ? (last?.status ?? 'NOTHING_TO_DO') : 'FAILED',
-      runs,
+      runs: reports.flatMap((report) => report?.runId ?? []),
       ...files,
       ...(await builtBy(stage, last, options.expect === 'published')),
       loaded: loadedBy(reports),
@@ -140,9 +147,7 @@ async function showStates(stage: Stage, runId: string, shown: Map<string, number
 /** What the last run built (what the stage shows if none did), and what was expected of it. */
 async function builtBy(stage: Stage, last: Report | null, expectPublished: boolean) {
   const totals = totalsOf(last) ?? (await shownTotals(stage));
-  const published = expectPublished
-    ? expectedCounts({ ...totals.tables, same_time: totals.identity.sameTime }, PUBLISHED_REFERENCE)
-    : [];
+  const published = expectPublished ? expectationsOf(totals, PUBLISHED_REFERENCE) : [];
   return { ...totals, expectations: [...(last?.expectations ?? []), ...published] };
 }
 

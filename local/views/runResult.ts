@@ -1,11 +1,12 @@
+import { expectedCounts } from '../../functions/core/expectations.ts';
 import { versionName } from '../../functions/core/fileVersions.ts';
 import { doubtSentence, identitySentence, rowCountTable, withdrawalsWait } from '../../functions/core/renderReport.ts';
 import { figure, filesText } from '../../functions/core/textTable.ts';
 import { LANDING_TABLES, PUBLISHED_TABLES } from '../../functions/core/steps.ts';
-import { addedUp } from '../../functions/core/runFiles.ts';
+import { addedUp, readRunFile, reportSchema } from '../../functions/core/runFiles.ts';
 import type { Expectation, LoadCounts, Report } from '../../functions/core/runFiles.ts';
-import type { Policies } from '../../functions/core/settings.ts';
-import type { Ledger, LedgerFile } from '../../functions/ports.ts';
+import type { Policies, Settings } from '../../functions/core/settings.ts';
+import type { Ledger, LedgerFile, RunFiles } from '../../functions/ports.ts';
 import { listed } from '../listed.ts';
 
 /** What `run --json` prints. */
@@ -50,6 +51,16 @@ export function totalsOf(report: Report | null): Totals | null {
   const { tables = null, identity = null, withheld = null, policies = null, consentsInDoubt = null } = report ?? {};
   if (tables === null || identity === null || withheld === null || policies === null) return null;
   return { tables, identity, mlJoin: policies.mlJoin, withheld, consentsInDoubt };
+}
+
+/** The reports of executions; null for one that left none. */
+export async function reportsOf(runFiles: RunFiles, executions: readonly { runId: string }[]): Promise<(Report | null)[]> {
+  return Promise.all(executions.map(({ runId }) => readRunFile(runFiles, runId, 'report.json', reportSchema)));
+}
+
+/** The counts that are wanted, against those that are shown. */
+export function expectationsOf({ tables, identity }: Totals, wanted: Settings['expectedCounts']): Expectation[] {
+  return expectedCounts({ ...tables, same_time: identity.sameTime }, wanted);
 }
 
 /** What became of the records that runs have published. */

@@ -8,7 +8,7 @@ import {
   pkOf,
   positionOf,
   queueOf,
-  unknownFields,
+  fieldList,
 } from '../../functions/aws/ledgerItems.ts';
 
 const text = (longest: number) =>
@@ -110,7 +110,7 @@ test('what is kept in mind comes back from its item as it was', () => {
 });
 
 test('of fields without end the first ones are kept', () => {
-  const { L = [] } = unknownFields(Array.from({ length: 50_000 }, (_, at) => `f${at}`));
+  const { L = [] } = fieldList(Array.from({ length: 50_000 }, (_, at) => `f${at}`));
   expect(L.length).toBeGreaterThan(2_000);
   expect(L.length).toBeLessThan(5_000);
   expect(L[0]).toEqual({ S: 'f0' });
