@@ -1,6 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
-import { UsageError } from '../functions/core/errors.ts';
+import { LakeBusyError, UsageError } from '../functions/core/errors.ts';
 import { printable } from '../functions/core/textTable.ts';
 import type { RebuildFlags } from './commands/rebuild.ts';
 import { explained } from './explain.ts';
@@ -9,7 +9,10 @@ import type { CommandContext, CommonOptions } from './lake.ts';
 import { requireLakeName } from './lakePaths.ts';
 import { createOutput } from './output.ts';
 
-/** `stedi`: the pipeline on one machine, and commands for a deployed stage. Exit codes: 0 good, 1 the run or a check failed, 2 wrong usage. */
+/** The exit code for a lake that another process works on: EX_TEMPFAIL of sysexits.h. */
+const BUSY = 75;
+
+/** `stedi`: the pipeline on one machine, and commands for a deployed stage. */
 const program = new Command('stedi')
   .description(
     'Drop customer, step trainer and accelerometer files; get tables that hold only people who share their data for research',
@@ -38,15 +41,18 @@ Examples:
   stedi query "select count(*) from customer_trusted"
   stedi rejects --export mended                 rejected records, to fix and drop again
   stedi run ~/Downloads/stedi --stage dev       the same on AWS
-Exit codes: 0 all is well; 1 a run or check failed, or a file is held or can't be read; 2 wrong usage`,
+Exit codes: 0 all is well; 1 a run or check failed, or a file is held or can't be read; 2 wrong usage;
+  75 another process works on the lake: try again later`,
   );
+
+const output = createOutput(process.argv.includes('--json'));
 
 type Action = (context: CommandContext) => Promise<number>;
 
 /** Runs an action with the options that every command takes, and sets the exit code. `onStage` does the same with --stage. */
 async function act(action: Action, onStage?: Action): Promise<void> {
   const options = program.opts<CommonOptions>();
-  const context = { options, output: createOutput(options.json) };
+  const context = { options, output };
   process.exitCode = await (isForStage(options) ? forStage(onStage) : action)(context);
 }
 
@@ -105,7 +111,9 @@ function limitOf(typed: string): number {
 }
 
 program.command('help [command]', { hidden: true }).action((name?: string) => {
-  (program.commands.find((each) => each.name() === name) ?? program).help();
+  const named = program.commands.find((each) => each.name() === name);
+  if (name !== undefined && named === undefined) throw new UsageError(`there is no command ${name}; "stedi --help" shows them`);
+  (named ?? program).help();
 });
 
 command('start', 'make sample data if there is none, run, and show what to try next', ['start', 'start --lake /tmp/try']).action(
@@ -266,10 +274,10 @@ try {
 } catch (error) {
   const isHelp = error instanceof CommanderError && error.exitCode === 0;
   const isUsage = error instanceof CommanderError || error instanceof UsageError;
-  process.exitCode = isHelp ? 0 : isUsage ? 2 : 1;
+  process.exitCode = isHelp ? 0 : isUsage ? 2 : error instanceof LakeBusyError ? BUSY : 1;
   const text = explained(error, program.opts<CommonOptions>());
   // Commander has already printed its errors. With --json, standard output gets one value whatever happens.
   if (!(error instanceof CommanderError)) console.error(printable(text));
-  if (!isHelp && process.argv.includes('--json')) console.log(JSON.stringify({ error: text }));
+  if (!isHelp && output.json && !output.hasResult) console.log(JSON.stringify({ error: text }));
   if (process.env['STEDI_DEBUG'] === '1') console.error(error);
 }

@@ -91,14 +91,14 @@ export class LocalExecutions implements Executions {
     return row === undefined ? 'NOT_STARTED' : executionRow.parse(row).status;
   }
 
-  /** Closes an execution whose process was killed. */
+  /** Closes an execution whose process was killed: nobody knows when. */
   closeIfKilled(runId: string): void {
     if (this.#own.has(runId)) return;
     this.#database
       .prepare(
-        "update executions set status = 'ABORTED', error = 'the process was killed', ended_at = ? where run_id = ? and status = 'RUNNING'",
+        "update executions set status = 'ABORTED', error = 'the process was killed' where run_id = ? and status = 'RUNNING'",
       )
-      .run(this.#now().toISOString(), runId);
+      .run(runId);
   }
 
   async stopJobs(): Promise<void> {

@@ -38,7 +38,8 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
   if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
     return `${at} can't be read or written: ${text}. Fix its permissions or free space, then try again`;
   if (stage !== undefined) return unexplained(text);
-  if (/readonly database/i.test(text) || (/unable to open database file/i.test(text) && mayOnlyBeRead(lake)))
+  const isRefused = ['EACCES', 'EROFS'].includes(code) || /unable to open database file/i.test(text);
+  if (/readonly database/i.test(text) || (isRefused && mayOnlyBeRead(lake)))
     return `The lake ${lake} is read-only here, but this command keeps a ledger in it: ask for permission to write ${readOnlyPaths(lake).join(', ')}; "stedi query" and "stedi rejects" only read`;
   if (/file is not a database|disk image is malformed/i.test(text))
     return `${lakePaths(lake).ledger} is damaged: ${text}. Move it away, together with its -wal and -shm files; "stedi run" registers landing again, and no record is staged twice`;

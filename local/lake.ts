@@ -48,6 +48,15 @@ export function requireLake(folder: string): void {
   );
 }
 
+/** What to do where landing is missing. */
+export const PUT_BACK = 'mount it, or put it back; if its files are meant to be gone, make an empty folder there';
+
+/** @throws LakeUnusableError when a lake's landing folder is missing: an empty one in its place would look like nothing new, for ever */
+export function requireLanding(folder: string): void {
+  const { ledger, landing } = lakePaths(folder);
+  if (existsSync(ledger) && !existsSync(landing)) throw new LakeUnusableError(`${landing} is missing: ${PUT_BACK}`);
+}
+
 /** Opens the lake for one command; nothing else may work on it meanwhile. */
 export async function withLake<T>(
   options: CommonOptions,

@@ -12,8 +12,8 @@ export function versionOf({ size, mtimeNs }: { size: bigint; mtimeNs: bigint }):
   return `${size}-${mtimeNs}`;
 }
 
-/** In milliseconds since 1970. */
-function changedAt(version: string): number {
+/** When the file of a version changed, in milliseconds since 1970. */
+export function changedAt(version: string): number {
   return Number(BigInt(version.slice(version.indexOf('-') + 1)) / 1_000_000n);
 }
 

@@ -11,17 +11,20 @@ export interface Output {
   say(text: string): void;
   /** A command's result: the value with `--json`, else the text. */
   result(value: unknown, text: () => string): void;
-  /** The same for any number of values: with `--json` one array, written as they come. */
+  /** The same for any number of values: with `--json` one array, written as they come. After an error it holds those that came before. */
   results(values: AsyncIterable<unknown>, text: () => Promise<string>): Promise<void>;
 }
 
-export function createOutput(json: boolean): Output {
+/** `hasResult`: whether standard output has its value. */
+export function createOutput(json: boolean): Output & { hasResult: boolean } {
   return {
     json,
+    hasResult: false,
     say(text) {
       (json ? process.stderr : process.stdout).write(`${printable(text)}\n`);
     },
     result(value, text) {
+      this.hasResult = true;
       process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${printable(text())}\n`);
     },
     async results(values, text) {
@@ -29,15 +32,20 @@ export function createOutput(json: boolean): Output {
         process.stdout.write(`${printable(await text())}\n`);
         return;
       }
-      let opening = '[';
-      for await (const value of values) {
-        // The reader may have stopped reading.
-        if (!process.stdout.writable) return;
-        const indented = JSON.stringify(value, null, 2).replaceAll('\n', '\n  ');
-        if (!process.stdout.write(`${opening}\n  ${indented}`)) await once(process.stdout, 'drain').catch(() => undefined);
-        opening = ',';
+      try {
+        for await (const value of values) {
+          // The reader may have stopped reading.
+          if (!process.stdout.writable) return;
+          const indented = JSON.stringify(value, null, 2).replaceAll('\n', '\n  ');
+          const isTaken = process.stdout.write(`${this.hasResult ? ',' : '['}\n  ${indented}`);
+          this.hasResult = true;
+          if (!isTaken) await once(process.stdout, 'drain').catch(() => undefined);
+        }
+        if (!this.hasResult) process.stdout.write('[');
+        this.hasResult = true;
+      } finally {
+        if (this.hasResult) process.stdout.write('\n]\n');
       }
-      process.stdout.write(opening === '[' ? '[]\n' : '\n]\n');
     },
   };
 }

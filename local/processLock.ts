@@ -34,9 +34,7 @@ export class ProcessLock {
       }
       const holder = holderOf(folder);
       if (holder !== null || waited >= NAMELESS_MS) {
-        throw new LakeBusyError(
-          `${folder} is in use by ${holder ?? 'another process'}. Files in landing wait until it takes them; ${TRY_AGAIN}`,
-        );
+        throw new LakeBusyError(`${folder} is in use by ${holder ?? 'another process'}; ${TRY_AGAIN}`);
       }
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
     }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { readRunFile } from '../../functions/core/runFiles.ts';
+import type { FileState } from '../../functions/ports.ts';
 import { createViews, countLake, publishedRun, runAudits } from '../duckdb/counts.ts';
 import { ensureTables } from '../duckdb/tables.ts';
 import { countOf, rowsOf, whole } from '../duckdb/session.ts';
@@ -26,12 +27,13 @@ import type { Check } from '../views/checks.ts';
 /** Is this lake healthy: conservation over all runs, audits, ledger against tables, nothing half done. Exit code 1 if not. */
 export async function check({ options, output }: CommandContext): Promise<number> {
   requireLake(options.lake);
-  const { checks, lost } = await withLake(options, {}, 'check', async (home) => {
+  const { files, checks, lost } = await withLake(options, {}, 'check', async (home) => {
     const found = await tablesChecks(home);
-    return { ...found, checks: [...(await halfDone(home)), ...found.checks] };
+    const files = await filesByState(home);
+    return { ...found, files, checks: [await halfDone(home), ...fileChecks(files, false), ...found.checks] };
   });
   const ok = checks.every((each) => each.ok);
-  output.result({ ok, checks }, () =>
+  output.result({ ok, files, checks }, () =>
     checksText(
       checks,
       lost ? REBUILD_ADVICE : '"stedi run" repairs what a killed process left, "stedi rebuild" compares all tables with landing',
@@ -55,15 +57,16 @@ async function tablesChecks(home: LocalHome): Promise<{ checks: Check[]; lost: b
   );
 }
 
-async function halfDone(home: LocalHome): Promise<Check[]> {
-  const lock = await home.ledger.lock();
+/** What has landed since is pending too. */
+async function filesByState(home: LocalHome): Promise<Record<FileState, number>> {
   const known = await countByState(home.ledger);
-  const landed = (await home.unknownLanded()).length;
-  const holder = lock === null ? 'the run lock is free' : `${lock.runId} holds the run lock`;
-  return [
-    { name: 'no run is half done', ok: lock === null, found: holder },
-    ...fileChecks((state) => known(state) + (state === 'pending' ? landed : 0), false),
-  ];
+  return { ...known, pending: known.pending + (await home.unknownLanded()).length };
+}
+
+async function halfDone({ ledger }: LocalHome): Promise<Check> {
+  const lock = await ledger.lock();
+  const found = lock === null ? 'the run lock is free' : `${lock.runId} holds the run lock`;
+  return { name: 'no run is half done', ok: lock === null, found };
 }
 
 /** Checks the tables on their own and against the ledger. */

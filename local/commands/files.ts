@@ -1,5 +1,6 @@
 import type { LedgerFile } from '../../functions/ports.ts';
 import type { LocalHome } from '../home.ts';
+import { changedAt } from '../landing.ts';
 import { withLedger } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { checkState, filesIn, filesTable } from '../views/files.ts';
@@ -14,8 +15,14 @@ export async function files({ options, output }: CommandContext, state: string |
 
 async function* everyFile(home: LocalHome): AsyncGenerator<LedgerFile> {
   yield* home.ledger.files();
-  const now = new Date().toISOString();
   const untouched = { state: 'pending', runId: null, attempts: 0, why: null, counts: null } as const;
-  for (const file of await home.unknownLanded())
-    yield { ...file, ...untouched, unknownFields: [], format: 'unknown', arrivedAt: now, waitsSince: now };
+  for (const file of await home.unknownLanded()) {
+    const arrivedAt = landedAt(file.version);
+    yield { ...file, ...untouched, unknownFields: [], format: 'unknown', arrivedAt, waitsSince: arrivedAt };
+  }
+}
+
+/** When the file last changed; a time in the future comes from another clock and says nothing. */
+function landedAt(version: string): string {
+  return new Date(Math.max(0, Math.min(changedAt(version), Date.now()))).toISOString();
 }

@@ -17,12 +17,17 @@ import { listed } from '../listed.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { isReplacing, rebuildFolder, replaceTables } from '../replaceTables.ts';
 
+interface Reasoned {
+  file: string;
+  why: string;
+}
+
 /** What landing did not yield, with reasons: files that were held, and files that were not read. */
 interface Built {
-  held: string[];
-  unread: string[];
+  held: Reasoned[];
+  unread: Reasoned[];
   /** Files held in the lake but loaded here, each with the lake's reason. */
-  noLongerHeld: string[];
+  noLongerHeld: Reasoned[];
   /** File versions that the lake has loaded but landing no longer has: deleted, or overwritten since. */
   gone: string[];
   /** Whether the lake has loaded any that were held or not read: replacing its tables would then lose records. */
@@ -150,11 +155,13 @@ async function buildBeside(
     const rebuilt = await loadedFiles(home.ledger);
     const gone = [...lake.loaded].filter(([id, key]) => !rebuilt.has(id) && !reasons.held.has(key) && !reasons.unread.has(key));
     const keys = new Set(lake.loaded.values());
-    const texts = (found: ReadonlyMap<string, string>) => [...found].map(([key, why]) => `${key}: ${why}`);
+    const reasoned = (found: ReadonlyMap<string, string>) => [...found].map(([file, why]) => ({ file, why }));
     return {
-      held: texts(reasons.held),
-      unread: texts(reasons.unread),
-      noLongerHeld: lake.held.filter((file) => rebuilt.has(versionName(file))).map(({ key, why }) => `${key}: ${why ?? ''}`),
+      held: reasoned(reasons.held),
+      unread: reasoned(reasons.unread),
+      noLongerHeld: lake.held
+        .filter((file) => rebuilt.has(versionName(file)))
+        .map(({ key, why }) => ({ file: key, why: why ?? '' })),
       gone: gone.map(([, key]) => key),
       losesLoaded: [...reasons.held.keys(), ...reasons.unread.keys()].some((key) => keys.has(key)),
     };
@@ -180,6 +187,10 @@ async function loadsOf(home: LocalHome): Promise<Map<string, string> | null> {
 }
 
 const isStaging = (table: string): boolean => STAGING_TABLES.some((each) => each === table);
+
+function withReasons(files: readonly Reasoned[]): string[] {
+  return files.map(({ file, why }) => `${file}: ${why}`);
+}
 
 function sameText(missing: number): string {
   return missing === 0 ? 'The tables match what landing gives' : 'The tables match what the other files give';
@@ -211,11 +222,11 @@ function resultText({
     differs
       ? `The tables ${replaced ? 'differed' : 'differ'} from what landing gives today`
       : sameText(held.length + unread.length),
-    ...(held.length > 0 ? [`${listed('Held while rebuilding', held)}\n${RAISED}`] : []),
+    ...(held.length > 0 ? [`${listed('Held while rebuilding', withReasons(held))}\n${RAISED}`] : []),
     ...(noLongerHeld.length > 0
-      ? [listed('Held in the lake, but loaded here, where all files are judged together', noLongerHeld)]
+      ? [listed('Held in the lake, but loaded here, where all files are judged together', withReasons(noLongerHeld))]
       : []),
-    ...(unread.length > 0 ? [listed('Not read', unread)] : []),
+    ...(unread.length > 0 ? [listed('Not read', withReasons(unread))] : []),
     ...(gone.length > 0
       ? [`${listed('Loaded before, but no longer in landing as they were (deleted, overwritten or rewritten)', gone)}\n${fate}`]
       : []),

@@ -22,7 +22,7 @@ export async function retry(
     const gone = released.filter((_, at) => standing[at] === false);
     const pending = released.filter((_, at) => standing[at] === true);
     home.ledger.forget(gone);
-    output.result(pending, () => [...forgottenText(gone), ...retriedText(pending)].join('\n'));
+    output.result({ pending, forgotten: gone }, () => [...forgottenText(gone), ...retriedText(pending)].join('\n'));
     return 0;
   });
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { landingTotals } from '../../functions/core/expectations.ts';
 import { readRunFile, reportSchema } from '../../functions/core/runFiles.ts';
 import type { Report } from '../../functions/core/runFiles.ts';
@@ -7,7 +8,7 @@ import { dropFiles, findDrops } from '../dropFiles.ts';
 import type { Drop } from '../dropFiles.ts';
 import type { LocalHome } from '../home.ts';
 import { lakePaths } from '../lakePaths.ts';
-import { loadSettings, makeLakeFolder, withLake } from '../lake.ts';
+import { loadSettings, makeLakeFolder, requireLake, requireLanding, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
@@ -32,9 +33,11 @@ export async function run(
   sources: readonly string[],
   own: ReadonlySet<string> = new Set(),
 ): Promise<number> {
+  if (sources.length === 0 && !existsSync(options.lake)) requireLake(options.lake);
+  requireLanding(options.lake);
   const drops = await findDrops(sources, options.lake, (text) => output.say(text));
-  const { result, report, error } = await runLake({ options, output }, drops, own);
-  output.result(result, () => summary(result, report, error, options.lake));
+  const { result, report } = await runLake({ options, output }, drops, own);
+  output.result(result, () => summary(result, report, options.lake));
   return exitCodeOf(result);
 }
 
@@ -65,9 +68,10 @@ async function runLake({ options, output }: CommandContext, drops: readonly Drop
       ...(await filesToLookAt(home.ledger, heldBefore, reports)),
       unread: [...unread].map(([file, why]) => ({ file, why })),
       expectations: last?.expectations ?? expectationsOf(totals, settings.expectedCounts),
+      error: home.ended.at(-1)?.error ?? null,
       seconds: Math.round(performance.now() - started) / 1000,
     };
-    return { result, report: last, error: home.ended.at(-1)?.error ?? null };
+    return { result, report: last };
   });
 }
 
@@ -86,14 +90,14 @@ async function publishedTotals(home: LocalHome, settings: Settings): Promise<Tot
   return { tables: { ...landingTotals(loads), ...counts }, mlJoin: policies.mlJoin, ...others };
 }
 
-function summary(result: RunResult, report: Report | null, error: string | null, lake: string): string {
+function summary(result: RunResult, report: Report | null, lake: string): string {
   const { folder, tables, runs, landing } = lakePaths(lake);
   if (isEmpty(result)) {
     const nothing = `Nothing to do: no file in ${landing} is pending, and nothing was published yet. "stedi run SOURCE" puts files there, "stedi files" shows what waits, "stedi start" makes sample data.`;
     return [nothing, ...troubles(result)].join('\n\n');
   }
   const last = result.runs.at(-1);
-  return resultText(result, report, error, [
+  return resultText(result, report, [
     `Tables  ${tables}`,
     ...(last === undefined ? [] : [`Report  ${runs}/${last}/report.md`]),
     `Lake    ${folder}`,

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import { mkdirSync } from 'node:fs';
+import { constants } from 'node:os';
 import path from 'node:path';
 import { watch as watchFolder } from 'chokidar';
-import { LakeBusyError, messageOf } from '../../functions/core/errors.ts';
+import { LakeBusyError, LakeUnusableError, messageOf } from '../../functions/core/errors.ts';
 import type { Log } from '../../functions/core/events.ts';
 import { isIgnoredName, landingTableOf } from '../../functions/core/catalogFile.ts';
 import { requestRunForPending } from '../../functions/core/requestRun.ts';
@@ -11,7 +12,7 @@ import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { Ended } from '../executions.ts';
 import { lakePaths } from '../lakePaths.ts';
 import type { LocalHome } from '../home.ts';
-import { loadSettings, makeLakeFolder, withLake } from '../lake.ts';
+import { loadSettings, makeLakeFolder, PUT_BACK, requireLanding, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
 import type { Output } from '../output.ts';
@@ -31,6 +32,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const settings = loadSettings(options);
   const { landing } = lakePaths(options.lake);
   makeLakeFolder(options.lake);
+  requireLanding(options.lake);
   for (const table of LANDING_TABLES) mkdirSync(path.join(landing, table), { recursive: true });
   const show = progress(output);
   // An alert is sent within a state, so it is shown after that state's line.
@@ -54,6 +56,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const ended: Ended[] = [];
   let isLeft = false;
   let isBlind = false;
+  let isGone = false;
   const watcher = watchFolder(landing, {
     ignored: (file) => file !== landing && isIgnoredName(path.basename(file)),
     ignoreInitial: true,
@@ -62,6 +65,11 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const arrived = (file: string): void => arrivals.add(path.relative(landing, file).split(path.sep).join('/'));
   try {
     watcher.on('add', arrived).on('change', arrived);
+    watcher.on('unlinkDir', (folder) => {
+      if (path.resolve(folder) !== path.resolve(landing)) return;
+      isGone = true;
+      arrivals.wake();
+    });
     // Most often there are more files than the system can watch (fs.inotify.max_user_watches); each would be reported.
     watcher.on('error', (error) => {
       if (isBlind) return;
@@ -71,6 +79,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
     });
     await new Promise<void>((resolve) => watcher.once('ready', resolve));
     for (let isFirst = true; !stop.aborted; isFirst = false) {
+      if (isGone) throw new LakeUnusableError(`${landing} is gone: ${PUT_BACK}, then start watch again`);
       // Opened anew each time: another command may have replaced the tables and the ledger meanwhile.
       const take = () =>
         withLake(options, homeOptions, 'watch', async (home) => {
@@ -202,8 +211,8 @@ async function aborted(signal: AbortSignal): Promise<void> {
 /** The first Ctrl-C (or SIGTERM) lets a current run finish; the second does not wait. */
 function stopSignal(output: Output): AbortSignal {
   const stopping = new AbortController();
-  const stop = (): void => {
-    if (stopping.signal.aborted) process.exit(130);
+  const stop = (signal: 'SIGINT' | 'SIGTERM'): void => {
+    if (stopping.signal.aborted) process.exit(128 + constants.signals[signal]);
     output.say('\nStopping; a run in progress finishes first, unless you press Ctrl-C again');
     stopping.abort();
   };

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { auditsSchema, readRunFile } from '../../functions/core/runFiles.ts';
 import type { Audits } from '../../functions/core/runFiles.ts';
 import { PUBLISHED_TABLES } from '../../functions/core/steps.ts';
+import type { FileState } from '../../functions/ports.ts';
 import type { CommandContext } from '../lake.ts';
 import {
   auditChecks,
@@ -27,22 +28,25 @@ import type { Stage } from './stage.ts';
  * are read through Athena too, which costs what it scans. Exit code 1 if something is wrong.
  */
 export async function check({ options, output }: CommandContext, scan: boolean): Promise<number> {
-  const checks = await withStage(options, async (stage) => [...(await halfDone(stage)), ...(await published(stage, scan))]);
+  const { files, checks } = await withStage(options, async (stage) => {
+    const files = await countByState(stage.ledger);
+    return { files, checks: [...(await halfDone(stage, files)), ...(await published(stage, scan))] };
+  });
   const ok = checks.every((each) => each.ok);
-  output.result({ ok, checks }, () =>
+  output.result({ ok, files, checks }, () =>
     checksText(checks, 'the next schedule settles what an ended run left; "stedi show last" says how it ended'),
   );
   return ok ? 0 : 1;
 }
 
-async function halfDone(stage: Stage): Promise<Check[]> {
+async function halfDone(stage: Stage, files: Record<FileState, number>): Promise<Check[]> {
   const lock = await stage.ledger.lock();
   const executions = lock === null ? [] : await latestExecutions(stage);
   const isGoing = executions.some(({ runId, status }) => runId === lock?.runId && status === 'RUNNING');
   const holder = isGoing ? `${lock?.runId} is going` : `${lock?.runId} holds the run lock and is not running`;
   return [
     { name: 'no run is half done', ok: lock === null || isGoing, found: lock === null ? 'the run lock is free' : holder },
-    ...fileChecks(await countByState(stage.ledger), isGoing),
+    ...fileChecks(files, isGoing),
   ];
 }
 

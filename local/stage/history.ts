@@ -6,10 +6,13 @@ import { runsOf } from './objects.ts';
 import { withStage } from './stage.ts';
 import type { Stage } from './stage.ts';
 
+/** In one request. */
+const LOOKED_THROUGH = 1000;
+
 /** The latest runs of a stage, newest first. */
 export async function runs({ options, output }: CommandContext, limit: number): Promise<number> {
   const { value, text } = await withStage(options, async (stage) =>
-    latestRuns(stage.runFiles, await latestExecutions(stage, limit + 1), limit),
+    latestRuns(stage.runFiles, await latestExecutions(stage, Math.max(limit + 1, LOOKED_THROUGH)), limit),
   );
   output.result(value, () => text);
   return 0;

@@ -15,6 +15,8 @@ export async function retry(
     const chosen = runId === undefined ? undefined : chosenRun((await runsOf(stage)).toReversed(), runId);
     return retryIn(stage.ledger, { keys, runId: chosen });
   });
-  output.result(released, () => retriedText(released, `stedi run --stage ${options.stage}`).join('\n'));
+  output.result({ pending: released, forgotten: [] }, () =>
+    retriedText(released, `stedi run --stage ${options.stage}`).join('\n'),
+  );
   return 0;
 }

@@ -72,9 +72,10 @@ export async function run({ options, output }: CommandContext, sources: readonly
       ...(await builtBy(stage, last, options.expect === 'published')),
       loaded: loadedBy(reports),
       unread: [],
+      error: followed.at(-1)?.error ?? null,
       seconds: Math.round(performance.now() - started) / 1000,
     };
-    output.result(result, () => summary(stage, result, last, followed.at(-1)?.error ?? null));
+    output.result(result, () => summary(stage, result, last));
     // Held files stay on a stage's ledger for good, even if a mended file has come since: only what this call held is news.
     return exitCodeOf({ ...result, heldBefore: [] });
   });
@@ -158,14 +159,14 @@ async function shownTotals({ lake, runFiles }: Stage) {
   return totalsOf(report) ?? noTotals('person-and-time');
 }
 
-function summary(stage: Stage, result: RunResult, last: Report | null, error: string | null): string {
+function summary(stage: Stage, result: RunResult, last: Report | null): string {
   if (isEmpty(result))
     return [
       `Nothing to do: no file in s3://${stage.landingBucket} is pending, and nothing was published yet. "stedi run SOURCE --stage ${stage.name}" puts files there`,
       ...troubles(result),
     ].join('\n\n');
   const runId = result.runs.at(-1);
-  return resultText(result, last, error, [
+  return resultText(result, last, [
     `Tables  Athena, database ${stage.database}, workgroup ${stage.workgroup}`,
     ...(runId === undefined
       ? []

@@ -14,19 +14,20 @@ export function checkRetry({ keys, runId }: Retry): void {
     throw new UsageError('retry takes either file keys or --run RUN; "stedi files --state held" lists what is held');
 }
 
-/** Makes held files pending again. @throws UsageError naming what is not held; the others are pending by then */
+/** Makes held files pending again. @throws UsageError naming what is not held; then nothing has changed */
 export async function retryIn(ledger: Ledger, { keys, runId }: Retry): Promise<FileVersion[]> {
-  const found = await ledger.retry(runId === undefined ? { keys } : { runId });
-  const missed = keys.filter((key) => !found.some((file) => file.key === key));
-  if (found.length > 0 && missed.length === 0) return found;
-  const what = runId === undefined ? missed.join(', ') : `no file of ${runId}`;
+  const held = await ledger.held();
+  const missed = keys.filter((key) => !held.some((file) => file.key === key));
   const isKey = missed.every((key) => landingTableOf(key) !== null);
   const keyText = isKey ? '' : ' Name a file by its key, like customer_landing/file.json.';
-  const rest = found.length > 0 ? ` The others (${found.length}) are pending again.` : '';
-  throw new UsageError(
-    `${what} ${runId === undefined ? 'is not held' : 'is held'}; "stedi files --state held" lists what is held.${keyText}${rest}`,
-  );
+  if (missed.length > 0) throw new UsageError(`${missed.join(', ')} is not held; ${HELD}.${keyText}`);
+  if (runId !== undefined && !held.some((file) => file.runId === runId))
+    throw new UsageError(`no file of ${runId} is held; ${HELD}.`);
+  const released = await ledger.retry(runId === undefined ? { keys } : { runId });
+  return released.map(({ table, key, version, size }) => ({ table, key, version, size }));
 }
+
+const HELD = '"stedi files --state held" lists what is held';
 
 /** What is pending again, and the command that takes it in. */
 export function retriedText(released: readonly FileVersion[], run = 'stedi run'): string[] {

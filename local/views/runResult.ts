@@ -30,6 +30,8 @@ export interface RunResult {
   /** Landed files that could not be read, so that no run knows them yet. */
   unread: { file: string; why: string }[];
   expectations: Expectation[];
+  /** Why the last run failed, by the state machine; null if it did not. */
+  error: string | null;
   seconds: number;
 }
 
@@ -96,8 +98,8 @@ export function isEmpty(result: RunResult): boolean {
 }
 
 /** The result of runs: outcome first, then the tables and what needs a person. `places` says where to look further. */
-export function resultText(result: RunResult, report: Report | null, error: string | null, places: readonly string[]): string {
-  const parts = [outcome(result, report, error)];
+export function resultText(result: RunResult, report: Report | null, places: readonly string[]): string {
+  const parts = [outcome(result, report)];
   if (Object.values(result.tables).some((rows) => rows > 0)) {
     parts.push(rowCountTable(result.tables, report?.tablesBefore ?? null), identitySentence(result.identity, result.mlJoin));
   }
@@ -141,7 +143,7 @@ function loadedSentence({ landed, staged, duplicate, rejected }: LoadCounts): st
   return `${figure(landed)} landed now = ${figure(staged)} staged + ${figure(duplicate)} duplicate + ${figure(rejected)} rejected${look}`;
 }
 
-function outcome({ status, runs, seconds, held }: RunResult, report: Report | null, error: string | null): string {
+function outcome({ status, runs, seconds, held, error }: RunResult, report: Report | null): string {
   if (status === 'NOTHING_TO_DO') return 'Nothing new: no file is pending, and no setting, model or contract has changed.';
   const took = `${runs.length === 1 ? 'one run' : `${runs.length} runs`}, ${seconds.toFixed(2)} s`;
   if (status === 'SUCCEEDED') return `SUCCEEDED: all tables published${held.length > 0 ? ', but files are held' : ''} (${took}).`;

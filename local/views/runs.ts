@@ -1,4 +1,4 @@
-import { inParallel } from '../../functions/core/parallel.ts';
+import { chunked, inParallel } from '../../functions/core/parallel.ts';
 import { UsageError } from '../../functions/core/errors.ts';
 import { figure, table } from '../../functions/core/textTable.ts';
 import { manifestSchema, readRunFile, readStepMetrics, reportSchema } from '../../functions/core/runFiles.ts';
@@ -29,11 +29,24 @@ export async function overviewOf(runFiles: RunFiles, execution: Execution): Prom
   };
 }
 
-/** Those of the latest `limit` executions that left something, as runs; as a value and as text. */
+/** How many executions are looked at side by side: many find nothing to do. */
+const AT_ONCE = 100;
+
+function foundNothing({ status, files }: RunOverview): boolean {
+  return status === 'SUCCEEDED' && files === null;
+}
+
+/** The latest executions that had something to do, up to `limit`, as runs; as a value and as text. */
 export async function latestRuns(runFiles: RunFiles, history: readonly Execution[], limit: number) {
-  const latest = await inParallel(history.slice(0, limit), (execution) => overviewOf(runFiles, execution));
-  const value = latest.filter(({ files }) => files !== null);
-  const text = history.length > limit ? `${runsText(value)}\n\nThe latest ${figure(limit)}; --limit shows more` : runsText(value);
+  const found: RunOverview[] = [];
+  for (const some of chunked(history, AT_ONCE)) {
+    const runs = await inParallel(some, (execution) => overviewOf(runFiles, execution));
+    found.push(...runs.filter((run) => !foundNothing(run)));
+    if (found.length > limit) break;
+  }
+  const value = found.slice(0, limit);
+  const more = found.length > limit ? `\n\nThe latest ${figure(limit)}; --limit shows more` : '';
+  const text = `${runsText(value)}${more}`;
   return { value, text };
 }
 

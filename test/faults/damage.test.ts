@@ -148,6 +148,23 @@ test(
   MINUTE,
 );
 
+test('rejects that are damaged leave JSON that can be read, with those that came before', async () => {
+  const lake = newFolder();
+  const records = Array.from({ length: 20_000 }, (_, at) => String(Math.sin(at)));
+  landAll(lake, { 'customer_landing/numbers.csv': lines(...records) });
+  await runToTheEnd(lake);
+  const [name = ''] = readdirSync(lakePaths(lake).runs, { recursive: true, encoding: 'utf8' }).filter((each) =>
+    each.endsWith('.gz'),
+  );
+  const file = path.join(lakePaths(lake).runs, name);
+  truncateSync(file, statSync(file).size / 2);
+  const { code, stdout, stderr } = await stedi('rejects', '--lake', lake, '--json');
+  expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(`${name} is damaged`) as unknown });
+  const shown = z.array(z.unknown()).parse(JSON.parse(stdout));
+  expect(shown.length).toBeGreaterThan(100);
+  expect(shown.length).toBeLessThan(records.length);
+});
+
 /** How many blocks of 1 KB DuckDB may write of a new tables file, which has twelve, before its process fails. */
 test.each([0, 4, 8])(
   'a tables file of which %i KB were made does not stand in the way',

@@ -1,4 +1,4 @@
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
@@ -359,6 +359,26 @@ test(
       await endsWell(watch);
     } finally {
       lock.release();
+    }
+  },
+  MINUTE,
+);
+
+test.each([
+  ['moved', (landing: string) => renameSync(landing, `${landing}-elsewhere`)],
+  ['removed', (landing: string) => rmSync(landing, { recursive: true })],
+])(
+  'landing that is %s ends watch with an error that names it, and is not taken for an empty one afterwards',
+  async (_, leave) => {
+    const lake = newFolder();
+    const { landing } = lakePaths(lake);
+    const watch = await watching(lake);
+    await until('the lake is free', async () => (await stedi('check', '--lake', lake)).code === 0);
+    leave(landing);
+    expect(await watch.ended).toMatchObject({ code: 1, stderr: expect.stringContaining(`${landing} is gone: `) as unknown });
+    for (const command of ['run', 'watch']) {
+      const refused = await stedi(command, '--lake', lake);
+      expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining(`${landing} is missing: `) as unknown });
     }
   },
   MINUTE,

@@ -58,9 +58,9 @@ test('check finds a run that is half done, and what it has claimed', async () =>
 });
 
 test('a claimed file is wrong where no run goes on, and right where one does', () => {
-  const count = (state: string) => (state === 'claimed' ? 1 : 0);
-  expect(fileChecks(count, false)).toContainEqual({ name: 'no file is claimed', ok: false, found: '1 claimed' });
-  expect(fileChecks(count, true)).toContainEqual({ name: 'no file is claimed', ok: true, found: '1 claimed' });
+  const counts = { pending: 0, claimed: 1, loaded: 0, held: 0 };
+  expect(fileChecks(counts, false)).toContainEqual({ name: 'no file is claimed', ok: false, found: '1 claimed' });
+  expect(fileChecks(counts, true)).toContainEqual({ name: 'no file is claimed', ok: true, found: '1 claimed' });
 });
 
 test('ledger and lake must show one run', () => {

@@ -264,18 +264,29 @@ describe('one lake, command by command, with --json', () => {
       held: [{ file: 'customer_landing/people-2.json' }],
       tables: { customer_staging: 2 },
     });
-    const retried = valueOf(await json('retry', '--run', failed.runs[0] ?? ''), z.array(z.looseObject({ key: z.string() })));
-    expect(retried).toMatchObject([{ key: 'customer_landing/people-2.json' }]);
+    const retried = valueOf(await json('retry', '--run', failed.runs[0] ?? ''), z.unknown());
+    const { key, version } = { key: 'customer_landing/people-2.json', version: expect.stringMatching(/^\d+-\d+$/) as unknown };
+    expect(retried).toEqual({
+      pending: [{ table: 'customer_landing', key, version, size: expect.any(Number) as unknown }],
+      forgotten: [],
+    });
+    // One wrong name, and nothing is given back.
+    valueOf(await json('run', '--set', 'expectedCounts={"customer_staging":2}'), runResultSchema, 1);
+    expect((await json('retry', key, 'customer_landing/none.json')).code).toBe(2);
+    const held = await json('files', '--state', 'held');
+    expect(valueOf(held, z.unknown())).toMatchObject([{ key, version, state: 'held' }]);
+    expect((await json('retry', key)).code).toBe(0);
     expect(valueOf(await json('run'), runResultSchema)).toMatchObject({ status: 'SUCCEEDED', tables: { customer_staging: 3 } });
   });
 
   test('rebuild gives the same tables, and replaces them when asked', async () => {
+    const reasoned = z.strictObject({ file: z.string(), why: z.string() });
     const rebuilt = z.strictObject({
       replaced: z.boolean(),
       differs: z.boolean(),
-      held: z.array(z.string()),
-      noLongerHeld: z.array(z.string()),
-      unread: z.array(z.string()),
+      held: z.array(reasoned),
+      noLongerHeld: z.array(reasoned),
+      unread: z.array(reasoned),
       gone: z.array(z.string()),
       returning: z.int(),
       tables: z.array(z.strictObject({ table: z.string(), rows: z.int(), rebuilt: z.int(), gone: z.int(), new: z.int() })),
@@ -286,7 +297,7 @@ describe('one lake, command by command, with --json', () => {
     expect(valueOf(strict, rebuilt, 1)).toMatchObject({
       replaced: false,
       differs: true,
-      held: [expect.stringContaining('walk.json')],
+      held: [{ file: expect.stringContaining('walk.json') as unknown }],
     });
     expect(valueOf(await json('rebuild', '--replace'), rebuilt)).toMatchObject({ replaced: true, differs: false });
     // Only the tables remember a file that has left landing.
@@ -308,9 +319,12 @@ describe('one lake, command by command, with --json', () => {
   test('check finds the lake healthy', async () => {
     const schema = z.strictObject({
       ok: z.boolean(),
+      files: z.strictObject({ pending: z.int(), claimed: z.int(), loaded: z.int(), held: z.int() }),
       checks: z.array(z.strictObject({ name: z.string(), ok: z.boolean(), found: z.string() })),
     });
-    const { ok, checks } = valueOf(await json('check'), schema);
+    const { ok, files, checks } = valueOf(await json('check'), schema);
+    expect(files).toMatchObject({ pending: 0, claimed: 0, held: 0 });
+    expect(files.loaded).toBeGreaterThan(0);
     expect(checks.filter((each) => !each.ok)).toEqual([]);
     expect(ok).toBe(true);
   });

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
@@ -186,6 +186,28 @@ describe('a first run that was killed before it published', () => {
     const landed = await stedi('query', 'select count(*) as landed from customer_landing', '--lake', lake, '--json');
     expect(valueOf(landed, z.unknown())).toEqual([{ landed: 2 }]);
   });
+});
+
+test('a run that was killed before it had planned anything is the latest run, with no end that anybody knows', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  await killedAt(lake, 'executions.start');
+  const latest = async () => valueOf(await stedi('runs', '--limit', '1', '--lake', lake, '--json'), z.array(runRow));
+  expect(await latest()).toMatchObject([{ status: 'ABORTED', files: null }]);
+  const [{ runId = '' } = {}] = await latest();
+  await stedi('run', '--lake', lake);
+  const history = valueOf(await stedi('runs', '--lake', lake, '--json'), z.array(z.looseObject({ runId: z.string() })));
+  expect(history.find((run) => run.runId === runId)).toMatchObject({ status: 'ABORTED', endedAt: null, seconds: null });
+});
+
+test('what has landed waits since it landed, whenever somebody asks', async () => {
+  const lake = newFolder();
+  landAll(lake, walk(PEOPLE));
+  const landed = new Date('2026-01-02T03:04:05.000Z');
+  utimesSync(path.join(lake, 'landing', 'customer_landing', 'people.json'), landed, landed);
+  expect(valueOf(await stedi('files', '--lake', lake, '--json'), z.array(z.unknown()))).toContainEqual(
+    expect.objectContaining({ key: 'customer_landing/people.json', state: 'pending', waitsSince: landed.toISOString() }),
+  );
 });
 
 test('after three kills in a row the files are held, every run says so, and retry takes them in', async () => {

@@ -11,6 +11,7 @@ const NOTHING: RunResult = {
   useless: [],
   unread: [],
   expectations: [],
+  error: null,
   seconds: 1,
 };
 

@@ -101,6 +101,7 @@ export const runResultSchema = z.strictObject({
       look: z.string().optional(),
     }),
   ),
+  error: z.string().nullable(),
   seconds: z.number().min(0),
 });
 export type RunOutcome = z.infer<typeof runResultSchema> & { exitCode: number };
