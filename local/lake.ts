@@ -66,7 +66,7 @@ export async function withLake<T>(
 ): Promise<T> {
   const { settings = loadSettings(options) } = homeOptions;
   makeLakeFolder(options.lake);
-  const lock = ProcessLock.acquire(options.lake, `stedi ${command}`);
+  const lock = await ProcessLock.acquire(options.lake, `stedi ${command}`);
   try {
     finishReplacing(options.lake);
     await clearKilledDrops(lakePaths(options.lake).landing);
@@ -84,7 +84,7 @@ export async function withLake<T>(
 /** Opens what can be read during a run: the ledger, landing and the runs' files. */
 export async function withLedger<T>(options: CommonOptions, work: (home: LocalHome) => Promise<T>): Promise<T> {
   requireLake(options.lake);
-  finishKilledReplacement(options.lake);
+  await finishKilledReplacement(options.lake);
   const home = new LocalHome({ folder: options.lake, settings: loadSettings(options) });
   try {
     return await work(home);
@@ -94,9 +94,9 @@ export async function withLedger<T>(options: CommonOptions, work: (home: LocalHo
 }
 
 /** A retry's changes to a ledger that is still to be replaced would be lost. A process that holds the lake finishes it by itself. */
-function finishKilledReplacement(folder: string): void {
+async function finishKilledReplacement(folder: string): Promise<void> {
   if (!isReplacing(folder) || ProcessLock.isHeld(folder)) return;
-  const lock = ProcessLock.acquire(folder, 'stedi');
+  const lock = await ProcessLock.acquire(folder, 'stedi');
   try {
     finishReplacing(folder);
   } finally {

@@ -1,6 +1,7 @@
-import path from 'node:path';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout } from 'node:timers/promises';
 import { z } from 'zod';
 import { LakeBusyError, LakeUnusableError, messageOf } from '../functions/core/errors.ts';
 
@@ -25,7 +26,7 @@ export class ProcessLock {
   }
 
   /** @throws LakeBusyError naming the process that holds the lake */
-  static acquire(folder: string, command: string): ProcessLock {
+  static async acquire(folder: string, command: string): Promise<ProcessLock> {
     for (let waited = 0; ; waited += PAUSE_MS) {
       const database = lockedDatabase(folder);
       if (database !== null) {
@@ -36,7 +37,7 @@ export class ProcessLock {
       if (holder !== null || waited >= NAMELESS_MS) {
         throw new LakeBusyError(`${folder} is in use by ${holder ?? 'another process'}; ${TRY_AGAIN}`);
       }
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
+      await setTimeout(PAUSE_MS);
     }
   }
 

@@ -41,7 +41,7 @@ const decorate = (ports: Ports): Ports => ({
   alerts: telling('alerts', ports.alerts),
 });
 
-const lock = ProcessLock.acquire(lake, 'a run that will be killed');
+const lock = await ProcessLock.acquire(lake, 'a run that will be killed');
 const home = new LocalHome({
   folder: lake,
   settings: settingsSchema.parse({ maxRejectRatio: 1 }),

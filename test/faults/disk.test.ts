@@ -33,7 +33,7 @@ describe('a lake that another process holds', () => {
     'a second process is told who holds it, and loses nothing',
     async () => {
       const lake = await publishedLake();
-      const lock = ProcessLock.acquire(lake, 'a test');
+      const lock = await ProcessLock.acquire(lake, 'a test');
       const source = newFolder();
       writeFileSync(path.join(source, 'customer-ben.json'), lines(customer({ email: 'ben@x.org', shares: CONSENT })));
       try {

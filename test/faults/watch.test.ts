@@ -351,7 +351,7 @@ test(
   'Ctrl-C ends a watch that waits for another process',
   async () => {
     const lake = newFolder();
-    const lock = ProcessLock.acquire(lake, 'the test');
+    const lock = await ProcessLock.acquire(lake, 'the test');
     try {
       const watch = startStedi(['watch', '--lake', lake]);
       watches.push(watch);

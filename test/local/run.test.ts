@@ -172,7 +172,7 @@ describe('a first run that was killed before it published', () => {
   });
 
   test('runs shows it as going only while a process works on the lake', async () => {
-    const lock = ProcessLock.acquire(lake, 'a test');
+    const lock = await ProcessLock.acquire(lake, 'a test');
     expect(await statuses()).toEqual(['RUNNING']);
     lock.release();
     expect(await statuses()).toEqual(['ABORTED']);
