@@ -74,7 +74,10 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
     context = staging.StagingContext(spark, branches, files, job.landing, job.lake, log)
     staged = None if contract.stages is None else staging.stage(context, contract.stages, manifest.files)
     if staged is not None:
-        log("table_staged", {"landingTable": contract.stages, "files": len(staged["files"]), "staged": staged["rows"] - staged["rowsBefore"]})
+        log(
+            "table_staged",
+            {"landingTable": contract.stages, "files": len(staged["files"]), "staged": staged["rows"] - staged["rowsBefore"]},
+        )
     views.create(spark, manifest)
     lock.check(job.lock, job.run_id, job.fence)
     to_build = days.to_build(spark, branches, job.step, manifest.definition)
