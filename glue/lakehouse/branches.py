@@ -5,12 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, timedelta
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES
 from lakehouse.errors import LakeUnusableError
 from lakehouse.session import CATALOG, jvm
-from lakehouse.tables import for_each, full_name, iceberg_table
+from lakehouse.tables import IcebergTable, for_each, full_name, iceberg_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriterV2, SparkSession
 
     from lakehouse.run_files import RunFiles
+
+# Iceberg's own Java objects.
+Snapshot: TypeAlias = Any
+ManifestFile: TypeAlias = Any
 
 MAIN = "main"
 RUN_PROPERTY = "run-id"
@@ -45,32 +49,32 @@ class Branches:
         """Starts the run: remembers where every `main` is, clears what dead runs left, and makes the branches."""
         loaded = for_each(PUBLISHED_TABLES, self._iceberg)
         if files.read("branches.json") is None:
-            main = {table: _id(found.snapshot(MAIN)) for table, found in loaded.items()}
+            main = {table: _id(iceberg.snapshot(MAIN)) for table, iceberg in loaded.items()}
             files.write("branches.json", {"runId": self.run_id, "main": main})
         for_each(PUBLISHED_TABLES, lambda table: self._begin(loaded[table]))
 
-    def _begin(self, found: Any) -> None:  # noqa: ANN401 - Iceberg's own table object
-        for branch in found.refs().keySet().toArray():
+    def _begin(self, iceberg: IcebergTable) -> None:
+        for branch in iceberg.refs().keySet().toArray():
             # The lock is ours, so the runs that made these have ended without publishing.
             if branch.startswith(_PREFIX) and branch != self.name:
-                _drop(found, branch)
-        self._ensure(found)
+                _drop(iceberg, branch)
+        self._ensure(iceberg)
 
     def ensure(self, table: str) -> None:
         """Makes the table's branch if there is none."""
         self._ensure(self._iceberg(table))
 
-    def _ensure(self, found: Any) -> None:  # noqa: ANN401
+    def _ensure(self, iceberg: IcebergTable) -> None:
         # A branch that a write makes implicitly would start its totals at zero.
-        if found.snapshot(self.name) is None:
-            found.manageSnapshots().createBranch(self.name).commit()
+        if iceberg.snapshot(self.name) is None:
+            iceberg.manageSnapshots().createBranch(self.name).commit()
 
     def reset(self, table: str) -> None:
         """Puts the run's version of a table back to the published one, so that a step that is tried again counts the same."""
-        found = self._iceberg(table)
-        if self._own_snapshots(found):
-            _drop(found, self.name)
-        self._ensure(found)
+        iceberg = self._iceberg(table)
+        if self._own_snapshots(iceberg):
+            _drop(iceberg, self.name)
+        self._ensure(iceberg)
 
     def enter(self) -> None:
         """From here on, bare table names mean the run's version, in reads and writes."""
@@ -102,11 +106,11 @@ class Branches:
 
     def changed_days(self, table: str) -> set[date]:
         """The days for which the run has added or removed data files."""
-        found = self._iceberg(table)
-        io, specs = found.io(), found.specs()
+        iceberg = self._iceberg(table)
+        io, specs = iceberg.io(), iceberg.specs()
         paths = {
             specs.get(file.specId()).partitionToPath(file.partition())
-            for snapshot in self._own_snapshots(found)
+            for snapshot in self._own_snapshots(iceberg)
             for changed in (snapshot.addedDataFiles(io), snapshot.removedDataFiles(io))
             for file in changed.toArray()
         }
@@ -213,60 +217,60 @@ class Branches:
 
     def unnamed(self, table: str) -> list[int]:
         """The snapshots that no branch or tag names: older versions, and those that no version was made from."""
-        found = self._iceberg(table)
-        named = {_id(found.snapshot(ref)) for ref in found.refs().keySet().toArray()}
-        return [number for number in _all_ids(found) if number not in named]
+        iceberg = self._iceberg(table)
+        named = {_id(iceberg.snapshot(ref)) for ref in iceberg.refs().keySet().toArray()}
+        return [number for number in _all_ids(iceberg) if number not in named]
 
     def unreached(self, table: str) -> list[int]:
         """The snapshots that no branch or tag names or was made from: what runs that were never published have left."""
-        found = self._iceberg(table)
+        iceberg = self._iceberg(table)
         reached: set[int | None] = set()
-        for ref in found.refs().keySet().toArray():
-            for version in _versions(found, found.snapshot(ref)):
+        for ref in iceberg.refs().keySet().toArray():
+            for version in _versions(iceberg, iceberg.snapshot(ref)):
                 if _id(version) in reached:
                     break
                 reached.add(_id(version))
-        return [number for number in _all_ids(found) if number not in reached]
+        return [number for number in _all_ids(iceberg) if number not in reached]
 
     def files_of(self, table: str, snapshots: Sequence[int]) -> list[str]:
         """The files that these snapshots need and the published one does not: data, and manifests, which hold bounds of the data."""
         if not snapshots:
             return []
-        found = self._iceberg(table)
-        kept = _manifests(found, [found.snapshot(MAIN)])
-        gone = {path: manifest for path, manifest in _manifests(found, map(found.snapshot, snapshots)).items() if path not in kept}
-        return sorted(gone.keys() | (self._data_files(found, gone) - self._data_files(found, kept)))
+        iceberg = self._iceberg(table)
+        kept = _manifests(iceberg, [iceberg.snapshot(MAIN)])
+        gone = {path: manifest for path, manifest in _manifests(iceberg, map(iceberg.snapshot, snapshots)).items() if path not in kept}
+        return sorted(gone.keys() | (self._data_files(iceberg, gone) - self._data_files(iceberg, kept)))
 
     def remove_files(self, table: str, files: Sequence[str]) -> None:
         """Removes files that expiring snapshots should have removed: Iceberg doesn't report those that it could not remove.
 
         What the remaining snapshots need stays: somebody may keep some with a tag or a branch.
         """
-        found = self._iceberg(table)
-        io = found.io()
+        iceberg = self._iceberg(table)
+        io = iceberg.io()
         with ThreadPoolExecutor() as threads:
             there = threads.map(lambda file: io.newInputFile(file).exists(), files)
             standing = {file for file, stands in zip(files, there, strict=True) if stands}
             if standing:
-                kept = _manifests(found, found.snapshots().toArray())
-                list(threads.map(io.deleteFile, sorted(standing - kept.keys() - self._data_files(found, kept))))
+                kept = _manifests(iceberg, iceberg.snapshots().toArray())
+                list(threads.map(io.deleteFile, sorted(standing - kept.keys() - self._data_files(iceberg, kept))))
 
-    def _data_files(self, found: Any, manifests: Mapping[str, Any]) -> set[str]:  # noqa: ANN401
+    def _data_files(self, iceberg: IcebergTable, manifests: Mapping[str, ManifestFile]) -> set[str]:
         """The data files that these manifests list."""
         files: set[str] = set()
         for manifest in manifests.values():
-            paths = jvm(self._spark).org.apache.iceberg.ManifestFiles.readPaths(manifest, found.io())
+            paths = jvm(self._spark).org.apache.iceberg.ManifestFiles.readPaths(manifest, iceberg.io())
             # All paths as one text: py4j would make a call for each.
             files.update(filter(None, str(jvm(self._spark).java.lang.String.join("\n", paths)).split("\n")))
             paths.close()
         return files
 
     def _is_done(self, table: str, started: int | None) -> bool:
-        found = self._iceberg(table)
-        main, own = found.snapshot(MAIN), found.snapshot(self.name)
+        iceberg = self._iceberg(table)
+        main, own = iceberg.snapshot(MAIN), iceberg.snapshot(self.name)
         if own is None:
             raise LakeUnusableError(f"{table} has no branch {self.name}: its step did not run; start a new run")
-        if any(_id(snapshot) == _id(own) or snapshot.summary().get(RUN_PROPERTY) == self.run_id for snapshot in _rewritten(found, main)):
+        if any(_id(snapshot) == _id(own) or snapshot.summary().get(RUN_PROPERTY) == self.run_id for snapshot in _rewritten(iceberg, main)):
             return True
         if _id(main) != started:
             moved = f"main is at snapshot {_id(main)}, expected {started}"
@@ -276,66 +280,66 @@ class Branches:
             )
         return False
 
-    def _own_snapshots(self, found: Any) -> list[Any]:  # noqa: ANN401
+    def _own_snapshots(self, iceberg: IcebergTable) -> list[Snapshot]:
         """The snapshots of the run's version that the published one does not have, the latest first.
 
         Without the empty one that a branch begins with if nothing has been published yet.
         """
-        main = _id(found.snapshot(MAIN))
-        own = list(takewhile(lambda snapshot: _id(snapshot) != main, _versions(found, found.snapshot(self.name))))
+        main = _id(iceberg.snapshot(MAIN))
+        own = list(takewhile(lambda snapshot: _id(snapshot) != main, _versions(iceberg, iceberg.snapshot(self.name))))
         return own[:-1] if main is None else own
 
-    def _made(self, table: str, branch: str) -> Any:  # noqa: ANN401
+    def _made(self, table: str, branch: str) -> Snapshot | None:
         """The snapshot that made a branch's rows, even if they have been compacted since; None if there is none."""
-        found = self._iceberg(table)
-        return next(reversed(_rewritten(found, found.snapshot(branch))), None)
+        iceberg = self._iceberg(table)
+        return next(reversed(_rewritten(iceberg, iceberg.snapshot(branch))), None)
 
     def _said(self, table: str, branch: str, name: str) -> str | None:
         """The entry of this name in the summary of a branch's snapshot; None if it has none, or if there is no such branch."""
         return _said(self._iceberg(table).snapshot(branch), name)
 
-    def _iceberg(self, table: str) -> Any:  # noqa: ANN401
+    def _iceberg(self, table: str) -> IcebergTable:
         return iceberg_table(self._spark, self._full(table))
 
     def _full(self, table: str) -> str:
         return full_name(self._namespace, table)
 
 
-def _said(snapshot: Any, name: str) -> str | None:  # noqa: ANN401
+def _said(snapshot: Snapshot | None, name: str) -> str | None:
     return None if snapshot is None else snapshot.summary().get(name)
 
 
-def _id(snapshot: Any) -> int | None:  # noqa: ANN401
+def _id(snapshot: Snapshot | None) -> int | None:
     return None if snapshot is None else snapshot.snapshotId()
 
 
-def _all_ids(found: Any) -> list[int]:  # noqa: ANN401
-    return [snapshot.snapshotId() for snapshot in found.snapshots().toArray()]
+def _all_ids(iceberg: IcebergTable) -> list[int]:
+    return [snapshot.snapshotId() for snapshot in iceberg.snapshots().toArray()]
 
 
-def _versions(found: Any, snapshot: Any) -> Iterator[Any]:  # noqa: ANN401
+def _versions(iceberg: IcebergTable, snapshot: Snapshot | None) -> Iterator[Snapshot]:
     """A snapshot and its ancestors, the latest first; nothing for None."""
     while snapshot is not None:
         yield snapshot
         parent = snapshot.parentId()
-        snapshot = None if parent is None else found.snapshot(parent)
+        snapshot = None if parent is None else iceberg.snapshot(parent)
 
 
-def _manifests(found: Any, snapshots: Iterable[Any]) -> dict[str, Any]:  # noqa: ANN401
+def _manifests(iceberg: IcebergTable, snapshots: Iterable[Snapshot]) -> dict[str, ManifestFile]:
     """The manifests of these snapshots, by their paths."""
-    return {str(manifest.path()): manifest for snapshot in snapshots for manifest in snapshot.allManifests(found.io()).toArray()}
+    return {str(manifest.path()): manifest for snapshot in snapshots for manifest in snapshot.allManifests(iceberg.io()).toArray()}
 
 
-def _rewritten(found: Any, snapshot: Any) -> list[Any]:  # noqa: ANN401
+def _rewritten(iceberg: IcebergTable, snapshot: Snapshot | None) -> list[Snapshot]:
     """A snapshot and its ancestors back to the one that made its rows; the others only rewrote files. Nothing for None."""
     same = []
-    for version in _versions(found, snapshot):
+    for version in _versions(iceberg, snapshot):
         same.append(version)
         if version.operation() != "replace":
             break
     return same
 
 
-def _drop(found: Any, branch: str) -> None:  # noqa: ANN401
-    if found.snapshot(branch) is not None:
-        found.manageSnapshots().removeBranch(branch).commit()
+def _drop(iceberg: IcebergTable, branch: str) -> None:
+    if iceberg.snapshot(branch) is not None:
+        iceberg.manageSnapshots().removeBranch(branch).commit()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lakehouse.contracts import PUBLISHED_TABLES, TableContract, table_contract
 from lakehouse.errors import LakeUnusableError
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pyspark.sql import SparkSession
+
+IcebergTable: TypeAlias = Any  # Iceberg's own Java object
 
 Found = TypeVar("Found")
 
@@ -39,14 +41,14 @@ def for_each(tables: Sequence[str], work: Callable[[str], Found]) -> dict[str, F
         return dict(zip(tables, threads.map(work, tables), strict=True))
 
 
-def iceberg_table(spark: SparkSession, name: str) -> Any:  # noqa: ANN401 - Iceberg's own table object
+def iceberg_table(spark: SparkSession, name: str) -> IcebergTable:
     """The table as Iceberg knows it at this moment.
 
     Its collections are best read with `toArray()`: py4j ends a loop over one with a Java exception, which takes 20 ms.
     """
-    found = jvm(spark).org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
-    found.refresh()
-    return found
+    iceberg = jvm(spark).org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
+    iceberg.refresh()
+    return iceberg
 
 
 def full_name(namespace: str, table: str) -> str:
@@ -106,12 +108,12 @@ def _evolve(spark: SparkSession, namespace: str, contract: TableContract) -> Non
         if column.name not in existing:
             spark.sql(f"ALTER TABLE {name} ADD COLUMNS (`{column.name}` {column.type} COMMENT {_literal(column.comment)})")
     # A job killed between making a table and setting its order leaves one without an order; a later version may want other settings.
-    table = iceberg_table(spark, name)
-    found = table.properties()
+    iceberg = iceberg_table(spark, name)
+    found = iceberg.properties()
     changed = {key: value for key, value in _properties(contract).items() if found.get(key) != value}
     if changed:
         spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ({_listed(changed)})")
-    ordered = [table.schema().findColumnName(field.sourceId()) for field in table.sortOrder().fields().toArray()]
+    ordered = [iceberg.schema().findColumnName(field.sourceId()) for field in iceberg.sortOrder().fields().toArray()]
     if ordered != list(contract.sort):
         _order(spark, name, contract)
 
