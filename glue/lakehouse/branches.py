@@ -90,7 +90,7 @@ class Branches:
 
     def published_rows(self, table: str) -> int:
         """How many rows the published version has: from its metadata, or counted, because other writers may leave the total out."""
-        total = self._said(table, MAIN, "total-records")
+        total = _summary_entry(self._iceberg(table).snapshot(MAIN), "total-records")
         if total is not None:
             return int(total)
         return 0 if self.head(table, published=True) is None else self.published(table).count()
@@ -122,11 +122,11 @@ class Branches:
 
     def published_by(self, table: str) -> str | None:
         """The run that made the published rows, even if they have been compacted since."""
-        return _said(self._made(table, MAIN), RUN_PROPERTY)
+        return _summary_entry(self._made(table, MAIN), RUN_PROPERTY)
 
     def built_from(self, table: str) -> str | None:
         """What the published rows were built from, if `replace` has built them and nobody has changed them since."""
-        return _said(self._made(table, MAIN), ORIGIN_PROPERTY)
+        return _summary_entry(self._made(table, MAIN), ORIGIN_PROPERTY)
 
     def append(self, rows: DataFrame, table: str, landing_table: str, **options: str) -> None:
         """Adds rows that come from this landing table to the run's version."""
@@ -157,7 +157,7 @@ class Branches:
 
     def added_records(self, table: str) -> int:
         """How many records the latest snapshot of the run's version added."""
-        return int(self._said(table, self.name, "added-records") or 0)
+        return int(_summary_entry(self._iceberg(table).snapshot(self.name), "added-records") or 0)
 
     def publish(self, files: RunFiles, mark: Callable[[], None], check: Callable[[], None]) -> list[str]:
         """Turns every branch into `main`, `machine_learning_curated` last; returns the tables that it moved.
@@ -187,7 +187,7 @@ class Branches:
 
     def compact(self, table: str, most: int) -> None:
         """Rewrites the published rows into few files if there are more than `most`; readers see no difference."""
-        if int(self._said(table, MAIN, "total-data-files") or 0) > most:
+        if int(_summary_entry(self._iceberg(table).snapshot(MAIN), "total-data-files") or 0) > most:
             self._spark.sql(
                 f"CALL {CATALOG}.system.rewrite_data_files(table => '{self._namespace}.{table}', options => map('min-input-files', '2'))"
             )
@@ -294,10 +294,6 @@ class Branches:
         iceberg = self._iceberg(table)
         return next(reversed(_rewritten(iceberg, iceberg.snapshot(branch))), None)
 
-    def _said(self, table: str, branch: str, name: str) -> str | None:
-        """The entry of this name in the summary of a branch's snapshot; None if it has none, or if there is no such branch."""
-        return _said(self._iceberg(table).snapshot(branch), name)
-
     def _iceberg(self, table: str) -> IcebergTable:
         return iceberg_table(self._spark, self._full(table))
 
@@ -305,7 +301,8 @@ class Branches:
         return full_name(self._namespace, table)
 
 
-def _said(snapshot: Snapshot | None, name: str) -> str | None:
+def _summary_entry(snapshot: Snapshot | None, name: str) -> str | None:
+    """The entry of this name in a snapshot's summary; None if it has none, or if there is no snapshot."""
     return None if snapshot is None else snapshot.summary().get(name)
 
 
