@@ -14,6 +14,7 @@ from lakehouse.errors import DeployedMeanwhileError
 from lakehouse.reasons import reason
 from lakehouse.run_files import Manifest, RunFiles
 from lakehouse.session import NAMESPACE, use_namespace
+from lakehouse.snapshots import Snapshots
 from lakehouse.tables import ensure_tables
 
 if TYPE_CHECKING:
@@ -137,12 +138,13 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
     )
     log("run_published", {"tables": len(moved)})
     now = datetime.now(UTC)
+    snapshots = Snapshots(spark, job.namespace)
     # What must not be kept of people goes at once, and the job must not succeed before it is gone.
-    upkeep.forget(job.lake, branches)
+    upkeep.forget(job.lake, snapshots)
     tasks: dict[str, Callable[[], object]] = {
         "branches": branches.clean_up,
-        "small files": lambda: upkeep.compact(branches),
-        "snapshots": lambda: branches.expire(now - job.snapshots_kept),
+        "small files": lambda: upkeep.compact(snapshots),
+        "snapshots": lambda: snapshots.expire(now - job.snapshots_kept),
         "orphans": lambda: _remove_orphans(spark, job, now, log),
     }
     for task, work in tasks.items():

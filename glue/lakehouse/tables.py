@@ -1,4 +1,4 @@
-"""The Iceberg tables, made from their contracts."""
+"""The Iceberg tables, made from their contracts, and what Iceberg knows of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from lakehouse.errors import LakeUnusableError
 from lakehouse.session import CATALOG, jvm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pyspark.sql import SparkSession
 
-IcebergTable: TypeAlias = Any  # Iceberg's own Java object
+# Iceberg's own Java objects.
+IcebergTable: TypeAlias = Any
+Snapshot: TypeAlias = Any
 
 Found = TypeVar("Found")
 
@@ -41,14 +43,32 @@ def for_each(tables: Sequence[str], work: Callable[[str], Found]) -> dict[str, F
         return dict(zip(tables, threads.map(work, tables), strict=True))
 
 
-def iceberg_table(spark: SparkSession, name: str) -> IcebergTable:
+def iceberg_table(spark: SparkSession, namespace: str, table: str) -> IcebergTable:
     """The table as Iceberg knows it at this moment.
 
     Its collections are best read with `toArray()`: py4j ends a loop over one with a Java exception, which takes 20 ms.
     """
-    iceberg = jvm(spark).org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
+    iceberg = jvm(spark).org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, full_name(namespace, table))
     iceberg.refresh()
     return iceberg
+
+
+def snapshot_id(snapshot: Snapshot | None) -> int | None:
+    """Its number; None for None."""
+    return None if snapshot is None else snapshot.snapshotId()
+
+
+def versions(iceberg: IcebergTable, snapshot: Snapshot | None) -> Iterator[Snapshot]:
+    """A snapshot and its ancestors, the latest first; nothing for None."""
+    while snapshot is not None:
+        yield snapshot
+        parent = snapshot.parentId()
+        snapshot = None if parent is None else iceberg.snapshot(parent)
+
+
+def summary_entry(snapshot: Snapshot | None, name: str) -> str | None:
+    """The entry of this name in a snapshot's summary; None if it has none, or if there is no snapshot."""
+    return None if snapshot is None else snapshot.summary().get(name)
 
 
 def full_name(namespace: str, table: str) -> str:
@@ -108,7 +128,7 @@ def _evolve(spark: SparkSession, namespace: str, contract: TableContract) -> Non
         if column.name not in existing:
             spark.sql(f"ALTER TABLE {name} ADD COLUMNS (`{column.name}` {column.type} COMMENT {_literal(column.comment)})")
     # A job killed between making a table and setting its order leaves one without an order; a later version may want other settings.
-    iceberg = iceberg_table(spark, name)
+    iceberg = iceberg_table(spark, namespace, contract.table)
     found = iceberg.properties()
     changed = {key: value for key, value in _properties(contract).items() if found.get(key) != value}
     if changed:

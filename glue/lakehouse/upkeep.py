@@ -19,7 +19,7 @@ from lakehouse.tables import for_each
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from lakehouse.branches import Branches
+    from lakehouse.snapshots import Snapshots
 
 # Listing every file of the lake is worth it only once in a while.
 EVERY = timedelta(days=7)
@@ -40,7 +40,7 @@ def note_withdrawal(lake: str, run_id: str) -> None:
     _write_note(lake, run_id, _read_note(lake)[1])
 
 
-def forget(lake: str, branches: Branches) -> None:
+def forget(lake: str, snapshots: Snapshots) -> None:
     """Expires those snapshots of the models' tables that must not be kept, whatever their age, and makes sure that their files are gone.
 
     After a run that took people's rows away, those are all older ones. Those that no branch or tag leads to always go: a failed run has
@@ -51,14 +51,14 @@ def forget(lake: str, branches: Branches) -> None:
     before, and looked for afterwards. Then the note is taken back.
     """
     run_id, noted = _read_note(lake)
-    going = for_each(MODEL_TABLES, branches.unreached if run_id is None else branches.unnamed)
+    going = for_each(MODEL_TABLES, snapshots.unreached if run_id is None else snapshots.unnamed)
     if run_id is None and not noted and not any(going.values()):
         return
-    needed = for_each(MODEL_TABLES, lambda table: branches.files_of(table, going[table]))
+    needed = for_each(MODEL_TABLES, lambda table: snapshots.files_of(table, going[table]))
     files = {table: sorted({*noted.get(table, []), *needed[table]}) for table in MODEL_TABLES}
     _write_note(lake, run_id, files)
-    for_each(MODEL_TABLES, lambda table: branches.expire_snapshots(table, going[table]))
-    for_each(MODEL_TABLES, lambda table: branches.remove_files(table, files[table]))
+    for_each(MODEL_TABLES, lambda table: snapshots.expire_snapshots(table, going[table]))
+    for_each(MODEL_TABLES, lambda table: snapshots.remove_files(table, files[table]))
     _write_note(lake, None, {})
 
 
@@ -77,9 +77,9 @@ def _write_note(lake: str, run_id: str | None, files: dict[str, list[str]]) -> N
     storage.write_text(_note(lake), json.dumps({"runId": run_id, "files": files}) + "\n")
 
 
-def compact(branches: Branches) -> None:
+def compact(snapshots: Snapshots) -> None:
     """Rewrites tables of many small files into few."""
-    for_each(GROWING, lambda table: branches.compact(table, MOST_FILES))
+    for_each(GROWING, lambda table: snapshots.compact(table, MOST_FILES))
 
 
 def remove_orphans(spark: SparkSession, namespace: str, lake: str, now: datetime) -> int | None:

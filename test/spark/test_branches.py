@@ -20,12 +20,13 @@ from typing import Any
 
 import job
 import pytest
-from lakehouse import branches, counts, days, landing, lock, models, session, steps, tables, upkeep
+from lakehouse import counts, days, landing, lock, models, session, snapshots, steps, tables, upkeep
 from lakehouse.branches import Branches, branch_of
 from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
 from lakehouse.days import INPUTS
 from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError, LandingChangedError, LockLostError
 from lakehouse.run_files import RunFiles
+from lakehouse.snapshots import Snapshots
 from pyspark.sql import DataFrame, SparkSession
 
 import duckdb
@@ -289,7 +290,7 @@ def test_what_is_taken_back_without_leaving_customer_trusted(walked: Lake) -> No
 
 def test_what_a_withdrawal_left_to_be_expired_is_expired_by_the_next_publish(withdrawn: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(Branches, "expire_snapshots", lambda *_: (_ for _ in ()).throw(RuntimeError("denied")))
+        broken.setattr(Snapshots, "expire_snapshots", lambda *_: (_ for _ in ()).throw(RuntimeError("denied")))
         with pytest.raises(RuntimeError, match="denied"):
             withdrawn.step(steps.PUBLISH, "run-2")
     assert withdrawn.counts()["customer_trusted"] == 2  # published all the same
@@ -321,7 +322,7 @@ def test_a_withdrawal_is_noted_before_it_is_published(withdrawn: Lake, monkeypat
 def killed_before_files_are_deleted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Kills the job once Iceberg has committed for every table that snapshots are gone, but has not deleted any file."""
 
-    def killed(self: Branches, table: str, snapshots: Sequence[int]) -> None:
+    def killed(self: Snapshots, table: str, snapshots: Sequence[int]) -> None:
         expiring = self._iceberg(table).expireSnapshots().expireOlderThan(0).cleanExpiredFiles(False)
         for snapshot in snapshots:
             expiring = expiring.expireSnapshotId(snapshot)
@@ -330,7 +331,7 @@ def killed_before_files_are_deleted(monkeypatch: pytest.MonkeyPatch) -> Iterator
             raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(Branches, "expire_snapshots", killed)
+        broken.setattr(Snapshots, "expire_snapshots", killed)
         yield
 
 
@@ -392,17 +393,17 @@ def runs_kept(lake: Lake, table: str) -> set[str]:
 
 def test_what_a_run_has_built_that_was_never_published_goes_with_the_next_that_is(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may hold a person who has withdrawn since and whom no published table knew. Even if the job is killed before files are deleted."""
-    place, own = str(built.folder), Branches(built.spark, built.namespace, "run-3")
+    place, history = str(built.folder), Snapshots(built.spark, built.namespace)
     built.spark.sql(f"alter table {built.full('customers_curated')} create tag kept as of version {own_head(built, 'customers_curated')}")
-    own.begin(RunFiles(place, "run-3"))
+    Branches(built.spark, built.namespace, "run-3").begin(RunFiles(place, "run-3"))
     built.refresh()  # else the session would ask for metadata of that run once the lake is restored
     with killed_before_files_are_deleted(monkeypatch), pytest.raises(KeyboardInterrupt):
-        upkeep.forget(place, own)
-    upkeep.forget(place, own)
+        upkeep.forget(place, history)
+    upkeep.forget(place, history)
     for table in MODEL_TABLES:
         assert runs_kept(built, table) == ({"run-1", "run-2"} if table == "customers_curated" else {"run-1"})
     built.spark.sql(f"alter table {built.full('customers_curated')} drop tag kept")
-    upkeep.forget(place, own)
+    upkeep.forget(place, history)
     assert runs_kept(built, "customers_curated") == {"run-1"}
     assert not is_forgetting_noted(built)
 
@@ -419,7 +420,7 @@ def test_files_that_kept_snapshots_need_stay_and_no_others(built: Lake) -> None:
         needed.with_name(other).write_bytes(b"left")
     needed.with_name("gone.parquet").unlink()
     noted = [needed, manifest, needed.with_name("left.parquet"), needed.with_name("gone.parquet")]
-    Branches(built.spark, built.namespace, "run-2").remove_files("customers_curated", [str(path) for path in noted])
+    Snapshots(built.spark, built.namespace).remove_files("customers_curated", [str(path) for path in noted])
     assert [path.exists() for path in noted] == [True, True, False, False]
 
 
@@ -493,16 +494,16 @@ def test_orphans_are_removed_from_time_to_time(walked: Lake, monkeypatch: pytest
 
 
 def test_older_snapshots_expire_once_one_is_a_day_over_its_time(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(branches, "PUBLISHED_TABLES", ("loads",))
-    before, own = walked.rows("loads"), Branches(walked.spark, walked.namespace, "run-1")
+    monkeypatch.setattr(snapshots, "PUBLISHED_TABLES", ("loads",))
+    before, history = walked.rows("loads"), Snapshots(walked.spark, walked.namespace)
 
     def snapshots_after(until: datetime) -> int:
-        own.expire(until)
+        history.expire(until)
         return walked.spark.sql(f"select * from {walked.full('loads')}.snapshots").count()
 
     now = datetime.now(UTC)
     assert snapshots_after(now + timedelta(hours=23)) > 1
-    made = [snapshot.timestampMillis() for snapshot in own._iceberg("loads").snapshots().toArray()]
+    made = [snapshot.timestampMillis() for snapshot in history._iceberg("loads").snapshots().toArray()]
     assert snapshots_after(datetime.fromtimestamp((min(made) + max(made)) / 2000, UTC) + timedelta(days=1)) == 1
     assert walked.rows("loads") == before
 
@@ -516,8 +517,9 @@ def test_upkeep_that_fails_does_not_fail_a_published_run(built: Lake, monkeypatc
     state = built.folder / "warehouse/upkeep.json"
     state.write_text(json.dumps({"orphansRemovedAt": "2022-01-01T00:00:00+00:00"}))
     monkeypatch.setattr(upkeep, "_remove", fail)
-    for name in ("clean_up", "expire", "expire_snapshots"):
-        monkeypatch.setattr(Branches, name, fail)
+    monkeypatch.setattr(Branches, "clean_up", fail)
+    for name in ("expire", "expire_snapshots"):
+        monkeypatch.setattr(Snapshots, name, fail)
 
     def failures() -> list[dict[str, str]]:
         found = [fields for event, fields in built.logged if event == "upkeep_failed"]

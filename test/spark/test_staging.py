@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakehouse import branches, contracts, file_counts, landing, models, parsing, rejects, session, shapes, sources, staging
+from lakehouse import branches, contracts, file_counts, landing, models, parsing, rejects, session, shapes, sources, staging, tables
 from lakehouse.contracts import MODEL_TABLES, landing_contract
 from lakehouse.errors import JobError
 from lakehouse.rejects import Rejects
@@ -191,8 +191,8 @@ def test_a_staged_table_whose_writer_told_no_total_is_not_taken_for_empty(lake: 
     run_id = lake.plan()
     lake.step("customer_trusted", run_id)
     lake.show(run_id, "customer_staging")
-    entry = branches._summary_entry
-    monkeypatch.setattr(branches, "_summary_entry", lambda snapshot, name: None if name == "total-records" else entry(snapshot, name))
+    entry = tables.summary_entry
+    monkeypatch.setattr(branches, "summary_entry", lambda snapshot, name: None if name == "total-records" else entry(snapshot, name))
     lake.land("customer_landing/new.json", lines(customer("ann@x.org")))
     run_id = lake.plan()
     lake.step("customer_trusted", run_id)
