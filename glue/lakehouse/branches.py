@@ -6,6 +6,8 @@ from datetime import date
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
 from lakehouse.contracts import LAST_TABLE, PUBLISHED_TABLES
 from lakehouse.errors import LakeUnusableError
 from lakehouse.tables import IcebergTable, Snapshot, for_each, full_name, iceberg_table, snapshot_id, summary_entry, versions
@@ -131,14 +133,12 @@ class Branches:
         The overwrite names a condition, so it can't depend on the session's mode: a day left without rows goes, and an empty result
         empties what it replaces. `built_from` can be read for as long as the rows stay.
         """
-        from pyspark.sql.functions import col, lit
-
         origin = {} if built_from is None else {f"snapshot-property.{ORIGIN_PROPERTY}": built_from}
         writer = self._writer(rows, table, {"overwrite-mode": "static", **origin})
         if days is None:
-            writer.overwrite(lit(True))
+            writer.overwrite(F.lit(True))
         elif days:
-            writer.overwrite(col("reading_date").isin(list(days)))
+            writer.overwrite(F.col("reading_date").isin(list(days)))
         else:
             writer.append()  # adds nothing, but leaves a snapshot that names the run
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -18,11 +20,9 @@ def rows_of(spark: SparkSession, rows: Iterable[tuple[Any, ...]], schema: str) -
 
     They are a literal in the plan: `createDataFrame` would make them a job of their own, through Python.
     """
-    from pyspark.sql.functions import from_json, inline, lit
-
     names = [column.split()[0] for column in schema.split(",")]
     text = json.dumps([dict(zip(names, row, strict=True)) for row in rows])
-    return spark.sql("select 1").select(inline(from_json(lit(text), f"ARRAY<STRUCT<{schema}>>")))
+    return spark.sql("select 1").select(F.inline(F.from_json(F.lit(text), f"ARRAY<STRUCT<{schema}>>")))
 
 
 def schema_of(contract: TableContract) -> str:

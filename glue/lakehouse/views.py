@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F  # noqa: N812 - the name that everybody uses
+
 from lakehouse.sources import sql_files
 
 if TYPE_CHECKING:
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
 
 def create(spark: SparkSession, manifest: Manifest) -> None:
     """Makes the views `policy`, which has one row, and `current_customer`."""
-    from pyspark.sql.functions import lit
-
     # Made of literals, so that Spark sees while planning which parts of a model a policy leaves empty.
-    policy = spark.sql("select 1").select(lit(manifest.ml_join).alias("ml_join"), lit(manifest.consent_from).alias("consent_from"))
+    policy = spark.sql("select 1").select(F.lit(manifest.ml_join).alias("ml_join"), F.lit(manifest.consent_from).alias("consent_from"))
     policy.createOrReplaceTempView("policy")
     _current_customer(spark).createOrReplaceTempView("current_customer")
 
