@@ -13,6 +13,7 @@ STAGING_TABLES = ("customer_staging", "accelerometer_staging", "step_trainer_sta
 # One job, model and metrics file each, in dependency order; machine_learning_curated is published last.
 MODEL_TABLES = ("customer_trusted", "accelerometer_trusted", "customers_curated", "step_trainer_trusted", "machine_learning_curated")
 PUBLISHED_TABLES = (*STAGING_TABLES, "loads", "rejected", *MODEL_TABLES)
+FIRST_TABLE = MODEL_TABLES[0]
 LAST_TABLE = MODEL_TABLES[-1]
 
 

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.contracts import LANDING_TABLES, MODEL_TABLES, PUBLISHED_TABLES, table_contract
+from lakehouse.contracts import FIRST_TABLE, LANDING_TABLES, PUBLISHED_TABLES, table_contract
 from lakehouse.errors import JobError
 from lakehouse.readings import count_readings
 from lakehouse.sources import sql_files
@@ -24,7 +24,7 @@ _IN_DOUBT = "consents_in_doubt"
 def note_leaving(spark: SparkSession, branches: Branches, files: RunFiles, manifest: Manifest) -> None:
     """Notes, in the `customer_trusted` job, how many people and devices may lose rows, and whether people take any back."""
     counted, tightened = {"people": 0, "devices": 0}, False
-    if branches.published_rows(MODEL_TABLES[0]) > 0:
+    if branches.published_rows(FIRST_TABLE) > 0:
         _view_excepted(spark, branches)
         counted = count_rows(spark, {name: f"select 1 from excepted_{name}" for name in counted})
         # The policy may have been any-time before, so readings from before the consent may be published.

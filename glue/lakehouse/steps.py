@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse import counts, days, lock, models, staging, upkeep, views
 from lakehouse.branches import Branches
-from lakehouse.contracts import LAST_TABLE, MODEL_TABLES, landing_contract, table_contract
+from lakehouse.contracts import FIRST_TABLE, LAST_TABLE, MODEL_TABLES, landing_contract, table_contract
 from lakehouse.errors import DeployedMeanwhileError
 from lakehouse.reasons import reason
 from lakehouse.run_files import Manifest, RunFiles
@@ -67,7 +67,7 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
     manifest = files.manifest()
     check_definition(job, manifest)
     contract = table_contract(job.step)
-    if job.step == MODEL_TABLES[0]:
+    if job.step == FIRST_TABLE:
         ensure_tables(spark, job.namespace)
         branches.begin(files)
     _put_back(spark, branches, job, contract.stages)
@@ -85,7 +85,7 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
     models.build(spark, branches, job.step, manifest.definition, to_build)
     if job.step in days.INPUTS:
         days.keep(files, job.step, to_build)
-    if job.step == MODEL_TABLES[0]:
+    if job.step == FIRST_TABLE:
         counts.note_leaving(spark, branches, files, manifest)
     rows_before = branches.published_rows(job.step)
     metrics = {

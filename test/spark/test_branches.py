@@ -22,7 +22,7 @@ import job
 import pytest
 from lakehouse import counts, days, landing, lock, models, session, snapshots, steps, tables, upkeep
 from lakehouse.branches import Branches, branch_of
-from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
+from lakehouse.contracts import LAST_TABLE, MODEL_TABLES, PUBLISHED_TABLES, Column, TableContract, table_contract
 from lakehouse.days import INPUTS
 from lakehouse.errors import DeployedMeanwhileError, JobError, LakeUnusableError, LandingChangedError, LockLostError
 from lakehouse.run_files import RunFiles
@@ -327,7 +327,7 @@ def killed_before_files_are_deleted(monkeypatch: pytest.MonkeyPatch) -> Iterator
         for snapshot in snapshots:
             expiring = expiring.expireSnapshotId(snapshot)
         expiring.commit()
-        if table == MODEL_TABLES[-1]:
+        if table == LAST_TABLE:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
