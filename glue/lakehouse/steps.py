@@ -88,20 +88,22 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
     if job.step == FIRST_TABLE:
         counts.note_leaving(spark, branches, files, manifest)
     rows_before = branches.published_rows(job.step)
+    rows = spark.table(job.step).count()
+    rows_excepted = counts.rows_excepted(spark, branches, files, job.step, rows_before)
+    seconds = round(time.monotonic() - started, 3)
     metrics = {
         "step": job.step,
         "runId": job.run_id,
-        "seconds": 0.0,
-        "rows": spark.table(job.step).count(),
+        "seconds": seconds,
+        "rows": rows,
         "rowsBefore": rows_before,
-        "rowsExcepted": counts.rows_excepted(spark, branches, files, job.step, rows_before),
+        "rowsExcepted": rows_excepted,
         **({} if staged is None else {"staging": staged}),
     }
-    metrics["seconds"] = round(time.monotonic() - started, 3)
     if job.step == LAST_TABLE:
         files.write("metrics/audits.json", counts.audit(spark, branches, files))
     files.write(f"metrics/{job.step}.json", metrics)
-    built = {"table": job.step, "rows": metrics["rows"], "before": metrics["rowsBefore"], "seconds": metrics["seconds"]}
+    built = {"table": job.step, "rows": rows, "before": rows_before, "seconds": seconds}
     log("table_built", built if to_build is None else {**built, "days": len(to_build)})
 
 
