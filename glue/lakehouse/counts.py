@@ -21,7 +21,7 @@ _EXCEPTED = "excepted.json"
 _IN_DOUBT = "consents_in_doubt"
 
 
-def note_leaving(spark: SparkSession, branches: Branches, files: RunFiles, manifest: Manifest) -> None:
+def note_excepted(spark: SparkSession, branches: Branches, files: RunFiles, manifest: Manifest) -> None:
     """Notes, in the `customer_trusted` job, how many people and devices may lose rows, and whether people take any back."""
     counted, tightened = {"people": 0, "devices": 0}, False
     if branches.published_rows(FIRST_TABLE) > 0:
@@ -64,7 +64,7 @@ def audit(spark: SparkSession, branches: Branches, files: RunFiles) -> dict[str,
     # Side by side: while one statement is planned, others use the cores.
     with ThreadPoolExecutor() as threads:
         readings = {name: threads.submit(asked) for name, asked in count_readings(spark, branches, files).items()}
-        audits = threads.submit(count_rows, spark, {**sql_files("audits"), _IN_DOUBT: sql_files("counts")[_IN_DOUBT]})
+        rows = threads.submit(count_rows, spark, {**sql_files("audits"), _IN_DOUBT: sql_files("counts")[_IN_DOUBT]})
         counts = threads.submit(count_rows, spark, {table: f"select * from {table}" for table in PUBLISHED_TABLES})
         loads = threads.submit(lambda: {row["landing_table"]: row for row in spark.sql(sql_files("counts")["loads"]).collect()})
     identity = readings["identity"].result()
@@ -74,8 +74,8 @@ def audit(spark: SparkSession, branches: Branches, files: RunFiles) -> dict[str,
         "loads": {table: _load_counts(loads.result().get(table)) for table in LANDING_TABLES},
         "withheld": {kind: readings[f"withheld_{kind}"].result() for kind in ("accelerometer", "step_trainer")},
         "identity": {"sameTime": same_time, "samePerson": same_person, "otherPerson": same_time - same_person},
-        "consentsInDoubt": audits.result()[_IN_DOUBT],
-        "audits": [{"name": name, "rows": rows} for name, rows in audits.result().items() if name != _IN_DOUBT],
+        "consentsInDoubt": rows.result()[_IN_DOUBT],
+        "audits": [{"name": name, "rows": rows.result()[name]} for name in sql_files("audits")],
     }
     return {"runId": files.run_id, "seconds": round(time.monotonic() - started, 3), **found}
 

@@ -86,7 +86,7 @@ def _build(spark: SparkSession, job: Job, branches: Branches, files: RunFiles, l
     if job.step in days.INPUTS:
         days.keep(files, job.step, to_build)
     if job.step == FIRST_TABLE:
-        counts.note_leaving(spark, branches, files, manifest)
+        counts.note_excepted(spark, branches, files, manifest)
     rows_before = branches.published_rows(job.step)
     rows = spark.table(job.step).count()
     rows_excepted = counts.rows_excepted(spark, branches, files, job.step, rows_before)
