@@ -11,12 +11,10 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from lakehouse import storage
+from lakehouse.sources import SOURCES
 
 CATALOG = "lake"
 NAMESPACE = "stedi"
-
-# The folder `glue/`, or the bundle.
-_SOURCES = Path(__file__).resolve().parents[1]
 
 # Outside Glue. From a disk, reading manifests one by one is faster than a pool of threads, because Iceberg checks only every 10 ms whether
 # the pool is done; from S3 the pool is worth it.
@@ -97,8 +95,8 @@ def _give_to_workers(spark: SparkSession) -> None:
     About `--extra-py-files` AWS promises only that the driver finds them
     (https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-etl-glue-arguments.html).
     """
-    if _SOURCES.is_file() and not Path(SparkFiles.get(_SOURCES.name)).exists():
-        spark.sparkContext.addPyFile(str(_SOURCES))
+    if SOURCES.is_file() and not Path(SparkFiles.get(SOURCES.name)).exists():
+        spark.sparkContext.addPyFile(str(SOURCES))
 
 
 def use_namespace(spark: SparkSession, namespace: str = NAMESPACE) -> None:
@@ -119,9 +117,9 @@ def _endpoint(lake: str) -> dict[str, str]:
 
 def _local_settings() -> dict[str, str]:
     cores = os.environ.get("STEDI_SPARK_CORES", "2")
-    if _SOURCES.is_dir():
+    if SOURCES.is_dir():
         # The JVM starts Python workers with the environment that it was started with itself.
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_SOURCES), os.environ.get("PYTHONPATH")]))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH")]))
     return {
         "spark.master": f"local[{cores}]",
         # On the class path, as in Glue. A class from `spark.jars` would be looked for in all of Spark's jars first, each time.

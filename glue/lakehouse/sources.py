@@ -6,9 +6,8 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
-
-def _root() -> Path:
-    return Path(__file__).resolve().parents[1]
+# The folder `glue/`, or the bundle.
+SOURCES = Path(__file__).resolve().parents[1]
 
 
 @cache
@@ -17,11 +16,10 @@ def read_folder(folder: str, suffix: str) -> dict[str, str]:
 
     Inside a job the folder is in the bundle: a zip on `sys.path` that contains `__file__`.
     """
-    root = _root()
-    if root.is_dir():
-        found = {path.stem: path.read_text(encoding="utf-8") for path in (root / folder).glob(f"*{suffix}")}
+    if SOURCES.is_dir():
+        found = {path.stem: path.read_text(encoding="utf-8") for path in (SOURCES / folder).glob(f"*{suffix}")}
     else:
-        with zipfile.ZipFile(root) as bundle:
+        with zipfile.ZipFile(SOURCES) as bundle:
             names = [name for name in bundle.namelist() if name.startswith(f"{folder}/") and name.endswith(suffix)]
             found = {Path(name).stem: bundle.read(name).decode("utf-8") for name in names}
     if not found:
