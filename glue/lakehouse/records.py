@@ -26,7 +26,7 @@ _LONGEST_REJECT = 16 * 1024 * 1024
 _LAYOUT = re.compile(r"[ \t\r,]*+")
 _BLANKS = re.compile(r"[ \t\r\n]*+")
 _STRING = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+"'
-_NAME = re.compile(_STRING)
+_NAME = re.compile(rf"({_STRING})[ \t\r\n]*+:[ \t\r\n]*+")  # of a member, up to where its value starts
 _NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 _SCALAR = re.compile(rf"{_STRING}|true|false|null|{_NUMBER}")
 _NUMBER_ONLY = re.compile(rf"{_NUMBER}\Z")
@@ -34,6 +34,7 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*+)\Z")
 _INTEGER_OR_POINT_ZERO = re.compile(r"(-?(?:0|[1-9][0-9]*+))(?:\.0)?\Z")
 _DIGITS_OR_POINT_ZERO = re.compile(r"(0|[1-9][0-9]*+)(?:\.0)?\Z")
 _NOTED_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
+_CLOSER = {"{": "}", "[": "]"}
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
@@ -115,64 +116,62 @@ Member = tuple[str, str]
 
 
 def end_of_value(text: str, start: int, members: list[Member]) -> int:
-    """Where the one JSON value (RFC 8259) that starts here ends, or -1 if there is none; an object's members are appended.
+    """Where the one JSON value (RFC 8259) that starts here ends, or -1 if there is none; an object's members are appended."""
+    if text[start] != "{":
+        return _end_of_any(text, start)
+    at = _end(_BLANKS, text, start + 1)
+    if text[at : at + 1] == "}":
+        return at + 1
+    while True:
+        name = _NAME.match(text, at)
+        if name is None:
+            return -1
+        end = _end_of_any(text, name.end())
+        if end == -1:
+            return -1
+        members.append((json.loads(name.group(1)), text[name.end() : end]))
+        at = _end(_BLANKS, text, end)
+        if text[at : at + 1] != ",":
+            return at + 1 if text[at : at + 1] == "}" else -1
+        at = _end(_BLANKS, text, at + 1)
+
+
+def _end_of_any(text: str, at: int) -> int:
+    """Where the value that starts here ends, or -1 if there is none.
 
     A loop with a stack of its own, because a line may nest deeper than Python's calls can.
     """
-    scalar = _SCALAR.match(text, start)
-    if scalar is not None:
-        return scalar.end()
-    if text[start] not in "{[":
-        return -1
-    closers = ["}" if text[start] == "{" else "]"]
-    outer = -1 if closers == ["]"] else 0  # where the value of the outermost object's current member starts
-    name = ""
-    at = _end(_BLANKS, text, start + 1)
-    fresh = True  # there is nothing in the innermost brackets yet
+    closers: list[str] = []
     while True:
-        if at >= len(text):
-            return -1
-        closer = closers[-1]
-        if text[at] == closer and fresh:
-            pass  # empty brackets
-        else:
-            if not fresh:
-                if text[at] != ",":
-                    return -1
-                at = _end(_BLANKS, text, at + 1)
-            if closer == "}":
-                found = _NAME.match(text, at)
-                if found is None:
-                    return -1
-                at = _end(_BLANKS, text, found.end())
-                if at >= len(text) or text[at] != ":":
-                    return -1
-                at = _end(_BLANKS, text, at + 1)
-                if len(closers) == 1:
-                    name, outer = found.group(), at
-            scalar = _SCALAR.match(text, at)
-            if scalar is None:
-                if at >= len(text) or text[at] not in "{[":
-                    return -1
-                closers.append("}" if text[at] == "{" else "]")
-                at = _end(_BLANKS, text, at + 1)
-                fresh = True
-                continue
+        scalar = _SCALAR.match(text, at)
+        fresh = scalar is None  # there is nothing in the innermost brackets yet
+        if scalar is not None:
             at = scalar.end()
-            if len(closers) == 1 and closer == "}":
-                members.append((json.loads(name), text[outer:at]))
-            at = _end(_BLANKS, text, at)
-            fresh = False
-        # Close whatever is complete now.
-        while at < len(text) and text[at] == closers[-1]:
-            closers.pop()
+        elif text[at : at + 1] in _CLOSER:
+            closers.append(_CLOSER[text[at]])
             at += 1
-            if not closers:
-                return at
-            if len(closers) == 1 and closers[-1] == "}":
-                members.append((json.loads(name), text[outer:at]))
+        else:
+            return -1
+        # Close whatever is complete now, then go to where the next value starts.
+        while closers:
             at = _end(_BLANKS, text, at)
-            fresh = False
+            if text[at : at + 1] == closers[-1]:
+                closers.pop()
+                at += 1
+                fresh = False
+                continue
+            if not fresh:
+                if text[at : at + 1] != ",":
+                    return -1
+                at = _end(_BLANKS, text, at + 1)
+            if closers[-1] == "}":
+                name = _NAME.match(text, at)
+                if name is None:
+                    return -1
+                at = name.end()
+            break
+        else:
+            return at
 
 
 def judge_object(position: int, record: str, members: list[Member], contract: LandingContract) -> Outcome:
