@@ -164,14 +164,17 @@ function partialName(pid: number): string {
 
 /** In bytes, as file systems allow. */
 const LONGEST_NAME = 255;
+/** What follows a dot and is longer, in bytes, is no ending like `.json.gz`. */
+const LONGEST_ENDING = 64;
 
 /** `readings.json` becomes `readings-2.json`; a name that would be too long is cut. */
 export function suffixed(name: string, number: number): string {
   if (number === 1) return name;
-  const dot = name.indexOf('.', 1);
-  const ending = `-${number}${dot === -1 ? '' : name.slice(dot)}`;
-  const stem = [...(dot === -1 ? name : name.slice(0, dot))];
-  while (stem.length > 1 && Buffer.byteLength(stem.join('') + ending) > LONGEST_NAME) stem.pop();
+  const dots = [name.indexOf('.', 1), name.lastIndexOf('.')].filter((at) => at > 0);
+  const dot = dots.find((at) => Buffer.byteLength(name.slice(at)) <= LONGEST_ENDING) ?? name.length;
+  const ending = `-${number}${name.slice(dot)}`;
+  const stem = [...name.slice(0, dot)];
+  while (Buffer.byteLength(stem.join('') + ending) > LONGEST_NAME) stem.pop();
   return stem.join('') + ending;
 }
 

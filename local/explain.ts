@@ -1,4 +1,5 @@
 import { accessSync, constants } from 'node:fs';
+import path from 'node:path';
 import { CommanderError } from 'commander';
 import { messageOf, NamedError } from '../functions/core/errors.ts';
 import { saysFull, troubleWith } from './duckdb/trouble.ts';
@@ -10,9 +11,9 @@ import { lakePaths } from './lakePaths.ts';
 /** Operating system error codes for a lake that can't be read or written. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EIO']);
 
-function mayOnlyBeRead(path: string): boolean {
+function mayOnlyBeRead(place: string): boolean {
   try {
-    accessSync(path, constants.W_OK);
+    accessSync(place, constants.W_OK);
     return false;
   } catch (error) {
     return ['EACCES', 'EROFS'].includes(codeOf(error));
@@ -38,8 +39,9 @@ export function explained(error: unknown, { lake, stage }: Pick<CommonOptions, '
   if (UNUSABLE.has(code) && at !== null && !isBelow(lake, at))
     return `${at} can't be read or written: ${text}. Fix its permissions or free space, then try again`;
   if (stage !== undefined) return unexplained(text);
-  const isRefused = ['EACCES', 'EROFS'].includes(code) || /unable to open database file/i.test(text);
-  if (/readonly database/i.test(text) || (isRefused && mayOnlyBeRead(lake)))
+  // A command that writes marks the lake as its own first, in hidden files.
+  const isMark = at !== null && path.basename(at).startsWith('.') && path.resolve(path.dirname(at)) === path.resolve(lake);
+  if (/readonly database/i.test(text) || ((isMark || /unable to open database file/i.test(text)) && mayOnlyBeRead(lake)))
     return `The lake ${lake} is read-only here, but this command keeps a ledger in it: ask for permission to write ${readOnlyPaths(lake).join(', ')}; "stedi query" and "stedi rejects" only read`;
   if (/file is not a database|disk image is malformed/i.test(text))
     return `${lakePaths(lake).ledger} is damaged: ${text}. Move it away, together with its -wal and -shm files; "stedi run" registers landing again, and no record is staged twice`;

@@ -74,7 +74,9 @@ export class LocalHome {
   }: HomeOptions) {
     const paths = lakePaths(folder);
     this.paths = { ...paths, landing: landing ?? paths.landing };
-    for (const each of [this.paths.landing, this.paths.runs]) mkdirSync(each, { recursive: true });
+    // Landing of a lake that is there is somebody's loss, not ours to replace by an empty one.
+    if (!existsSync(paths.ledger)) mkdirSync(this.paths.landing, { recursive: true });
+    mkdirSync(this.paths.runs, { recursive: true });
     this.#settings = settings;
     this.#onBusy = onBusy;
     this.#database = new DatabaseSync(this.paths.ledger, { timeout: 10_000 });

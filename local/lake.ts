@@ -49,7 +49,7 @@ export function requireLake(folder: string): void {
 }
 
 /** What to do where landing is missing. */
-export const PUT_BACK = 'mount it, or put it back; if its files are meant to be gone, make an empty folder there';
+export const PUT_BACK = 'put it back; if its files are meant to be gone, make an empty folder there';
 
 /** @throws LakeUnusableError when a lake's landing folder is missing: an empty one in its place would look like nothing new, for ever */
 export function requireLanding(folder: string): void {
@@ -66,6 +66,7 @@ export async function withLake<T>(
 ): Promise<T> {
   const { settings = loadSettings(options) } = homeOptions;
   makeLakeFolder(options.lake);
+  requireLanding(options.lake);
   const lock = await ProcessLock.acquire(options.lake, `stedi ${command}`);
   try {
     finishReplacing(options.lake);

@@ -21,7 +21,7 @@ export interface Events {
   missed_files_registered: { files: number };
   listing_paused: { listedTo: string | null };
   schema_drift: { key: string; table: LandingTable; fields: string[] };
-  columns_not_added: { runId: string; table: LandingTable; error: string };
+  columns_not_added: { runId: string; error: string };
 
   // Runs
   backlog: { pendingFiles: number; oldestPendingMinutes: number; runMinutes: number };

@@ -55,6 +55,7 @@ export async function reconcileRuns(ports: Ports, occasion: Occasion, told: Ende
   const mayBeChanged =
     occasion === 'schedule' || (settled?.outcome === 'gate failed' && (await ranForFiles(ports, settled.runId)));
   const started = due ? await requestRun(ports) : mayBeChanged ? await runForDefinition(ports) : null;
+  if (settled?.outcome === 'published') await addColumns(ports, settled.runId);
   if (occasion !== 'schedule') return { settled, registered: 0, started };
 
   // Last, since there may be millions of versions to list: nothing else waits for it or fails with it.
@@ -76,7 +77,6 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occa
     resumed = await resumePublish(ports, lock, status);
   }
   const outcome = await settleRun(ports, runId);
-  if (outcome === 'published') await addColumns(ports, runId);
   try {
     await reportEnded(ports, { runId, status, outcome, resumed });
     await announceHeld(ports, runId);
@@ -92,19 +92,16 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occa
 
 /**
  * Tells the landing tables of all fields that a run has found besides the contract's: `catalog` sees only the first record of a file, and none
- * of a gzip file. Readers can do without for a while, so a failure keeps nobody waiting.
+ * of a gzip file. Readers can do without for a while, so nothing fails with it.
  */
 async function addColumns(ports: Ports, runId: string): Promise<void> {
-  for (const { staging } of await readStepMetrics(ports.runFiles, runId)) {
-    if (staging === undefined) continue;
-    const { landingTable: table, files } = staging;
-    const fields = [...new Set(files.flatMap(({ unknownFields }) => unknownFields))];
-    if (fields.length === 0) continue;
-    try {
-      await ensureColumns(ports, table, fields);
-    } catch (error) {
-      ports.log('columns_not_added', { runId, table, error: messageOf(error) });
+  try {
+    for (const { staging } of await readStepMetrics(ports.runFiles, runId)) {
+      const fields = [...new Set(staging?.files.flatMap(({ unknownFields }) => unknownFields))];
+      if (staging !== undefined && fields.length > 0) await ensureColumns(ports, staging.landingTable, fields);
     }
+  } catch (error) {
+    ports.log('columns_not_added', { runId, error: messageOf(error) });
   }
 }
 

@@ -90,7 +90,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
           ended.push(...home.ended);
         });
       await whenFree(take, stop, output);
-      await somethingToDo(arrivals, isBlind ? LISTING_MS : isLeft ? BROKEN_OFF_MS : null, stop);
+      if (!isGone) await somethingToDo(arrivals, isBlind ? LISTING_MS : isLeft ? BROKEN_OFF_MS : null, stop);
     }
   } finally {
     await watcher.close(); // or it would keep the process alive

@@ -4,7 +4,7 @@ import { contractOf } from '../../functions/core/contracts.ts';
 import { MODEL_TABLES, STAGING_TABLES } from '../../functions/core/steps.ts';
 import { countOf, literal, openSession, rowsOf } from './session.ts';
 
-export interface Comparison {
+interface Comparison {
   table: string;
   rows: number;
   rebuilt: number;

@@ -1,5 +1,5 @@
 import type { CommandContext } from '../lake.ts';
-import { chosenExecution, chosenRun, latestRuns, overviewOf, runDetails } from '../views/runs.ts';
+import { chosenExecution, chosenRun, foundNothing, latestRuns, overviewOf, runDetails } from '../views/runs.ts';
 import type { Execution } from '../executions.ts';
 import { executionOf, latestExecutions } from './executions.ts';
 import { runsOf } from './objects.ts';
@@ -33,10 +33,10 @@ export async function show({ options, output }: CommandContext, wanted: string):
   });
 }
 
-/** The latest execution that is running or left something; nobody asks about one that found nothing to do. */
+/** The latest execution that had something to do: nobody asks about the others. */
 async function lastRun({ runFiles }: Stage, history: readonly Execution[]): Promise<string> {
   for (const execution of history) {
-    if (execution.status === 'RUNNING' || (await overviewOf(runFiles, execution)).files !== null) return execution.runId;
+    if (!foundNothing(await overviewOf(runFiles, execution))) return execution.runId;
   }
   return chosenExecution(history, 'last').runId;
 }

@@ -7,7 +7,7 @@ import type { Execution } from '../executions.ts';
 
 export interface RunOverview extends Execution {
   seconds: number | null;
-  /** Null when it found nothing to do. */
+  /** Null when it planned nothing. */
   files: number | null;
   /** Rows of machine_learning_curated after it. */
   rows: number | null;
@@ -23,16 +23,16 @@ export async function overviewOf(runFiles: RunFiles, execution: Execution): Prom
   return {
     ...execution,
     seconds: endedAt === null ? null : (Date.parse(endedAt) - Date.parse(startedAt)) / 1000,
-    // A run without a manifest or a report found nothing to do.
+    // A run without a manifest or a report has planned nothing.
     files: manifest?.files.length ?? (report === null ? null : 0),
     rows: report?.tables?.['machine_learning_curated'] ?? null,
   };
 }
 
-/** How many executions are looked at side by side: many find nothing to do. */
+/** How many executions are looked at before it is seen whether these are enough: many find nothing to do. */
 const AT_ONCE = 100;
 
-function foundNothing({ status, files }: RunOverview): boolean {
+export function foundNothing({ status, files }: RunOverview): boolean {
   return status === 'SUCCEEDED' && files === null;
 }
 

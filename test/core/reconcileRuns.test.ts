@@ -408,15 +408,15 @@ describe('after a run that was published', () => {
     world.executions.end(runId, 'SUCCEEDED');
     const asked: unknown[] = [];
     const ensure = async (table: string, columns: readonly string[]) => {
-      if (table === 'customer_landing') throw new Error('denied');
       asked.push([table, columns]);
+      if (table === 'accelerometer_landing') throw new Error('denied');
     };
     expect(await reconcileRuns({ ...world.ports, landingTables: { ensure } }, 'execution ended')).toMatchObject({
       settled: { outcome: 'published' },
     });
     expect(asked).toEqual([
+      ['customer_landing', ['shoe_size', 'later']],
       ['accelerometer_landing', ['shoe_size', 'later']],
-      ['step_trainer_landing', ['shoe_size', 'later']],
     ]);
     expect(world.logged).toContain('columns_not_added');
     expect((await world.ledger.lock())?.runId).not.toBe(runId);

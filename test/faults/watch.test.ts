@@ -376,10 +376,32 @@ test.each([
     await until('the lake is free', async () => (await stedi('check', '--lake', lake)).code === 0);
     leave(landing);
     expect(await watch.ended).toMatchObject({ code: 1, stderr: expect.stringContaining(`${landing} is gone: `) as unknown });
-    for (const command of ['run', 'watch']) {
-      const refused = await stedi(command, '--lake', lake);
+    for (const looking of ['files', 'runs']) expect((await stedi(looking, '--lake', lake)).code).toBe(0);
+    for (const command of [
+      ['run'],
+      ['watch'],
+      ['check'],
+      ['start'],
+      ['rebuild'],
+      ['drop', 'customer_landing', lakePaths(lake).ledger],
+    ]) {
+      const refused = await stedi(...command, '--lake', lake);
       expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining(`${landing} is missing: `) as unknown });
     }
+  },
+  MINUTE,
+);
+
+test(
+  'landing that is moved while a run works ends watch too',
+  async () => {
+    const lake = newFolder();
+    const { landing } = lakePaths(lake);
+    const watch = await watching(lake, '--set', 'settleSeconds=3');
+    landAll(lake, walk([{ email: 'ann@x.org', shares: CONSENT }]));
+    await watch.says(/Run run-/);
+    renameSync(landing, `${landing}-elsewhere`);
+    expect(await watch.ended).toMatchObject({ code: 1, stderr: expect.stringContaining(`${landing} is gone: `) as unknown });
   },
   MINUTE,
 );

@@ -35,9 +35,13 @@ describe('the files of a source', () => {
   });
 });
 
-test('a taken name of the greatest length gets a suffix', async () => {
+test.each([
+  [`${'ä'.repeat(120)}${'x'.repeat(10)}.json`, `${'ä'.repeat(120)}${'x'.repeat(8)}-2.json`],
+  [`a.${'x'.repeat(248)}.json`, `a.${'x'.repeat(246)}-2.json`],
+  [`${'x'.repeat(253)}.y`, `${'x'.repeat(251)}-2.y`],
+  ['.hidden', '.hidden-2'],
+])('a taken name gets a suffix, however long it is: %s', async (name, suffixed) => {
   const [source, landing] = [newFolder(), newFolder()];
-  const name = `${'ä'.repeat(120)}${'x'.repeat(10)}.json`;
   const file = path.join(source, name);
   const dropped = [];
   for (const content of ['{}', '{"a":1}', '{}']) {
@@ -46,7 +50,7 @@ test('a taken name of the greatest length gets a suffix', async () => {
   }
   expect(dropped).toEqual([
     { key: `customer_landing/${name}`, added: true },
-    { key: `customer_landing/${name.replace('xx.json', '-2.json')}`, added: true },
+    { key: `customer_landing/${suffixed}`, added: true },
     { key: `customer_landing/${name}`, added: false },
   ]);
 });
