@@ -132,7 +132,7 @@ const ZONES: readonly (readonly [zone: Contract['zone'], title: string, about: s
   [
     'curated',
     'Curated',
-    'What data scientists work with. Under `mlJoin: time` rows of `machine_learning_curated` pair readings of the same time, whoever they are from.',
+    '`machine_learning_curated` is what data scientists work with; under `mlJoin: time` its rows pair readings of the same time, whoever they are from. `customers_curated` says who these people are, and is not for data scientists.',
   ],
   ['operations', 'Operations', 'What runs did: which files they loaded, and which records they could not take.'],
 ];

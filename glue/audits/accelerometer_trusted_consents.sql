@@ -1,9 +1,9 @@
 -- A row is a person with readings in accelerometer_trusted who is not in customer_trusted, or whose earliest one is from
 -- before the consent although the policy consent_from asks for consent-date.
 with people as (
-  select user as email, min(timestamp) as earliest
+  select accelerometer_trusted.user as email, min(timestamp) as earliest
   from accelerometer_trusted
-  group by user
+  group by accelerometer_trusted.user
 )
 
 select people.email

@@ -1,11 +1,26 @@
--- A row is a person in customer_trusted without consent, or who has a record without consent that is at least as new as the trusted one.
-select customer_trusted.email
-from customer_trusted
-where customer_trusted.sharewithresearchasofdate is null
-  or exists (
-    select 1
-    from customer_staging
-    where customer_staging.email = customer_trusted.email
-      and customer_staging.sharewithresearchasofdate is null
-      and (customer_trusted.lastupdatedate is null or customer_staging.lastupdatedate >= customer_trusted.lastupdatedate)
-  )
+-- A row is a person whom customer_trusted holds although a record of the latest date does not share, whom it lacks although all of
+-- these share, or whom it holds with another date or consent than theirs. Read from customer_staging, since current_customer may be
+-- what is wrong.
+with latest as (
+  select email, max(lastupdatedate) as lastupdatedate
+  from customer_staging
+  group by email
+),
+
+sharing as (
+  select latest.email, latest.lastupdatedate, min(customer_staging.sharewithresearchasofdate) as consent
+  from latest
+  join customer_staging
+    on customer_staging.email = latest.email
+    and customer_staging.lastupdatedate is not distinct from latest.lastupdatedate
+  group by latest.email, latest.lastupdatedate
+  having min(coalesce(customer_staging.sharewithresearchasofdate, 0)) > 0
+)
+
+select coalesce(sharing.email, customer_trusted.email) as email
+from sharing
+full outer join customer_trusted on customer_trusted.email = sharing.email
+where sharing.email is null
+  or customer_trusted.email is null
+  or customer_trusted.lastupdatedate is distinct from sharing.lastupdatedate
+  or customer_trusted.sharewithresearchasofdate is distinct from sharing.consent

@@ -1,9 +1,9 @@
 -- A row is a person in customers_curated who is not in customer_trusted or has no reading in accelerometer_trusted,
 -- or a person with trusted readings who is missing from customers_curated.
 with moving as (
-  select user as email
+  select accelerometer_trusted.user as email
   from accelerometer_trusted
-  group by user
+  group by accelerometer_trusted.user
 )
 
 select customers_curated.email

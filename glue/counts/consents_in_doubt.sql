@@ -6,8 +6,8 @@ with records as (
     email, sharewithresearchasofdate, lastupdatedate,
     case
       when lastupdatedate < 100000000000 then cast(lastupdatedate + 1 as DOUBLE) * 1000 - 1
-      when lastupdatedate > 253402300799999000 then cast(lastupdatedate as DOUBLE) / 1000000
-      when lastupdatedate > 253402300799999 then cast(lastupdatedate as DOUBLE) / 1000
+      when lastupdatedate > 253402300799999000 then floor(cast(lastupdatedate as DOUBLE) / 1000000)
+      when lastupdatedate > 253402300799999 then floor(cast(lastupdatedate as DOUBLE) / 1000)
       else cast(lastupdatedate as DOUBLE)
     end as updated
   from customer_staging

@@ -4,7 +4,7 @@ with readings as (
   select email, sensorreadingtime as reading_time, 1 as steps, 0 as motions
   from step_trainer_trusted
   union all
-  select user as email, timestamp as reading_time, 0 as steps, 1 as motions
+  select accelerometer_trusted.user as email, timestamp as reading_time, 0 as steps, 1 as motions
   from accelerometer_trusted
 ),
 

@@ -1,8 +1,8 @@
 -- Grain: one row per reason for which staged accelerometer readings do not reach accelerometer_trusted; the first reason counts.
 with readings_of_person as (
-  select user as email, count(*) as readings
+  select accelerometer_staging.user as email, count(*) as readings
   from accelerometer_staging
-  group by user
+  group by accelerometer_staging.user
 ),
 
 consents as (

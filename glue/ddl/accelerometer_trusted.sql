@@ -1,4 +1,4 @@
--- Grain: one row per accelerometer reading of a person in customer_trusted.
+-- Grain: one row per accelerometer reading of a person in customer_trusted (under consentFrom consent-date: made at or after the consent).
 -- Athena DDL. Generated from glue/tables/accelerometer_trusted.json by "npm run docs"; change it there.
 CREATE TABLE IF NOT EXISTS accelerometer_trusted (
   `user` string COMMENT 'e-mail address of the person who made the motion, stripped and with A-Z in lower case',

@@ -1,8 +1,8 @@
 -- Grain: one row per person in customer_trusted with at least one reading in accelerometer_trusted.
 with moving as (
-  select user as email
+  select accelerometer_trusted.user as email
   from accelerometer_trusted
-  group by user
+  group by accelerometer_trusted.user
 )
 
 select

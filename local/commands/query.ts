@@ -2,8 +2,9 @@ import { existsSync, rmSync } from 'node:fs';
 import { DuckDBTypeId, StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, Json } from '@duckdb/node-api';
 import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
+import { manifestSchema, readRunFile } from '../../functions/core/runFiles.ts';
 import { figure, printable } from '../../functions/core/textTable.ts';
-import { publishedRun } from '../duckdb/counts.ts';
+import { createViews, publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
 import { asPattern, literal, openSession } from '../duckdb/session.ts';
 import type { Session } from '../duckdb/session.ts';
@@ -16,6 +17,7 @@ import type { CommandContext, CommonOptions } from '../lake.ts';
 import { unknownFieldsIn } from '../ledger.ts';
 import type { Output } from '../output.ts';
 import { resultFile, writeResult } from '../resultFile.ts';
+import { FolderRunFiles } from '../runFiles.ts';
 import { MOST_SHOWN, rowsText } from '../views/rows.ts';
 
 /**
@@ -36,6 +38,7 @@ export async function query({ options, output }: CommandContext, sql: string, ou
           console.error(printable(text)),
         )
       : [];
+    await createPolicyViews(session, paths);
     const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
     await session.connection.run(
       `set allowed_paths = [${allowed.map(literal).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
@@ -57,6 +60,14 @@ export async function query({ options, output }: CommandContext, sql: string, ou
     session.close();
     rmSync(paths.scratch, { recursive: true, force: true });
   }
+}
+
+/** Lets the project's own SQL run, whose models, audits and counts read `policy` and `current_customer`: as the published run saw them. */
+async function createPolicyViews({ connection }: Session, paths: ReturnType<typeof lakePaths>): Promise<void> {
+  const published = await publishedRun(connection);
+  if (published === null) return;
+  const manifest = await readRunFile(new FolderRunFiles(paths.runs), published.runId, 'manifest.json', manifestSchema);
+  if (manifest !== null) await createViews(connection, manifest.policies);
 }
 
 /** What a person reads of an error of DuckDB. `out` is the file that rows were to be written to. */

@@ -150,7 +150,8 @@ describe('consents in doubt', () => {
     ['it is earlier by a millisecond', IN_MS, IN_MS - 1, 0],
     ['the record that decides is dated in microseconds', IN_US, IN_MS, 1],
     ['the record that decides is dated in microseconds, and later all the same', IN_US, IN_MS - 1, 0],
-    ['both dates are in microseconds', IN_US, IN_US - 1, 0],
+    ['both dates are in microseconds', IN_US, IN_US - 1_000, 0],
+    ['the record that decides is dated in microseconds, in the same millisecond', IN_US + 500, IN_MS, 1],
     ['the record that decides is dated in nanoseconds', BigInt(IN_US) * 1000n, IN_MS, 1],
     ['the record that decides is dated in nanoseconds, and later all the same', BigInt(IN_US) * 1000n, IN_MS - 1, 0],
     ['the record that decides is of the last millisecond that counts', 253_402_300_799_999, IN_MS, 0],
@@ -264,6 +265,12 @@ describe('the trusted and curated tables', () => {
       step_trainer: { before_consent: 1 },
     });
     expect(Object.values(await bench.audits()).filter((rows) => rows > 0)).toEqual([]);
+  });
+
+  test('withhold a reading from before the consent of a person without motions once', async () => {
+    await staged([customer('cy', 's', 1, 150)], [], [step('s', 100)]);
+    await bench.build({ consentFrom: 'consent-date' });
+    expect((await bench.counts()).withheld).toEqual({ accelerometer: {}, step_trainer: { before_consent: 1 } });
   });
 
   test('withhold a reading of a device of two as theirs, not as one from before their consents', async () => {
@@ -491,6 +498,14 @@ const VIOLATIONS: Record<string, Record<string, () => Promise<void>>> = {
     },
   },
   customer_trusted_consents: {
+    'a person who agreed and is missing': () => bench.run("delete from customer_trusted where email = 'ann'"),
+    'a consent of 0': async () => {
+      await bench.given('customer_staging', [customer('gil', 's-gil', 1, 0)]);
+      await bench.given('customer_trusted', [customer('gil', 's-gil', 1, 0)]);
+    },
+    'the consent of another record': () =>
+      bench.run("update customer_trusted set sharewithresearchasofdate = 151 where email = 'ann'"),
+    'the date of another record': () => bench.run("update customer_trusted set lastupdatedate = 0 where email = 'ann'"),
     'a person without consent, of whom nothing is staged': () =>
       bench.given('customer_trusted', [customer('gil', 's-gil', 1, null)]),
     'a person without consent': () => bench.given('customer_trusted', [customer('bo', 's-bo', 1, null)]),
@@ -501,6 +516,17 @@ const VIOLATIONS: Record<string, Record<string, () => Promise<void>>> = {
       await bench.given('customer_trusted', [customer('gil', null, null, 5)]);
       await bench.given('customer_staging', [customer('gil', null, null, null)]);
     },
+  },
+  customer_staging_emails: {
+    'an address in capitals': () => bench.run("update customer_staging set email = 'Ann' where email = 'ann'"),
+    'an address with a blank': () => bench.run("update customer_staging set email = 'ann ' where email = 'ann'"),
+  },
+  customers_as_staged: {
+    'a trusted person with another device': () =>
+      bench.run("update customer_trusted set serialnumber = 's-bo' where email = 'ann'"),
+    'a curated person without a device': () => bench.run("update customers_curated set serialnumber = null where email = 'ann'"),
+    'a curated person with the consent of somebody else': () =>
+      bench.run("update customers_curated set sharewithresearchasofdate = 1 where email = 'ann'"),
   },
   customers_curated_people: {
     'a person who is not trusted': () => bench.given('customers_curated', [customer('bo', 's-bo', 1, 5)]),
@@ -527,7 +553,7 @@ const VIOLATIONS: Record<string, Record<string, () => Promise<void>>> = {
   },
   rejected_as_loaded: {
     'a rejected record that was lost': () => bench.run('delete from rejected'),
-    'one of two rejected records that was lost': () => bench.run("update loads set rejected = 2 where file = 'a'"),
+    'one of two rejected records that was lost': () => bench.run('delete from rejected where line = 2'),
     'a rejected record that nobody counted': () => bench.run("insert into rejected select * replace ('b' as file) from rejected"),
     'a rejected record that is kept twice': () => bench.run('insert into rejected select * from rejected'),
     'a rejected record of another version': () => bench.run("update rejected set version = '2'"),
@@ -562,6 +588,17 @@ describe('audits', () => {
         rejected: 1,
         run_id: 'run-1',
       },
+      // The same name in another landing table is another file.
+      {
+        landing_table: 'step_trainer_landing',
+        file: 'a',
+        version: '1',
+        landed: 2,
+        staged: 0,
+        duplicate: 0,
+        rejected: 2,
+        run_id: 'run-1',
+      },
       {
         landing_table: 'customer_landing',
         file: 'b',
@@ -573,18 +610,19 @@ describe('audits', () => {
         run_id: 'run-1',
       },
     ]);
+    const rejected = {
+      file: 'a',
+      version: '1',
+      position: 1,
+      reason: 'broken_json',
+      encoding: 'utf-8',
+      record: 'oops',
+      run_id: 'run-1',
+    };
     await bench.given('rejected', [
-      {
-        landing_table: 'customer_landing',
-        file: 'a',
-        version: '1',
-        line: 1,
-        position: 1,
-        reason: 'broken_json',
-        encoding: 'utf-8',
-        record: 'oops',
-        run_id: 'run-1',
-      },
+      { ...rejected, landing_table: 'customer_landing', line: 1 },
+      { ...rejected, landing_table: 'step_trainer_landing', line: 1 },
+      { ...rejected, landing_table: 'step_trainer_landing', line: 2 },
     ]);
     await bench.build(policies);
   }

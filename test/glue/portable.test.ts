@@ -52,6 +52,11 @@ const FORBIDDEN: readonly { rule: string; pattern: RegExp; example: string }[] =
     pattern: /(?<![\w.])\d*\.\d+|(?<![\w.])\d+\.(?!\w)/,
     example: 'select a * 1.0 from t',
   },
+  {
+    rule: 'user without its table is the session’s user where the table has no such column',
+    pattern: /(?<!\.)\buser\b/,
+    example: 'select user from t',
+  },
   { rule: 'quoted names', pattern: /[`"]/, example: 'select "user" from t' },
   {
     rule: 'letter case outside ASCII differs; use translate()',

@@ -1,4 +1,4 @@
-import { rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -48,6 +48,14 @@ describe('query reads the landing files as they are', () => {
     const nulls = Object.values(odd).reduce((sum, each) => sum + (each.nulls ?? 0), 0);
     expect(times.filter((at) => at === null).length).toBeGreaterThanOrEqual(nulls);
   });
+
+  test.each(['audits/step_trainer_trusted_holders', 'counts/withheld_step_trainer', 'models/customer_trusted'])(
+    "the project's own SQL, with the policies and the people of the published run: %s",
+    async (name) => {
+      const sql = readFileSync(path.join(PROJECT, 'glue', `${name}.sql`), 'utf8');
+      expect(valueOf(await stedi('query', sql, '--lake', lake, '--json'), z.unknown())).toEqual([]);
+    },
+  );
 
   test('a line that is longer than any buffer is left out', async () => {
     const folder = newFolder();
