@@ -48,9 +48,9 @@ test('a landing table is external JSON in which every column is text', () => {
 -- Grain: one row per step trainer reading as the device sent it.
 -- Athena DDL. Generated from glue/tables/step_trainer_landing.json by "npm run docs"; change it there.
 CREATE EXTERNAL TABLE IF NOT EXISTS step_trainer_landing (
-  \`sensorreadingtime\` string COMMENT 'when the device measured, milliseconds since 1970-01-01 UTC',
-  \`serialnumber\` string COMMENT 'serial number of the step trainer',
-  \`distancefromobject\` string COMMENT 'distance between the device and the person'
+  \`sensorreadingtime\` string COMMENT 'when the device measured, as sent, meant as milliseconds since 1970-01-01 UTC',
+  \`serialnumber\` string COMMENT 'serial number of the step trainer, as sent',
+  \`distancefromobject\` string COMMENT 'distance between the device and the person, as sent'
 )
 COMMENT 'one row per step trainer reading as the device sent it'
 ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'
@@ -64,7 +64,7 @@ LOCATION 's3://\${landing_bucket}/step_trainer_landing/'
 
 test('every other table is Iceberg, partitioned as its contract says', () => {
   expect(files.get('glue/ddl/accelerometer_trusted.sql')).toBe(`\
--- Grain: one row per accelerometer reading of a person in customer_trusted.
+-- Grain: one row per accelerometer reading of a person in customer_trusted (under consentFrom consent-date: made at or after the consent).
 -- Athena DDL. Generated from glue/tables/accelerometer_trusted.json by "npm run docs"; change it there.
 CREATE TABLE IF NOT EXISTS accelerometer_trusted (
   \`user\` string COMMENT 'e-mail address of the person who made the motion, stripped and with A-Z in lower case',
