@@ -225,7 +225,7 @@ function shrinkExpectations(steps: readonly StepMetrics[], manifest: Manifest, s
       ({ step, rowsBefore }) => rowsBefore > 0 && !(step === 'machine_learning_curated' && manifest.policies.mlJoin === 'time'),
     )
     .map((metrics) => {
-      // Rounded first: 1,000 × 0.93 is a little less than 930 to a computer.
+      // Rounded first: 100 × 0.57 is a little more than 57 to a computer.
       const kept = Math.ceil(Number((metrics.rowsBefore * (1 - settings.maxShrinkRatio)).toFixed(6)));
       const least = kept - metrics.rowsExcepted;
       return expectation(

@@ -76,7 +76,7 @@ describe('object-created events', () => {
     expect(world.executions.started).toEqual(['run-1']);
   });
 
-  test('of a loaded file version ask for nothing', async () => {
+  test('of a held file version ask for nothing', async () => {
     const world = newWorld();
     const [file] = await world.register('customer_landing/a.json');
     await held(world.ledger, file === undefined ? [] : [file], 'not pending');

@@ -40,7 +40,10 @@ const random = numbers(SEED);
 const moments = Array.from({ length: KILLS }, (_, kill) => ({ kill: kill + 1, share: (kill + random()) / KILLS }));
 
 let killed = 0;
-afterAll(() => console.log(`${killed} of ${KILLS + REBUILDS} processes were killed before they ended by themselves`));
+afterAll(() => {
+  console.log(`${killed} of ${KILLS + REBUILDS} processes were killed before they ended by themselves`);
+  expect(killed).toBeGreaterThan(0);
+});
 
 console.log(`Kills at random moments: KILL_SEED=${SEED} repeats them`);
 

@@ -347,16 +347,16 @@ test(
   2 * MINUTE,
 );
 
-test(
-  'Ctrl-C ends a watch that waits for another process',
-  async () => {
+test.each(['SIGINT', 'SIGTERM'] as const)(
+  '%s ends a watch that waits for another process',
+  async (signal) => {
     const lake = newFolder();
     const lock = await ProcessLock.acquire(lake, 'the test');
     try {
       const watch = startStedi(['watch', '--lake', lake]);
       watches.push(watch);
       await watch.says(/Waiting: .* is in use by process/);
-      await endsWell(watch);
+      expect(await watch.stop(signal)).toMatchObject({ code: 0, signal: null });
     } finally {
       lock.release();
     }

@@ -38,7 +38,11 @@ test('check takes what contracts have gained since the last run, a column or a t
   landAll(lake, walk(PEOPLE));
   await stedi('run', '--lake', lake);
   const customers = ['customer_staging', 'customer_trusted', 'customers_curated'];
-  await alter(newFolder(), lake, `${customers.map((table) => `alter table ${table} drop column phone; `).join('')}drop table rejected`);
+  await alter(
+    newFolder(),
+    lake,
+    `${customers.map((table) => `alter table ${table} drop column phone; `).join('')}drop table rejected`,
+  );
   for (const run of readdirSync(lakePaths(lake).runs)) {
     const file = path.join(lakePaths(lake).runs, run, 'metrics', 'audits.json');
     const audits = z.looseObject({ counts: z.record(z.string(), z.number()) }).parse(JSON.parse(readFileSync(file, 'utf8')));

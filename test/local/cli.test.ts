@@ -316,6 +316,13 @@ describe('one lake, command by command, with --json', () => {
     });
   });
 
+  test('query gives numbers that JSON can hold as numbers, and others as text', async () => {
+    const sql = 'select 9007199254740991 as safe, 9007199254740993 as beyond, 1.10::DECIMAL(9,2) as decimal';
+    expect(valueOf(await json('query', sql), z.unknown())).toEqual([
+      { safe: 9007199254740991, beyond: '9007199254740993', decimal: '1.10' },
+    ]);
+  });
+
   test('check finds the lake healthy', async () => {
     const schema = z.strictObject({
       ok: z.boolean(),

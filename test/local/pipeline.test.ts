@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
@@ -674,7 +675,37 @@ describe('the columns of a table', () => {
   });
 });
 
-test('a run that started from another lake than is there when it publishes is refused', async () => {
+test.each(['AccelerometerTrusted', 'Publish'])(
+  'a run that loses its lock before %s fails there and publishes nothing',
+  async (state) => {
+    const failed: string[] = [];
+    const home = newLake(undefined, {
+      log: (event, fields) => {
+        if (event === 'state_failed') failed.push(fields.state);
+        if (event !== 'state_entered' || fields.state !== state) return;
+        const database = new DatabaseSync(home.paths.ledger);
+        database.exec("update run_lock set run_id = 'run-other', fence = fence + 1");
+        database.close();
+      },
+    });
+    land(home, 'customer_landing/a.json', lines(customer({ email: 'ann@x.org' })));
+    const [ended] = await runPending(home);
+    expect(ended).toMatchObject({ status: 'FAILED', error: expect.stringMatching(/^LockLostError/) as unknown });
+    expect(failed[0]).toBe(state);
+    expect((await home.ports.lake.publishedRun())?.runId).not.toBe(ended?.runId);
+  },
+);
+
+test('a run that started from another lake than is there when it publishes fails', async () => {
+  const publishedRun = async () => ({ runId: 'run-other', definition: 'any' });
+  const home = newLake(undefined, { decorate: (ports) => ({ ...ports, lake: { ...ports.lake, publishedRun } }) });
+  land(home, 'customer_landing/a.json', lines(customer({ email: 'ann@x.org' })));
+  expect(await runPending(home)).toMatchObject([
+    { status: 'FAILED', error: expect.stringMatching(/^LockLostError: .*run-other/) as unknown },
+  ]);
+});
+
+test('what started from another lake than is there may not be published', async () => {
   const lake = await walkedLake();
   const before = await dump(lake);
   const session = await openSession(lakePaths(lake).tables, newFolder());

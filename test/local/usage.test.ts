@@ -212,6 +212,11 @@ describe('however it is started', () => {
     expect(await watch.ended).toMatchObject({ code: 137, stderr: expect.stringContaining('ended by SIGKILL') as unknown });
   });
 
+  test('npx finds it in the project', async () => {
+    const asked = new Running('npx', ['--no-install', 'stedi', '--version'], { cwd: PROJECT });
+    expect((await asked.ended).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
   test('two starts at once: neither writes what the other reads', async () => {
     const lake = newFolder();
     const both = await Promise.all([stedi('start', '--lake', lake), stedi('start', '--lake', lake)]);

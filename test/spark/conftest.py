@@ -74,6 +74,11 @@ def as_in_a_job(spark: SparkSession) -> Iterator[None]:
             spark.conf.set(name, SMALL[name])
 
 
+def a_seed() -> int:
+    """SPARK_SEED, or one drawn at random."""
+    return int(os.environ.get("SPARK_SEED") or random.SystemRandom().randrange(2**31))
+
+
 _LARGE = pytest.StashKey[tuple[Path, subprocess.Popen[str]]]()
 
 
@@ -82,7 +87,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly or not any("large_run" in getattr(item, "fixturenames", []) for item in session.items):
         return
     folder = Path(tempfile.mkdtemp(prefix="stedi-large-"))
-    command = ["nice", sys.executable, str(Path(__file__).with_name("large.py")), str(folder), str(random.SystemRandom().randrange(2**31))]
+    command = ["nice", sys.executable, str(Path(__file__).with_name("large.py")), str(folder), str(a_seed())]
     process = subprocess.Popen(
         command, env={**os.environ, "STEDI_SPARK_MEMORY": "640m"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -129,9 +134,9 @@ def lake(make_lake: Callable[..., Lake]) -> Lake:
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
-    """A seed drawn at random; pytest shows it when the test fails."""
-    drawn = random.SystemRandom().randrange(2**31)
-    print(f"seed {drawn}")
+    """Drawn at random, or SPARK_SEED; pytest shows it when the test fails."""
+    drawn = a_seed()
+    print(f"SPARK_SEED={drawn} repeats this")
     return drawn
 
 

@@ -65,7 +65,7 @@ type Connection = Awaited<ReturnType<typeof openSession>>['connection'];
 
 async function reading<T>(lake: string, work: (connection: Connection) => Promise<T>): Promise<T> {
   const { tables } = lakePaths(lake);
-  const session = await openSession(tables, path.join(tmpdir(), 'stedi-test-scratch'), { readOnly: true });
+  const session = await openSession(tables, path.join(tmpdir(), `stedi-test-scratch-${process.pid}`), { readOnly: true });
   try {
     return await work(session.connection);
   } finally {
@@ -199,7 +199,7 @@ export async function stedi(...args: readonly string[]): Promise<Ended> {
 }
 
 /** Asks until the answer is yes; fails after `seconds`. */
-export async function until(what: string, ask: () => Promise<boolean>, seconds = 60): Promise<void> {
+export async function until(what: string, ask: () => Promise<boolean>, seconds = 50): Promise<void> {
   const end = Date.now() + seconds * 1000;
   while (!(await ask())) {
     if (Date.now() > end) throw new Error(`waited ${seconds} s in vain until ${what}`);

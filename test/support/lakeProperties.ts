@@ -32,10 +32,11 @@ async function holds<T extends [unknown, ...unknown[]]>(
   const tried = await fc.check(property, {
     numRuns: cases,
     seed,
-    interruptAfterTimeLimit: seconds * 1000,
+    ...(Number.isFinite(seconds) && { interruptAfterTimeLimit: seconds * 1000 }),
     markInterruptAsFailure: false,
   });
   const failure = await last;
+  if (tried.interrupted && tried.numRuns === 0) throw new Error(`no case has ended within ${seconds} s`);
   if (tried.failed) {
     const report = await fc.asyncDefaultReportMessage(tried);
     throw new Error(`PROPERTY_SEED=${seed} repeats this. ${report}`, { cause: tried.errorInstance });

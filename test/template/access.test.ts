@@ -52,6 +52,13 @@ describe('each function has a role of its own, which allows exactly what its cod
     expect(functions.map(({ name }) => name).sort()).toEqual(['catalog', 'plan', 'reconcile', 'report', 'validate']);
   });
 
+  test.each(functions)('$name writes files of runs and nothing else', ({ id }) => {
+    const writes = statementsOf(template, roleOf(id)).filter(({ actions }) =>
+      actions.some((each) => /^s3:(?:Put|Delete|\*)/.test(each)),
+    );
+    for (const resource of writes.flatMap(({ resources }) => resources)) expect(resource).toMatch(/-lake-[^/]+\/runs\//);
+  });
+
   test.each(functions)('$name', ({ id, entry }) => {
     const fromQueue = template
       .ofType('AWS::Lambda::EventSourceMapping')
