@@ -1,12 +1,11 @@
 import { existsSync } from 'node:fs';
 import { appendFile, mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { pipeline } from 'node:stream';
-import { createGunzip } from 'node:zlib';
 import { LakeUnusableError, messageOf, UsageError } from '../functions/core/errors.ts';
 import { versionName } from '../functions/core/fileVersions.ts';
 import { rejectedSchema } from '../functions/core/runFiles.ts';
 import type { Rejected } from '../functions/core/runFiles.ts';
+import { gunzipped } from './gunzipped.ts';
 import { listed } from './listed.ts';
 import { codeOf } from './systemErrors.ts';
 
@@ -38,9 +37,7 @@ export async function* latestRejects(files: readonly RejectsFile[]): AsyncGenera
 
 async function* unpacked({ name, open }: RejectsFile): AsyncGenerator<Uint8Array> {
   try {
-    // pipeline passes read errors on to what is unpacked.
-    for await (const chunk of pipeline(await open(), createGunzip(), () => undefined))
-      if (chunk instanceof Uint8Array) yield chunk;
+    yield* gunzipped(await open());
   } catch (error) {
     if (!codeOf(error).startsWith('Z_')) throw error;
     throw new LakeUnusableError(`${name} is damaged: ${messageOf(error)}. Move it away to see the rejects of other runs`);

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, tru
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { rejects } from '../../local/commands/rejects.ts';
 import { retry } from '../../local/commands/retry.ts';
@@ -438,6 +438,18 @@ test('rejects that fill several pieces are all kept, packed, and exported in the
   truncateSync(kept, 1_000);
   const damaged = call({ lake }, (context) => rejects(context, undefined, undefined));
   await expect(damaged).rejects.toThrow(/customer_landing\.ndjson\.gz is damaged: .*\. Move it away/);
+});
+
+test('rejects of several files are kept as one gzip member, because DuckDB may lose what stands behind the first', async () => {
+  const lake = newFolder();
+  const files = Array.from({ length: 5 }, (_, at) => [`customer_landing/${at}.json`, `rubbish ${at}\n`] as const);
+  landAll(lake, Object.fromEntries(files));
+  const { runs } = await runHere(lake);
+  const kept = readFileSync(path.join(lakePaths(lake).runs, runs[0] ?? '', 'rejects/customer_landing.ndjson.gz'));
+  const unpacked = gunzipSync(kept);
+  expect(unpacked.toString().trimEnd().split('\n')).toHaveLength(5);
+  // A member ends with the length of its content.
+  expect(kept.readUInt32LE(kept.length - 4)).toBe(unpacked.length);
 });
 
 describe('the gate', () => {
