@@ -157,7 +157,7 @@ test('rejects that are damaged leave JSON that can be read, with those that came
     each.endsWith('.gz'),
   );
   const file = path.join(lakePaths(lake).runs, name);
-  truncateSync(file, statSync(file).size / 2);
+  truncateSync(file, Math.floor(statSync(file).size / 2));
   const { code, stdout, stderr } = await stedi('rejects', '--lake', lake, '--json');
   expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(`${name} is damaged`) as unknown });
   const shown = z.array(z.unknown()).parse(JSON.parse(stdout));
