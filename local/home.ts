@@ -3,7 +3,6 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { catalog } from '../functions/catalog.ts';
 import { LakeUnusableError } from '../functions/core/errors.ts';
-import { manifestSchema, readRunFile } from '../functions/core/runFiles.ts';
 import { requestRunForPending } from '../functions/core/requestRun.ts';
 import { runIdOf } from '../functions/core/runId.ts';
 import type { Policies, Settings } from '../functions/core/settings.ts';
@@ -24,7 +23,7 @@ import { lakePaths } from './lakePaths.ts';
 import { FolderLanding } from './landing.ts';
 import { SqliteLedger } from './ledger.ts';
 import { Pipeline } from './pipeline.ts';
-import { FolderRunFiles } from './runFiles.ts';
+import { FolderRunFiles, policiesOf } from './runFiles.ts';
 import { clearKilledScratch } from './scratch.ts';
 import { definitionHash } from './projectFiles.ts';
 
@@ -191,7 +190,7 @@ export class LocalHome {
 
   /** The policies that a run was planned with; if its manifest is lost, those of the settings. */
   async policiesOf(runId: string): Promise<Policies> {
-    return (await readRunFile(this.runFiles, runId, 'manifest.json', manifestSchema))?.policies ?? this.#settings;
+    return (await policiesOf(this.runFiles, runId)) ?? this.#settings;
   }
 
   close(): void {

@@ -52,7 +52,7 @@ export function requireLake(folder: string): void {
 export const PUT_BACK = 'put it back; if its files are meant to be gone, make an empty folder there';
 
 /** @throws LakeUnusableError when a lake's landing folder is missing: an empty one in its place would look like nothing new, for ever */
-export function requireLanding(folder: string): void {
+function requireLanding(folder: string): void {
   const { ledger, landing } = lakePaths(folder);
   if (existsSync(ledger) && !existsSync(landing)) throw new LakeUnusableError(`${landing} is missing: ${PUT_BACK}`);
 }
@@ -66,7 +66,6 @@ export async function withLake<T>(
 ): Promise<T> {
   const { settings = loadSettings(options) } = homeOptions;
   makeLakeFolder(options.lake);
-  requireLanding(options.lake);
   const lock = await ProcessLock.acquire(options.lake, `stedi ${command}`);
   try {
     finishReplacing(options.lake);
@@ -105,7 +104,10 @@ async function finishKilledReplacement(folder: string): Promise<void> {
   }
 }
 
-/** Makes the lake's folder if there is none, private to its owner: it holds what people have sent. */
+/**
+ * For commands that work on a lake: makes its folder if there is none, private to its owner, as it holds what people have sent.
+ * @throws LakeUnusableError if it can't be made, or if the lake has lost its landing folder
+ */
 export function makeLakeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -114,6 +116,7 @@ export function makeLakeFolder(folder: string): void {
       `the lake ${folder} can't be created: ${messageOf(error)}; choose another folder with --lake, or fix its permissions`,
     );
   }
+  requireLanding(folder);
 }
 
 export interface CommandContext {

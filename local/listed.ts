@@ -8,3 +8,17 @@ export function listed(title: string, things: readonly string[]): string {
   if (things.length > NAMED) lines.push(`… and ${figure(things.length - NAMED)} more`);
   return `${title}:\n  ${lines.join('\n  ')}`;
 }
+
+/** A landing file, and why it is listed. */
+export interface FileAndWhy {
+  file: string;
+  why: string;
+}
+
+/** The same for files, each with its reason. */
+export function listedWithReasons(title: string, files: readonly FileAndWhy[]): string {
+  return listed(
+    title,
+    files.map(({ file, why }) => `${file}: ${why}`),
+  );
+}

@@ -29,8 +29,8 @@ export function createOutput(json: boolean): Output & { hasResult: boolean } {
     },
     async results(values, text) {
       if (!json) {
-        process.stdout.write(`${printable(await text())}\n`);
-        return;
+        const shown = await text();
+        return this.result(null, () => shown);
       }
       try {
         for await (const value of values) {
@@ -41,11 +41,10 @@ export function createOutput(json: boolean): Output & { hasResult: boolean } {
           this.hasResult = true;
           if (!isTaken) await once(process.stdout, 'drain').catch(() => undefined);
         }
-        if (!this.hasResult) process.stdout.write('[');
-        this.hasResult = true;
       } finally {
         if (this.hasResult) process.stdout.write('\n]\n');
       }
+      if (!this.hasResult) this.result([], () => '');
     },
   };
 }

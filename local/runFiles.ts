@@ -1,5 +1,7 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { manifestSchema, readRunFile } from '../functions/core/runFiles.ts';
+import type { Policies } from '../functions/core/settings.ts';
 import type { RunFiles } from '../functions/ports.ts';
 import { isMissing } from './systemErrors.ts';
 
@@ -30,4 +32,9 @@ export class FolderRunFiles implements RunFiles {
       throw error;
     }
   }
+}
+
+/** The policies that a run was planned with; null if its manifest is lost. */
+export async function policiesOf(runFiles: RunFiles, runId: string): Promise<Policies | null> {
+  return (await readRunFile(runFiles, runId, 'manifest.json', manifestSchema))?.policies ?? null;
 }

@@ -97,8 +97,9 @@ async function settleEnded(ports: Ports, lock: Lock, status: Status | null, occa
 async function addColumns(ports: Ports, runId: string): Promise<void> {
   try {
     for (const { staging } of await readStepMetrics(ports.runFiles, runId)) {
-      const fields = [...new Set(staging?.files.flatMap(({ unknownFields }) => unknownFields))];
-      if (staging !== undefined && fields.length > 0) await ensureColumns(ports, staging.landingTable, fields);
+      if (staging === undefined) continue;
+      const fields = staging.files.flatMap(({ unknownFields }) => unknownFields);
+      if (fields.length > 0) await ensureColumns(ports, staging.landingTable, fields);
     }
   } catch (error) {
     ports.log('columns_not_added', { runId, error: messageOf(error) });

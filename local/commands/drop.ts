@@ -1,6 +1,6 @@
 import { dropFiles } from '../dropFiles.ts';
 import { lakePaths } from '../lakePaths.ts';
-import { makeLakeFolder, requireLanding } from '../lake.ts';
+import { makeLakeFolder } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { droppedFilesText, dropsInto } from '../views/drops.ts';
 
@@ -8,7 +8,6 @@ import { droppedFilesText, dropsInto } from '../views/drops.ts';
 export async function drop({ options, output }: CommandContext, table: string, files: readonly string[]): Promise<number> {
   const drops = await dropsInto(table, files);
   makeLakeFolder(options.lake);
-  requireLanding(options.lake);
   const dropped = await dropFiles(lakePaths(options.lake).landing, drops);
   output.result(dropped, () => droppedFilesText(dropped));
   return 0;

@@ -2,7 +2,6 @@ import { existsSync, rmSync } from 'node:fs';
 import { DuckDBTypeId, StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, Json } from '@duckdb/node-api';
 import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
-import { manifestSchema, readRunFile } from '../../functions/core/runFiles.ts';
 import { figure, printable } from '../../functions/core/textTable.ts';
 import { createViews, publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
@@ -17,7 +16,7 @@ import type { CommandContext, CommonOptions } from '../lake.ts';
 import { unknownFieldsIn } from '../ledger.ts';
 import type { Output } from '../output.ts';
 import { resultFile, writeResult } from '../resultFile.ts';
-import { FolderRunFiles } from '../runFiles.ts';
+import { FolderRunFiles, policiesOf } from '../runFiles.ts';
 import { MOST_SHOWN, rowsText } from '../views/rows.ts';
 
 /**
@@ -38,12 +37,12 @@ export async function query({ options, output }: CommandContext, sql: string, ou
           console.error(printable(text)),
         )
       : [];
-    await createPolicyViews(session, paths);
     const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
     await session.connection.run(
       `set allowed_paths = [${allowed.map(literal).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
     );
     try {
+      if (READS_VIEWS.test(sql)) await createPublishedViews(session, paths);
       await requireQuestion(session.connection, sql);
       if (file === undefined) await show(session.connection, sql, output);
       else {
@@ -63,11 +62,11 @@ export async function query({ options, output }: CommandContext, sql: string, ou
 }
 
 /** Lets the project's own SQL run, whose models, audits and counts read `policy` and `current_customer`: as the published run saw them. */
-async function createPolicyViews({ connection }: Session, paths: ReturnType<typeof lakePaths>): Promise<void> {
+async function createPublishedViews({ connection }: Session, paths: ReturnType<typeof lakePaths>): Promise<void> {
   const published = await publishedRun(connection);
   if (published === null) return;
-  const manifest = await readRunFile(new FolderRunFiles(paths.runs), published.runId, 'manifest.json', manifestSchema);
-  if (manifest !== null) await createViews(connection, manifest.policies);
+  const policies = await policiesOf(new FolderRunFiles(paths.runs), published.runId);
+  if (policies !== null) await createViews(connection, policies);
 }
 
 /** What a person reads of an error of DuckDB. `out` is the file that rows were to be written to. */
@@ -96,6 +95,9 @@ async function toldError(
 
 /** SQL that may read a landing table or list the tables. Listing landing takes long when it holds much. */
 const SHOWS_LANDING = /_landing|show|describe|schema|pragma|duckdb_|sqlite_|pg_/i;
+
+/** SQL that may read what models, audits and counts read besides the tables. */
+const READS_VIEWS = /policy|current_customer/i;
 
 const BLANKS = String.raw`(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+`;
 const EXPLAIN = new RegExp(String.raw`^(?:${BLANKS})?explain\b(?:${BLANKS})?(?:analyze\b|\([^)]*\))?`, 'i');

@@ -13,21 +13,17 @@ import { lakePaths } from '../lakePaths.ts';
 import { loadSettings, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import type { Ledger, LedgerFile } from '../../functions/ports.ts';
-import { listed } from '../listed.ts';
+import { listed, listedWithReasons } from '../listed.ts';
+import type { FileAndWhy } from '../listed.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { isReplacing, rebuildFolder, replaceTables } from '../replaceTables.ts';
 
-interface Reasoned {
-  file: string;
-  why: string;
-}
-
 /** What landing did not yield, with reasons: files that were held, and files that were not read. */
 interface Built {
-  held: Reasoned[];
-  unread: Reasoned[];
+  held: FileAndWhy[];
+  unread: FileAndWhy[];
   /** Files held in the lake but loaded here, each with the lake's reason. */
-  noLongerHeld: Reasoned[];
+  noLongerHeld: FileAndWhy[];
   /** File versions that the lake has loaded but landing no longer has: deleted, or overwritten since. */
   gone: string[];
   /** Whether the lake has loaded any that were held or not read: replacing its tables would then lose records. */
@@ -188,10 +184,6 @@ async function loadsOf(home: LocalHome): Promise<Map<string, string> | null> {
 
 const isStaging = (table: string): boolean => STAGING_TABLES.some((each) => each === table);
 
-function withReasons(files: readonly Reasoned[]): string[] {
-  return files.map(({ file, why }) => `${file}: ${why}`);
-}
-
 function sameText(missing: number): string {
   return missing === 0 ? 'The tables match what landing gives' : 'The tables match what the other files give';
 }
@@ -222,11 +214,11 @@ function resultText({
     differs
       ? `The tables ${replaced ? 'differed' : 'differ'} from what landing gives today`
       : sameText(held.length + unread.length),
-    ...(held.length > 0 ? [`${listed('Held while rebuilding', withReasons(held))}\n${RAISED}`] : []),
+    ...(held.length > 0 ? [`${listedWithReasons('Held while rebuilding', held)}\n${RAISED}`] : []),
     ...(noLongerHeld.length > 0
-      ? [listed('Held in the lake, but loaded here, where all files are judged together', withReasons(noLongerHeld))]
+      ? [listedWithReasons('Held in the lake, but loaded here, where all files are judged together', noLongerHeld)]
       : []),
-    ...(unread.length > 0 ? [listed('Not read', withReasons(unread))] : []),
+    ...(unread.length > 0 ? [listedWithReasons('Not read', unread)] : []),
     ...(gone.length > 0
       ? [`${listed('Loaded before, but no longer in landing as they were (deleted, overwritten or rewritten)', gone)}\n${fate}`]
       : []),

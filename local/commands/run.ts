@@ -8,23 +8,12 @@ import { dropFiles, findDrops } from '../dropFiles.ts';
 import type { Drop } from '../dropFiles.ts';
 import type { LocalHome } from '../home.ts';
 import { lakePaths } from '../lakePaths.ts';
-import { loadSettings, makeLakeFolder, requireLake, requireLanding, withLake } from '../lake.ts';
+import { loadSettings, makeLakeFolder, requireLake, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { noticingUnread, progress } from '../output.ts';
 import { STABLE_MS, untilQuiet } from '../untilQuiet.ts';
 import { droppedText } from '../views/drops.ts';
-import {
-  exitCodeOf,
-  expectationsOf,
-  filesToLookAt,
-  isEmpty,
-  loadedBy,
-  noTotals,
-  reportsOf,
-  resultText,
-  totalsOf,
-  troubles,
-} from '../views/runResult.ts';
+import { exitCodeOf, expectationsOf, isEmpty, noTotals, reportedBy, resultText, totalsOf, troubles } from '../views/runResult.ts';
 import type { RunResult, Totals } from '../views/runResult.ts';
 
 /** Puts the files of the sources into landing, and runs until nothing is pending. Exit code 1 when a run failed or anything was held. */
@@ -34,7 +23,6 @@ export async function run(
   own: ReadonlySet<string> = new Set(),
 ): Promise<number> {
   if (sources.length === 0 && !existsSync(options.lake)) requireLake(options.lake);
-  requireLanding(options.lake);
   const drops = await findDrops(sources, options.lake, (text) => output.say(text));
   const { result, report } = await runLake({ options, output }, drops, own);
   output.result(result, () => summary(result, report, options.lake));
@@ -57,18 +45,14 @@ async function runLake({ options, output }: CommandContext, drops: readonly Drop
     await home.announceLanding();
     await home.reconcile();
     await home.executions.drain();
-    const reports = await reportsOf(home.runFiles, home.ended);
-    const last = reports.findLast((report) => report !== null) ?? null;
+    const { last, reported } = await reportedBy(home.ended, home, heldBefore);
     const totals = totalsOf(last) ?? (await publishedTotals(home, settings));
     const result: RunResult = {
       status: home.ended.at(-1)?.status === 'FAILED' ? 'FAILED' : (last?.status ?? 'NOTHING_TO_DO'),
-      runs: reports.flatMap((report) => report?.runId ?? []),
+      ...reported,
       ...totals,
-      loaded: loadedBy(reports),
-      ...(await filesToLookAt(home.ledger, heldBefore, reports)),
       unread: [...unread].map(([file, why]) => ({ file, why })),
       expectations: last?.expectations ?? expectationsOf(totals, settings.expectedCounts),
-      error: home.ended.at(-1)?.error ?? null,
       seconds: Math.round(performance.now() - started) / 1000,
     };
     return { result, report: last };

@@ -12,7 +12,7 @@ import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { Ended } from '../executions.ts';
 import { lakePaths } from '../lakePaths.ts';
 import type { LocalHome } from '../home.ts';
-import { loadSettings, makeLakeFolder, PUT_BACK, requireLanding, withLake } from '../lake.ts';
+import { loadSettings, makeLakeFolder, PUT_BACK, withLake } from '../lake.ts';
 import type { CommandContext } from '../lake.ts';
 import { progress } from '../output.ts';
 import type { Output } from '../output.ts';
@@ -32,7 +32,6 @@ export async function watch({ options, output }: CommandContext): Promise<number
   const settings = loadSettings(options);
   const { landing } = lakePaths(options.lake);
   makeLakeFolder(options.lake);
-  requireLanding(options.lake);
   for (const table of LANDING_TABLES) mkdirSync(path.join(landing, table), { recursive: true });
   const show = progress(output);
   // An alert is sent within a state, so it is shown after that state's line.

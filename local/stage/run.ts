@@ -11,18 +11,7 @@ import { findDrops } from '../dropFiles.ts';
 import type { CommandContext } from '../lake.ts';
 import type { Output } from '../output.ts';
 import { droppedText } from '../views/drops.ts';
-import {
-  exitCodeOf,
-  expectationsOf,
-  filesToLookAt,
-  isEmpty,
-  loadedBy,
-  noTotals,
-  reportsOf,
-  resultText,
-  totalsOf,
-  troubles,
-} from '../views/runResult.ts';
+import { exitCodeOf, expectationsOf, isEmpty, noTotals, reportedBy, resultText, totalsOf, troubles } from '../views/runResult.ts';
 import type { RunResult } from '../views/runResult.ts';
 import type { Execution } from '../executions.ts';
 import { dropIntoLanding } from './dropFiles.ts';
@@ -62,17 +51,12 @@ export async function run({ options, output }: CommandContext, sources: readonly
       await start();
       followed = await follow(stage, before, output);
     }
-    const reports = await reportsOf(stage.runFiles, followed);
-    const files = await filesToLookAt(stage.ledger, heldBefore, reports);
-    const last = reports.findLast((report) => report !== null) ?? null;
+    const { last, reported } = await reportedBy(followed, stage, heldBefore);
     const result: RunResult = {
       status: followed.at(-1)?.status === 'SUCCEEDED' ? (last?.status ?? 'NOTHING_TO_DO') : 'FAILED',
-      runs: reports.flatMap((report) => report?.runId ?? []),
-      ...files,
+      ...reported,
       ...(await builtBy(stage, last, options.expect === 'published')),
-      loaded: loadedBy(reports),
       unread: [],
-      error: followed.at(-1)?.error ?? null,
       seconds: Math.round(performance.now() - started) / 1000,
     };
     output.result(result, () => summary(stage, result, last));

@@ -18,13 +18,12 @@ export function checkRetry({ keys, runId }: Retry): void {
 export async function retryIn(ledger: Ledger, { keys, runId }: Retry): Promise<FileVersion[]> {
   const held = await ledger.held();
   const missed = keys.filter((key) => !held.some((file) => file.key === key));
-  const chosen = runId === undefined ? { keys: [...new Set(keys)] } : { runId };
   const isKey = missed.every((key) => landingTableOf(key) !== null);
   const keyText = isKey ? '' : ' Name a file by its key, like customer_landing/file.json.';
   if (missed.length > 0) throw new UsageError(`${missed.join(', ')} is not held; ${HELD}.${keyText}`);
   if (runId !== undefined && !held.some((file) => file.runId === runId))
     throw new UsageError(`no file of ${runId} is held; ${HELD}.`);
-  const released = await ledger.retry(chosen);
+  const released = await ledger.retry(runId === undefined ? { keys: [...new Set(keys)] } : { runId });
   if (released.length === 0) throw new UsageError(`somebody else was faster: it is no longer held; ${HELD}.`);
   return released.map(({ table, key, version, size }) => ({ table, key, version, size }));
 }

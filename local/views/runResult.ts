@@ -7,7 +7,9 @@ import { addedUp, readRunFile, reportSchema } from '../../functions/core/runFile
 import type { Expectation, LoadCounts, Report } from '../../functions/core/runFiles.ts';
 import type { Policies, Settings } from '../../functions/core/settings.ts';
 import type { Ledger, LedgerFile, RunFiles } from '../../functions/ports.ts';
-import { listed } from '../listed.ts';
+import { listed, listedWithReasons } from '../listed.ts';
+import type { FileAndWhy } from '../listed.ts';
+import type { Execution } from '../executions.ts';
 
 /** What `run --json` prints. */
 export interface RunResult {
@@ -22,13 +24,13 @@ export interface RunResult {
   consentsInDoubt: number | null;
   /** What became of the records of the files that these runs loaded. */
   loaded: LoadCounts;
-  held: { file: string; why: string }[];
+  held: FileAndWhy[];
   /** Files that were held before, and still are. */
-  heldBefore: { file: string; why: string }[];
+  heldBefore: FileAndWhy[];
   /** Files that these runs loaded with every record rejected. */
   useless: { file: string; records: number }[];
   /** Landed files that could not be read, so that no run knows them yet. */
-  unread: { file: string; why: string }[];
+  unread: FileAndWhy[];
   expectations: Expectation[];
   /** Why the last run failed, by the state machine; null if it did not. */
   error: string | null;
@@ -55,34 +57,36 @@ export function totalsOf(report: Report | null): Totals | null {
   return { tables, identity, mlJoin: policies.mlJoin, withheld, consentsInDoubt };
 }
 
-/** The reports of executions; null for one that left none. */
-export async function reportsOf(runFiles: RunFiles, executions: readonly { runId: string }[]): Promise<(Report | null)[]> {
-  return Promise.all(executions.map(({ runId }) => readRunFile(runFiles, runId, 'report.json', reportSchema)));
-}
-
 /** The counts that are wanted, against those that are shown. */
 export function expectationsOf({ tables, identity }: Totals, wanted: Settings['expectedCounts']): Expectation[] {
   return expectedCounts({ ...tables, same_time: identity.sameTime }, wanted);
 }
 
-/** What became of the records that runs have published. */
-export function loadedBy(reports: readonly (Report | null)[]): LoadCounts {
-  return addedUp(reports.flatMap((report) => (report?.tables == null ? [] : Object.values(report.loads))));
-}
-
-/** Files that need a person: those that are held (those in `before` already were), and what these runs published for nothing. */
-export async function filesToLookAt(
-  ledger: Pick<Ledger, 'held'>,
+/**
+ * What executions came to for their files: the latest report, and that part of the result.
+ * @param before the files that were held already
+ */
+export async function reportedBy(
+  executions: readonly Pick<Execution, 'runId' | 'error'>[],
+  { runFiles, ledger }: { runFiles: RunFiles; ledger: Pick<Ledger, 'held'> },
   before: readonly LedgerFile[],
-  reports: readonly (Report | null)[],
-): Promise<Pick<RunResult, 'held' | 'heldBefore' | 'useless'>> {
+) {
+  const reports = await Promise.all(executions.map(({ runId }) => readRunFile(runFiles, runId, 'report.json', reportSchema)));
+  const left = reports.filter((report) => report !== null);
+  const published = left.filter(({ tables }) => tables !== null);
   const known = new Set(before.map(versionName));
   const held = await ledger.held();
-  const listed = (files: readonly LedgerFile[]) => files.map(({ key, why }) => ({ file: key, why: why ?? '' }));
+  const asked = (files: readonly LedgerFile[]) => files.map(({ key, why }) => ({ file: key, why: why ?? '' }));
   return {
-    held: listed(held.filter((file) => !known.has(versionName(file)))),
-    heldBefore: listed(held.filter((file) => known.has(versionName(file)))),
-    useless: reports.flatMap((report) => (report?.tables == null ? [] : report.useless)),
+    last: left.at(-1) ?? null,
+    reported: {
+      runs: left.map(({ runId }) => runId),
+      loaded: addedUp(published.flatMap(({ loads }) => Object.values(loads))),
+      held: asked(held.filter((file) => !known.has(versionName(file)))),
+      heldBefore: asked(held.filter((file) => known.has(versionName(file)))),
+      useless: published.flatMap(({ useless }) => useless),
+      error: executions.at(-1)?.error ?? null,
+    } satisfies Partial<RunResult>,
   };
 }
 
@@ -112,8 +116,7 @@ export function troubles({ consentsInDoubt, held, heldBefore, useless, unread, e
   const parts: string[] = [];
   const doubt = doubtSentence(consentsInDoubt);
   if (doubt !== null) parts.push(doubt);
-  const withReasons = (files: RunResult['held']) => files.map(({ file, why }) => `${file}: ${why}`);
-  if (held.length > 0) parts.push(listed('Held, waiting for a person', withReasons(held)));
+  if (held.length > 0) parts.push(listedWithReasons('Held, waiting for a person', held));
   const withdrawals = withdrawalsWait([...held, ...heldBefore]);
   if (heldBefore.length > 0)
     parts.push(
@@ -128,7 +131,7 @@ export function troubles({ consentsInDoubt, held, heldBefore, useless, unread, e
       ),
     );
   if (unread.length > 0)
-    parts.push(listed(`Can't be read; fix the name or the permissions, then "stedi run"`, withReasons(unread)));
+    parts.push(listedWithReasons(`Can't be read; fix the name or the permissions, then "stedi run"`, unread));
   const failed = expectations.filter(({ ok }) => !ok);
   if (failed.length > 0) {
     parts.push(
