@@ -20,7 +20,11 @@ const program = new Command('stedi')
   .option('--lake <dir>', 'the lake’s folder', 'lake')
   .option('--stage <name>', 'a stage on AWS instead of a lake on this machine')
   .option('--region <region>', 'the stage’s region (default: AWS_REGION, else us-east-1)')
-  .option('--json', 'print one JSON value to standard output (except for help), and everything else to standard error', false)
+  .option(
+    '--json',
+    'print one JSON value to standard output (except for help; watch: a line for each run), and everything else to standard error',
+    false,
+  )
   .option('--settings <file>', 'the settings file (default: settings.json of the project)')
   .option('--set <key=value>', 'a setting for this call; can be repeated', (value: string, all: string[]) => [...all, value], [])
   .addOption(new Option('--expect <counts>', 'check the published reference counts').choices(['published']))
@@ -145,6 +149,7 @@ command('drop <table> <file...>', 'put files into one landing folder', [
 command('watch', 'keep running and process whatever arrives in the landing folders, until Ctrl-C', [
   'watch',
   'watch --set settleSeconds=10',
+  'watch --json >> runs.jsonl',
 ]).action(() => act(async (context) => (await import('./commands/watch.ts')).watch(context)));
 
 command('runs', 'history, the latest run first', ['runs', 'runs --limit 1', 'runs --json'])

@@ -40,6 +40,8 @@ export interface HomeOptions {
   stableMs?: number;
   /** For a home that waits as long as another process has the tables open; without it the home gives up. */
   onBusy?: OpenOptions['onBusy'];
+  /** Told of each execution that has ended, after it is settled. */
+  onEnded?: (ended: Ended) => void;
   /** Lets a test stand between the rules and the world. */
   decorate?: (ports: Ports) => Ports;
 }
@@ -58,6 +60,7 @@ export class LocalHome {
   readonly #database: DatabaseSync;
   readonly #pipeline: Pipeline;
   readonly #onBusy: OpenOptions['onBusy'];
+  readonly #onEnded: (ended: Ended) => void;
   #session: Session | null = null;
 
   constructor({
@@ -69,6 +72,7 @@ export class LocalHome {
     settleMs = 0,
     stableMs = 0,
     onBusy,
+    onEnded = () => undefined,
     decorate = (ports) => ports,
   }: HomeOptions) {
     const paths = lakePaths(folder);
@@ -78,6 +82,7 @@ export class LocalHome {
     mkdirSync(this.paths.runs, { recursive: true });
     this.#settings = settings;
     this.#onBusy = onBusy;
+    this.#onEnded = onEnded;
     this.#database = new DatabaseSync(this.paths.ledger, { timeout: 10_000 });
     this.#database.exec('pragma journal_mode = wal; pragma synchronous = normal');
     const now = () => new Date();
@@ -204,6 +209,7 @@ export class LocalHome {
     this.#closeSession(); // what was not published is gone with it
     await reconcile(this.ports)(statusChanged(end.runId, end.status), lambdaContext('reconcile'));
     this.#closeSession();
+    this.#onEnded(end);
   }
 
   #closeSession(): void {

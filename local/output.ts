@@ -4,7 +4,7 @@ import { figure, filesText, printable } from '../functions/core/textTable.ts';
 import { settingsSchema } from '../functions/core/settings.ts';
 import { LANDING_TABLES } from '../functions/core/steps.ts';
 
-/** Where a command's output goes: with `--json` standard output is one JSON value and the rest goes to standard error. */
+/** Where a command's output goes: with `--json` standard output is JSON and the rest goes to standard error. */
 export interface Output {
   json: boolean;
   /** A line for a person. */
@@ -13,6 +13,8 @@ export interface Output {
   result(value: unknown, text: () => string): void;
   /** The same for any number of values: with `--json` one array, written as they come. After an error it holds those that came before. */
   results(values: AsyncIterable<unknown>, text: () => Promise<string>): Promise<void>;
+  /** One of the values that a command without an end gives as they come, with `--json` on a line of its own; a person was told by `say`. */
+  line(value: unknown): void;
 }
 
 /** `hasResult`: whether standard output has its value. */
@@ -45,6 +47,9 @@ export function createOutput(json: boolean): Output & { hasResult: boolean } {
         if (this.hasResult) process.stdout.write('\n]\n');
       }
       if (!this.hasResult) this.result([], () => '');
+    },
+    line(value) {
+      if (json) process.stdout.write(`${JSON.stringify(value)}\n`);
     },
   };
 }

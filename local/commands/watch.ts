@@ -48,11 +48,11 @@ export async function watch({ options, output }: CommandContext): Promise<number
       if (fact[0] === 'state_succeeded') tellAlerts();
     },
     onAlert: async ({ text }: { text: string }) => void alerts.push(text),
+    onEnded: (ended: Ended) => output.line(ended),
     onBusy: ({ message }: LakeBusyError) => output.say(`Waiting: ${message}`),
   };
   const stop = stopSignal(output);
   const arrivals = new Arrivals();
-  const ended: Ended[] = [];
   let isLeft = false;
   let isBlind = false;
   let isGone = false;
@@ -86,7 +86,6 @@ export async function watch({ options, output }: CommandContext): Promise<number
           if (isFirst) output.say(`Watching ${landing}; Ctrl-C stops it`);
           if (isBlind && !isFirst && !(await arrivals.lookedFor(home))) return;
           isLeft = await work(home, arrivals, isFirst, output).finally(tellAlerts);
-          ended.push(...home.ended);
         });
       await whenFree(take, stop, output);
       if (!isGone) await somethingToDo(arrivals, isBlind ? LISTING_MS : isLeft ? BROKEN_OFF_MS : null, stop);
@@ -94,7 +93,7 @@ export async function watch({ options, output }: CommandContext): Promise<number
   } finally {
     await watcher.close(); // or it would keep the process alive
   }
-  output.result({ runs: ended }, () => 'Stopped; nothing is half done');
+  output.say('Stopped; nothing is half done');
   return 0;
 }
 

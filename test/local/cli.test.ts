@@ -348,7 +348,16 @@ describe('one lake, command by command, with --json', () => {
     await watching.says(/SUCCEEDED/);
     writeFileSync(path.join(lake, 'landing', 'stray.json'), '{}');
     await watching.says(/left alone: stray\.json belongs to none of the landing tables/);
-    expect((await watching.stop('SIGINT')).code).toBe(0);
+    landAll(lake, { 'customer_landing/later.json': lines(customer({ email: 'eve@x.org' })) });
+    await watching.says(/"runId".*\n.*"runId"/);
+    const { code, stdout } = await watching.stop('SIGINT');
+    expect(code).toBe(0);
+    const lineSchema = z.strictObject({ runId: z.string(), status: z.literal('SUCCEEDED'), error: z.null() });
+    const ended = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => lineSchema.parse(JSON.parse(line)));
+    expect(new Set(ended.map(({ runId }) => runId)).size).toBe(2);
   });
 });
 

@@ -121,6 +121,7 @@ export async function call(
     results: async (values, text) => {
       printed = { value: await collected(values), text: await text() };
     },
+    line: () => undefined,
   };
   const exitCode = await command({ options: { json: true, set: [], ...options }, output });
   return { exitCode, ...printed };
