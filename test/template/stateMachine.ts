@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { object, text } from './template.ts';
+import { text } from './template.ts';
 import type { Template } from './template.ts';
 
 const stateSchema = z.looseObject({
@@ -41,9 +41,4 @@ export function tasksOf({ States }: StateMachine): Task[] {
       JobName: Parameters?.JobName,
       TimeoutSeconds,
     }));
-}
-
-/** The properties of the state machine's resource. */
-export function machineProperties(template: Template) {
-  return object(template.properties('PipelineStateMachine'));
 }
