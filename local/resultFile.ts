@@ -12,7 +12,7 @@ const FORMATS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** A file for a query's rows. They are written beside it first, so that it is either complete or as it was before. */
-export interface ResultFile {
+interface ResultFile {
   file: string;
   /** Unique to each process: two may write to one file, and the last one wins. */
   unfinished: string;

@@ -25,7 +25,7 @@ export function stateMachine(settings: Settings): Definition {
 }
 
 /** What a Task state calls on one machine, in place of Lambda and Glue. */
-export interface LocalResources {
+interface LocalResources {
   lambda: Record<'plan' | 'validate' | 'report', (payload: unknown) => Promise<unknown>>;
   job: (step: JobStep, args: unknown) => Promise<void>;
 }

@@ -29,11 +29,11 @@ interface Use {
   why: string;
 }
 
-export interface Line extends Use {
+interface Line extends Use {
   usd: number;
 }
 
-export interface Scenario {
+interface Scenario {
   name: string;
   about: string;
   lines: Line[];

@@ -17,7 +17,7 @@ const ENDED: ReadonlySet<JobRunState | undefined> = new Set(['SUCCEEDED', 'FAILE
 /** Job runs come newest first, and a job has at most one active: any that has not ended is among these. */
 const LATEST = 50;
 
-export interface JobRunsOptions {
+interface JobRunsOptions {
   /** How long to wait before looking again. */
   pauseMs?: number;
   /** How long to wait for an end: a Lambda lives for 15 minutes, and must still say what it waits for. */

@@ -61,7 +61,7 @@ export type Column = z.infer<typeof column>;
 export type LandingColumn = z.infer<typeof landingColumn>;
 export type LandingContract = z.infer<typeof landingContract>;
 export type TableContract = z.infer<typeof tableContract>;
-export type ModelContract = z.infer<typeof modelContract>;
+type ModelContract = z.infer<typeof modelContract>;
 
 const landing = [customerLanding, accelerometerLanding, stepTrainerLanding].map(parsedBy(landingContract));
 const stored = [customerStaging, accelerometerStaging, stepTrainerStaging, loads, rejected].map(parsedBy(tableContract));

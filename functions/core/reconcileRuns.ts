@@ -15,17 +15,17 @@ import type { Outcome } from './settleRun.ts';
 const DEFINITION_TRIES = 3;
 
 /** Why reconcile runs: an execution ended, or it is time to look. */
-export type Occasion = 'execution ended' | 'schedule';
+type Occasion = 'execution ended' | 'schedule';
 
 type Status = ExecutionStatus | 'NOT_STARTED';
 
 /** An execution that has ended, as its event reports it. */
-export interface EndedExecution {
+interface EndedExecution {
   runId: string;
   status: Exclude<ExecutionStatus, 'RUNNING'>;
 }
 
-export interface Reconciled {
+interface Reconciled {
   /** The run whose claims were moved on, and its outcome. */
   settled: { runId: string; outcome: Outcome } | null;
   /** Landed file versions that were not known yet. */

@@ -26,7 +26,7 @@ export type ReportPorts = Pick<Ports, 'runFiles' | 'alerts' | 'log' | 'now'> & {
 export const COUNTS_DIFFER = 'PublishedCountsDiffer';
 
 /** The error reported for a run that failed: the name and cause that the state machine caught. */
-export interface RunError {
+interface RunError {
   name: string;
   cause: string;
 }

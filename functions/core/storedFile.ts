@@ -5,7 +5,7 @@ export const FILE_STATES = ['pending', 'claimed', 'loaded', 'held'] as const;
 export const FILE_FORMATS = ['json', 'gzip', 'empty', 'unknown'] as const;
 
 /** A file version as the ledgers of both homes store it; what is not known is null. */
-export interface StoredFile {
+interface StoredFile {
   landing_table: LandingTable;
   key: string;
   version: string;

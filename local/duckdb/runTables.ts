@@ -15,7 +15,7 @@ import type { Read, StagingContext } from './staging.ts';
 import { createTable, ensureTables } from './tables.ts';
 
 /** Where a lake keeps what a run needs. */
-export interface RunFolders {
+interface RunFolders {
   landingRoot: string;
   scratchFolder: string;
   runFolder: string;

@@ -9,7 +9,7 @@ export interface Rejection {
 }
 
 /** A record that keeps its contract: each column's value as JSON text, in the order of the contract. */
-export interface Accepted {
+interface Accepted {
   values: string[];
   unknownFields: string[];
 }

@@ -1,5 +1,5 @@
 /** One value of a line (docs/records.md, "From a line to values"). */
-export interface LandedValue {
+interface LandedValue {
   /** `broken` is the rest of a line that is not JSON. */
   kind: 'object' | 'other' | 'broken';
   text: string;

@@ -11,7 +11,7 @@ import { UsageError } from '../../functions/core/errors.ts';
 import { figure } from '../../functions/core/textTable.ts';
 import type { Stage } from './stage.ts';
 
-export interface Answer {
+interface Answer {
   /** If columns share a name, the later ones get a number: `email:1`. */
   names: string[];
   rows: Record<string, unknown>[];

@@ -18,7 +18,7 @@ const IN_MEMORY = 32 * 1024 ** 2;
 const AT_ONCE = 4;
 
 /** A file that was put into landing; with its version if this call put it there. */
-export interface DroppedVersion extends Dropped {
+interface DroppedVersion extends Dropped {
   file: FileVersion | null;
 }
 

@@ -1,7 +1,7 @@
 import { messageOf, StageError } from '../../functions/core/errors.ts';
 
 /** Which stage is meant; for messages. */
-export interface StageName {
+interface StageName {
   name: string;
   region: string;
 }

@@ -51,7 +51,7 @@ function asExecution({ name = '', status = 'RUNNING', startDate, stopDate }: Par
 }
 
 /** A state that an execution has left. */
-export interface StateLeft {
+interface StateLeft {
   id: number;
   state: string;
   seconds: number;

@@ -5,7 +5,7 @@ import { manifestSchema, readRunFile, readStepMetrics, reportSchema } from '../.
 import type { RunFiles } from '../../functions/ports.ts';
 import type { Execution } from '../executions.ts';
 
-export interface RunOverview extends Execution {
+interface RunOverview extends Execution {
   seconds: number | null;
   /** Null when it planned nothing. */
   files: number | null;

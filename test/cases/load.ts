@@ -118,10 +118,7 @@ const theme = z.array(
 
 // The typed case
 
-export type ExpectedTables = Pick<
-  Tables,
-  'customer_staging' | 'accelerometer_staging' | 'step_trainer_staging' | 'loads' | 'rejected'
->;
+type ExpectedTables = Pick<Tables, 'customer_staging' | 'accelerometer_staging' | 'step_trainer_staging' | 'loads' | 'rejected'>;
 
 type Place = Pick<Tables['loads'][number], 'landing_table' | 'file' | 'version' | 'run_id'>;
 

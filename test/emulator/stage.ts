@@ -35,15 +35,15 @@ import { PROJECT, projectSettings, serviceWith } from '../support/service.ts';
 export const PATIENCE_SECONDS = 600;
 
 /** How a job goes wrong; glue/faults.py does it. */
-export type Fault = { kind: 'fail' } | { kind: 'wait'; until: string; deaf?: boolean } | { kind: 'crash'; afterTables: number };
+type Fault = { kind: 'fail' } | { kind: 'wait'; until: string; deaf?: boolean } | { kind: 'crash'; afterTables: number };
 
-export interface Alert {
+interface Alert {
   subject: string;
   text: string;
   status: string | undefined;
 }
 
-export interface StageOptions {
+interface StageOptions {
   /** Whether the emulator enforces the roles of functions and jobs. */
   rolesEnforced?: boolean;
 }

@@ -104,7 +104,7 @@ export const runResultSchema = z.strictObject({
   error: z.string().nullable(),
   seconds: z.number().min(0),
 });
-export type RunOutcome = z.infer<typeof runResultSchema> & { exitCode: number };
+type RunOutcome = z.infer<typeof runResultSchema> & { exitCode: number };
 
 /** Calls a command in this process; returns its exit code and what it would print with `--json`. */
 export async function call(

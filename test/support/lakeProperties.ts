@@ -11,7 +11,7 @@ import { STAGED, StagingBench } from './staging.ts';
 import { damagedFile, fileOf, shuffled, world } from './randomFiles.ts';
 import type { WorldFile } from './randomFiles.ts';
 
-export interface Trials {
+interface Trials {
   cases: number;
   /** Ends earlier if it takes longer than this. */
   seconds: number;

@@ -3,7 +3,7 @@
 export const AT = 1_655_564_376_000;
 export const CONSENT = AT - 1_000_000;
 
-export interface CustomerLine {
+interface CustomerLine {
   email: string;
   serial?: string | null;
   /** Instant of the consent to research; omitted for none. */

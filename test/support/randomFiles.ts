@@ -150,7 +150,7 @@ function fileLines(of: LandingTable): fc.Arbitrary<string[]> {
   );
 }
 
-export const worldFile: fc.Arbitrary<WorldFile> = table.chain((of) =>
+const worldFile: fc.Arbitrary<WorldFile> = table.chain((of) =>
   fc.tuple(fileLines(of), layout).map(([lines, how]) => ({ table: of, bytes: bytesOf(lines, how) })),
 );
 

@@ -31,7 +31,7 @@ import { temporaryFolders } from './folders.ts';
 type Status = ExecutionStatus | 'NOT_STARTED';
 
 /** Executions that are never executed: a test says how each one ends. */
-export class ToldExecutions implements Executions {
+class ToldExecutions implements Executions {
   readonly started: string[] = [];
   readonly stopped: string[] = [];
   readonly #status = new Map<string, Status>();

@@ -4,7 +4,7 @@ import { projectSettings, serviceWith } from '../support/service.ts';
 import { cacheFolder, packageService } from './service.ts';
 
 /** The template is checked as it comes, with the settings that add to it, and with the parameters that leave something out. */
-export const VARIANTS = {
+const VARIANTS = {
   default: { aws: {}, parameters: [] },
   vpc: { aws: { network: 'vpc', alertEmail: 'alerts@example.org', landingDays: 400 }, parameters: [] },
   least: { aws: { landingVersionDays: 0 }, parameters: ['data=kept', 'emulator=yes'] },

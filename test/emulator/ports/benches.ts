@@ -84,7 +84,7 @@ export async function newLedger(emulator: Emulator): Promise<DynamoLedger> {
 
 // Landing and run files
 
-export interface BucketLandingBench extends VersionedLandingBench {
+interface BucketLandingBench extends VersionedLandingBench {
   s3: S3Client;
   bucket: string;
   lakeBucket: string;

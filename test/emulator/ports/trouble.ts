@@ -3,7 +3,7 @@ import type { DynamoDBClient, ServiceInputTypes, ServiceOutputTypes } from '@aws
 /** What goes wrong on the way to DynamoDB, put into a client where AWS would cause it. */
 
 /** How many of the requests with these commands' names are still to fail. */
-export interface Trouble {
+interface Trouble {
   left: number;
   met: number;
 }
