@@ -61,8 +61,8 @@ export class DynamoLedger implements Ledger {
   }
 
   async unknown(files: readonly FileVersion[]): Promise<FileVersion[]> {
-    // Eventually consistent reads cost half. A file taken for unknown by mistake is registered again, which changes nothing.
-    const known = await this.#table.getAll(files.map(pkOf), { consistent: false, keysOnly: true });
+    // A file taken for unknown by mistake is registered again, which changes nothing.
+    const known = await this.#table.getAll(files.map(pkOf), { keysOnly: true });
     return files.filter((file) => !known.has(pkOf(file)));
   }
 
@@ -253,7 +253,7 @@ export class DynamoLedger implements Ledger {
   // Files
 
   async #files(pks: readonly string[]): Promise<LedgerFile[]> {
-    const items = await this.#table.getAll(pks, { consistent: true, keysOnly: false });
+    const items = await this.#table.getAll(pks);
     return pks.flatMap((pk) => {
       const item = items.get(pk);
       return item === undefined ? [] : [fileOf(item)];

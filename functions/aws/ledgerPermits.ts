@@ -86,7 +86,7 @@ export class Permits {
     const permits: Permit[] = [];
     for (;;) {
       const pks = Array.from({ length: permits.length === 0 ? 8 : BATCH_GET }, (_, at) => permitPk(runId, permits.length + at));
-      const items = await this.#table.getAll(pks, { consistent: true, keysOnly: false });
+      const items = await this.#table.getAll(pks);
       permits.push(
         ...pks.flatMap((pk) => {
           const item = items.get(pk);
