@@ -5,6 +5,8 @@ type RetryStrategy = Extract<NonNullable<S3ClientConfig['retryStrategy']>, { rec
 type Token = Awaited<ReturnType<RetryStrategy['acquireInitialRetryToken']>>;
 type Failure = Parameters<RetryStrategy['refreshRetryTokenForRetry']>[1];
 
+/** A claim of 10,000 files may well outpace a table that has just been created. */
+const ATTEMPTS = 10;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
 
@@ -14,12 +16,6 @@ const LONGEST_PAUSE_MS = 10_000;
  * if thousands of clients would keep a weak service down. Here it would fail a whole plan, since fifty requests at a time empty it in a second.
  */
 export class PatientRetries implements RetryStrategy {
-  readonly #attempts: number;
-
-  constructor(attempts: number) {
-    this.#attempts = attempts;
-  }
-
   async acquireInitialRetryToken(): Promise<Token> {
     return tokenOf(0, 0);
   }
@@ -28,7 +24,7 @@ export class PatientRetries implements RetryStrategy {
     const retries = token.getRetryCount() + 1;
     const passes = errorType === 'THROTTLING' || errorType === 'TRANSIENT';
     // The SDK throws what the request failed with, not this.
-    if (!passes || retries >= this.#attempts) throw new Error('not to be tried again');
+    if (!passes || retries >= ATTEMPTS) throw new Error('not to be tried again');
     const pause = Math.random() * Math.min(FIRST_PAUSE_MS * 2 ** (retries - 1), LONGEST_PAUSE_MS);
     const asked = retryAfterHint === undefined ? 0 : retryAfterHint.getTime() - Date.now();
     return tokenOf(retries, Math.max(pause, Math.min(asked, LONGEST_PAUSE_MS)));

@@ -79,7 +79,7 @@ describe('retries', () => {
   const throttled = { errorType: 'THROTTLING' } as const;
 
   test('end after ten attempts, whose pauses grow up to ten seconds', async () => {
-    const retries = new PatientRetries(10);
+    const retries = new PatientRetries();
     let token = await retries.acquireInitialRetryToken();
     const pauses: number[] = [];
     for (let retry = 1; retry < 10; retry += 1) {
@@ -93,7 +93,7 @@ describe('retries', () => {
   });
 
   test('wait as long as the service asks, but not for ever', async () => {
-    const retries = new PatientRetries(10);
+    const retries = new PatientRetries();
     const first = await retries.acquireInitialRetryToken();
     for (const [asked, least] of [
       [5_000, 4_000],
