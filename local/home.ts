@@ -108,12 +108,12 @@ export class LocalHome {
       newRunId: () => runIdOf(now(), randomBytes(3).toString('hex')),
     });
     this.#pipeline = new Pipeline(this.ports, settings, settleMs, {
-      begin: async (manifest) =>
-        RunTables.begin(await this.session(), manifest, {
-          landingRoot: this.paths.landing,
-          scratchFolder: this.paths.scratch,
-          runFolder: this.runFiles.folderOf(manifest.runId),
-        }),
+      begin: async (manifest) => {
+        const { runId } = manifest;
+        const { landing: landingRoot, scratch: scratchFolder } = this.paths;
+        const runFolder = this.runFiles.folderOf(runId);
+        return RunTables.begin({ session: await this.session(), runId, landingRoot, scratchFolder, runFolder }, manifest);
+      },
       troubleWith: (error) => troubleWith(paths.tables, error),
     });
   }

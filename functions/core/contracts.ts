@@ -45,6 +45,7 @@ const tableContract = z.strictObject({
   table: z.enum(PUBLISHED_TABLES),
   zone: z.enum(['staging', 'trusted', 'curated', 'operations']),
   grain,
+  /** The landing table that a model's job stages before it builds its table. */
   stages: z.enum(LANDING_TABLES).optional(),
   partition: z.string().optional(),
   sort: z.array(z.string()).optional(),
@@ -92,11 +93,6 @@ export function contractOf(table: PublishedTable): TableContract {
 /** The contract of a table that a model makes. */
 export function modelContractOf(table: ModelTable): ModelContract {
   return found(models, table);
-}
-
-/** The landing table that a model's job stages before it builds its table. */
-export function stagedBy(step: string): LandingTable | undefined {
-  return MODEL_TABLES.some((table) => table === step) ? found(published, step).stages : undefined;
 }
 
 function parsedBy<T>(schema: z.ZodType<T>): (contract: { table: string }) => T {

@@ -1,7 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
-import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { contractOf, modelContractOf, stagedBy } from '../../functions/core/contracts.ts';
+import { contractOf, modelContractOf } from '../../functions/core/contracts.ts';
 import { LockLostError } from '../../functions/core/errors.ts';
 import type { Audits, Manifest, StepMetrics } from '../../functions/core/runFiles.ts';
 import { LANDING_TABLES } from '../../functions/core/steps.ts';
@@ -9,44 +8,37 @@ import type { LandingTable, ModelTable } from '../../functions/core/steps.ts';
 import { sqlFiles } from '../projectFiles.ts';
 import { countLake, createPolicy, publishedRun, runAudits } from './counts.ts';
 import { countOf, literal } from './session.ts';
-import type { Session } from './session.ts';
 import { read, stage } from './staging.ts';
 import type { Read, StagingContext } from './staging.ts';
 import { createTable, ensureTables } from './tables.ts';
 
-/** Where a lake keeps what a run needs. */
-interface RunFolders {
-  landingRoot: string;
-  scratchFolder: string;
-  runFolder: string;
-}
-
 /** One run's version of all tables: one DuckDB transaction, invisible until `publish` commits it. */
 export class RunTables {
-  readonly #session: Session;
+  readonly #context: StagingContext;
+  readonly #connection: DuckDBConnection;
   readonly #manifest: Manifest;
-  readonly #folders: RunFolders;
   readonly #models = sqlFiles('models');
   /** What is read of each landing table. All reading begins with the run, to use the cores that writing leaves idle. */
   readonly #reads = new Map<LandingTable, Promise<Read>>();
 
-  private constructor(session: Session, manifest: Manifest, folders: RunFolders) {
-    this.#session = session;
+  private constructor(context: StagingContext, manifest: Manifest) {
+    this.#context = context;
+    this.#connection = context.session.connection;
     this.#manifest = manifest;
-    this.#folders = folders;
   }
 
   /** Begins the run's version. */
-  static async begin(session: Session, manifest: Manifest, folders: RunFolders): Promise<RunTables> {
-    await rm(folders.scratchFolder, { recursive: true, force: true });
-    await mkdir(folders.scratchFolder, { recursive: true });
-    await session.connection.run(`
+  static async begin(context: StagingContext, manifest: Manifest): Promise<RunTables> {
+    const { connection } = context.session;
+    await rm(context.scratchFolder, { recursive: true, force: true });
+    await mkdir(context.scratchFolder, { recursive: true });
+    await connection.run(`
       begin;
       create schema if not exists operations;
       create table if not exists operations.published (run_id VARCHAR, definition VARCHAR)`);
-    await createPolicy(session.connection, manifest.policies);
-    await ensureTables(session.connection);
-    const tables = new RunTables(session, manifest, folders);
+    await createPolicy(connection, manifest.policies);
+    await ensureTables(connection);
+    const tables = new RunTables(context, manifest);
     tables.#readAhead();
     return tables;
   }
@@ -60,28 +52,17 @@ export class RunTables {
     let before: Promise<unknown> = Promise.resolve();
     for (const table of LANDING_TABLES) {
       const files = this.#manifest.files.filter((file) => file.table === table);
-      const reading = before.then(() => read(this.#stageContext(), table, files));
+      const reading = before.then(() => read(this.#context, table, files));
       before = reading.catch(() => undefined); // the step that stages the table meets the error
       this.#reads.set(table, reading);
     }
   }
 
-  #stageContext(): StagingContext {
-    const { landingRoot, scratchFolder, runFolder } = this.#folders;
-    return {
-      session: this.#session,
-      runId: this.#manifest.runId,
-      landingRoot,
-      scratchFolder,
-      rejectsFolder: path.join(runFolder, 'rejects'),
-    };
-  }
-
   /** The job of one table: stages its landing table if it has one, then builds the table from its model. */
   async build(step: ModelTable, onStaged: (staging: NonNullable<StepMetrics['staging']>) => void): Promise<StepMetrics> {
     const started = performance.now();
-    const { connection } = this.#session;
-    const landingTable = stagedBy(step);
+    const connection = this.#connection;
+    const landingTable = contractOf(step).stages;
     const staging = landingTable === undefined ? undefined : await this.#stage(landingTable);
     if (staging !== undefined) onStaged(staging);
 
@@ -110,7 +91,7 @@ export class RunTables {
   /** Runs all audits and counts on the run's version. */
   async audit(): Promise<Audits> {
     const started = performance.now();
-    const { connection } = this.#session;
+    const connection = this.#connection;
     const audits = await runAudits(connection);
     const counted = await countLake(connection);
     return { runId: this.#manifest.runId, ...counted, audits, seconds: Math.round(performance.now() - started) / 1000 };
@@ -119,7 +100,7 @@ export class RunTables {
   /** @throws LockLostError if the visible version is no longer the one that the run started from */
   async checkUnmoved(): Promise<void> {
     const { previous } = this.#manifest;
-    const found = (await publishedRun(this.#session.connection))?.runId ?? null;
+    const found = (await publishedRun(this.#connection))?.runId ?? null;
     if (found === previous) return;
     throw new LockLostError(
       `the lake shows run ${found ?? 'none'}, but this run started from ${previous ?? 'none'}; start a new run`,
@@ -129,7 +110,7 @@ export class RunTables {
   /** Makes the run's version the visible one. */
   async publish(): Promise<void> {
     const { runId, definition } = this.#manifest;
-    await this.#session.connection.run(
+    await this.#connection.run(
       `delete from operations.published; insert into operations.published values (${literal(runId)}, ${literal(definition)}); commit`,
     );
   }
@@ -137,11 +118,11 @@ export class RunTables {
   async #stage(table: LandingTable) {
     const reading = this.#reads.get(table);
     if (reading === undefined) throw new Error(`${table} was not read`);
-    return stage(this.#stageContext(), table, await reading);
+    return stage(this.#context, table, await reading);
   }
 
   async #replace(step: ModelTable): Promise<void> {
-    const { connection } = this.#session;
+    const connection = this.#connection;
     const columns = contractOf(step)
       .columns.map(({ name }) => `"${name}"`)
       .join(', ');

@@ -27,8 +27,8 @@ export interface StagingContext {
   runId: string;
   landingRoot: string;
   scratchFolder: string;
-  /** `runs/<runId>/rejects` */
-  rejectsFolder: string;
+  /** `runs/<runId>` */
+  runFolder: string;
 }
 
 type ManifestFile = Manifest['files'][number];
@@ -144,14 +144,14 @@ async function checkVersions(files: readonly { key: string; version: string; pat
 }
 
 async function loadRejects(
-  { session, rejectsFolder }: StagingContext,
+  { session, runFolder }: StagingContext,
   table: LandingTable,
   incoming: readonly Incoming[],
 ): Promise<void> {
   const rejects = incoming.flatMap(({ scanned }) => scanned.rejects ?? []);
   if (rejects.length === 0) return;
-  await mkdir(rejectsFolder, { recursive: true });
-  const kept = path.join(rejectsFolder, `${table}${REJECTS_ENDING}`);
+  const kept = path.join(runFolder, 'rejects', `${table}${REJECTS_ENDING}`);
+  await mkdir(path.dirname(kept), { recursive: true });
   // As one gzip member: behind the end of a member, DuckDB 1.5 rarely, but silently, reads nothing more.
   await pipeline(unpacked(rejects), createGzip({ level: 1 }), createWriteStream(`${kept}.part`));
   await rename(`${kept}.part`, kept);

@@ -721,9 +721,9 @@ test('what started from another lake than is there may not be published', async 
   const lake = await walkedLake();
   const before = await dump(lake);
   const session = await openSession(lakePaths(lake).tables, newFolder());
-  const [landingRoot, scratchFolder, runFolder] = [lakePaths(lake).landing, newFolder(), newFolder()];
+  const folders = { landingRoot: lakePaths(lake).landing, scratchFolder: newFolder(), runFolder: newFolder() };
   const manifest = { ...manifestOf('run-late', []), previous: 'run-other' };
-  const tables = await RunTables.begin(session, manifest, { landingRoot, scratchFolder, runFolder });
+  const tables = await RunTables.begin({ session, runId: 'run-late', ...folders }, manifest);
   await expect(tables.checkUnmoved()).rejects.toMatchObject({
     name: 'LockLostError',
     message: expect.stringMatching(/the lake shows run \S+, but this run started from run-other/) as unknown,

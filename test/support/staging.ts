@@ -34,8 +34,7 @@ export class StagingBench {
 
   /** The staged tables; versions stay as given. */
   async stage(files: readonly LandedFile[], runId: string): Promise<StagedTables> {
-    const [landingRoot, scratchFolder, rejectsFolder] = ['landing', 'scratch', 'rejects'].map((name) => this.#emptied(name));
-    if (landingRoot === undefined || scratchFolder === undefined || rejectsFolder === undefined) throw new Error('no folder');
+    const [landingRoot, scratchFolder, runFolder] = [this.#emptied('landing'), this.#emptied('scratch'), this.#emptied('run')];
     const inOrder = files.toSorted((one, other) => Buffer.compare(Buffer.from(one.key), Buffer.from(other.key)));
     const claim = inOrder.map(({ table, key, bytes }) => {
       const file = path.join(landingRoot, key);
@@ -45,7 +44,7 @@ export class StagingBench {
       return { table, key, version: `${size}-${mtimeNs}`, size: Number(size), input: null };
     });
     const { connection } = this.#session;
-    const context = { session: this.#session, runId, landingRoot, scratchFolder, rejectsFolder };
+    const context = { session: this.#session, runId, landingRoot, scratchFolder, runFolder };
     await connection.run('begin');
     try {
       for (const [table, own] of Map.groupBy(claim, (file) => file.table))
