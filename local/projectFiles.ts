@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { hashOfDefinition } from '../functions/core/definition.ts';
+import { CONTRACTS } from '../functions/core/contracts.ts';
 import type { Policies } from '../functions/core/settings.ts';
 
 /** The project folder: where glue/, statemachine/ and settings.json are. */
@@ -17,7 +18,14 @@ export function sqlFiles(folder: 'models' | 'audits' | 'counts' | 'excepted'): M
   return new Map(names.map((name) => [name.slice(0, -'.sql'.length), projectFile(`glue/${folder}/${name}`)]));
 }
 
-/** The hash of everything that decides what the tables hold and what is counted in them. */
-export function definitionHash(policies: Policies): string {
-  return hashOfDefinition(policies, new Map([...sqlFiles('models'), ...sqlFiles('counts')]));
+/**
+ * The hash of everything that decides what the tables hold and what is counted in them: policies, models, counts and contracts. A hash that
+ * differs from the published one is a reason to run. On one machine it is computed when the lake is opened, on AWS when the service is packaged.
+ */
+export function definitionHash(
+  { mlJoin, consentFrom }: Policies,
+  sql: ReadonlyMap<string, string> = new Map([...sqlFiles('models'), ...sqlFiles('counts')]),
+): string {
+  const parts = JSON.stringify([{ mlJoin, consentFrom }, [...sql], CONTRACTS]);
+  return createHash('sha256').update(parts).digest('hex').slice(0, 16);
 }
