@@ -23,10 +23,8 @@ export interface Execution {
 }
 
 /** How a closed execution ended. */
-export interface Ended {
-  runId: string;
+export interface Ended extends Pick<Execution, 'runId' | 'error'> {
   status: 'SUCCEEDED' | 'FAILED';
-  error: string | null;
 }
 
 /** What an execution does. */
@@ -118,14 +116,10 @@ export class LocalExecutions implements Executions {
       (): Ended => ({ runId, status: 'SUCCEEDED', error: null }),
       (error: unknown): Ended => ({ runId, status: 'FAILED', error: describe(error) }),
     );
-    this.#close(runId, ended.status, ended.error);
-    await this.#onEnd(ended);
-  }
-
-  #close(runId: string, status: Execution['status'], error: string | null): void {
     this.#database
       .prepare('update executions set status = ?, error = ?, ended_at = ? where run_id = ?')
-      .run(status, error, this.#now().toISOString(), runId);
+      .run(ended.status, ended.error, this.#now().toISOString(), runId);
+    await this.#onEnd(ended);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Ledger, Ports, PublishedLake } from '../ports.ts';
 import { landingTotals } from './expectations.ts';
 import { readHeld } from './heldFiles.ts';
-import { LANDING_TABLES, PUBLISHED_TABLES } from './steps.ts';
+import { PUBLISHED_TABLES } from './steps.ts';
 import type { LandingTable } from './steps.ts';
 import {
   addedUp,
@@ -141,15 +141,12 @@ function readFiles({ files }: NonNullable<StepMetrics['staging']>) {
 
 function reasonsByTable(steps: readonly StepMetrics[]): Partial<Record<LandingTable, Record<string, number>>> {
   const total: Partial<Record<LandingTable, Record<string, number>>> = {};
-  for (const table of LANDING_TABLES) {
+  for (const { staging } of steps) {
+    if (staging === undefined) continue;
     const reasons = new Map<string, number>();
-    for (const { staging } of steps) {
-      if (staging?.landingTable !== table) continue;
-      for (const file of staging.files) {
-        for (const [reason, records] of Object.entries(file.reasons)) reasons.set(reason, (reasons.get(reason) ?? 0) + records);
-      }
-    }
-    if (reasons.size > 0) total[table] = Object.fromEntries([...reasons].sort());
+    for (const file of staging.files)
+      for (const [reason, records] of Object.entries(file.reasons)) reasons.set(reason, (reasons.get(reason) ?? 0) + records);
+    if (reasons.size > 0) total[staging.landingTable] = Object.fromEntries([...reasons].sort());
   }
   return total;
 }

@@ -1,4 +1,5 @@
 import { messageOf, StageError } from '../../functions/core/errors.ts';
+import { codeOf } from '../systemErrors.ts';
 
 /** Which stage is meant; for messages. */
 interface StageName {
@@ -20,7 +21,7 @@ const UNREACHABLE = new Set(['ENOTFOUND', 'ECONNREFUSED', 'ECONNRESET', 'EAI_AGA
 
 /** Explains an error of AWS to a person: what is wrong and what to do next. Errors that say so themselves stay as they are. */
 export function asStageError(error: unknown, { name, region }: StageName): unknown {
-  const [kind, code, text] = [property(error, 'name'), property(error, 'code'), messageOf(error)];
+  const [kind, code, text] = [error instanceof Error ? error.name : '', codeOf(error), messageOf(error)];
   if (kind === 'CredentialsProviderError' || kind === 'TokenProviderError')
     return new StageError(`No AWS credentials: ${text}. Set AWS_PROFILE, or sign in with "aws sso login" or "aws configure"`);
   if (REFUSED.has(kind))
@@ -31,8 +32,4 @@ export function asStageError(error: unknown, { name, region }: StageName): unkno
       `AWS can't be reached in the region ${region} (${code === '' ? kind : code}): check --region and the network`,
     );
   return error;
-}
-
-function property(error: unknown, name: 'name' | 'code'): string {
-  return typeof error === 'object' && error !== null && name in error ? String(Reflect.get(error, name)) : '';
 }
