@@ -54,10 +54,15 @@ const output = createOutput(process.argv.includes('--json'));
 type Action = (context: CommandContext) => Promise<number>;
 
 /** Runs an action with the options that every command takes, and sets the exit code. `onStage` does the same with --stage. */
-async function act(action: Action, onStage?: Action): Promise<void> {
+async function act(action: Action, onStage: Action = notOnStage): Promise<void> {
   const options = program.opts<CommonOptions>();
-  const context = { options, output };
-  process.exitCode = await (isForStage(options) ? forStage(onStage) : action)(context);
+  process.exitCode = await (isForStage(options) ? onStage : action)({ options, output });
+}
+
+function notOnStage(): never {
+  throw new UsageError(
+    'this command works on one machine only; --stage works with drop, run, runs, show, files, rejects, retry, check and query',
+  );
 }
 
 /** @throws UsageError for options that don't go together */
@@ -86,13 +91,6 @@ program.hook('preAction', (_, acting) => {
   if (expect !== undefined)
     throw new UsageError(`--expect checks what a run builds, but ${acting.name()} builds nothing: use it with ${builders}`);
 });
-
-function forStage(onStage: Action | undefined): Action {
-  if (onStage !== undefined) return onStage;
-  throw new UsageError(
-    'this command works on one machine only; --stage works with drop, run, runs, show, files, rejects, retry, check and query',
-  );
-}
 
 function command(usage: string, description: string, examples: readonly string[]): Command {
   return program
