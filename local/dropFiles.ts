@@ -151,10 +151,8 @@ async function dropFile(landingRoot: string, { table, file }: Drop): Promise<Dro
 }
 
 /** Removes what killed copies have left in landing. */
-export async function clearKilledDrops(landingRoot: string): Promise<void> {
-  for (const table of LANDING_TABLES) {
-    await clearKilled(path.join(landingRoot, table), partialName);
-  }
+export function clearKilledDrops(landingRoot: string): void {
+  for (const table of LANDING_TABLES) clearKilled(path.join(landingRoot, table), partialName);
 }
 
 /** Without the file's name, which may have the maximum length. */

@@ -18,13 +18,13 @@ import { REBUILD_ADVICE, troubleWith, unlessDamaged } from './duckdb/trouble.ts'
 import { objectCreated, scheduledEvent, sqsBatch, statusChanged } from './awsEvents.ts';
 import { LocalExecutions } from './executions.ts';
 import type { Ended } from './executions.ts';
+import { clearKilled } from './killedProcesses.ts';
 import { lambdaContext } from './lambdaContext.ts';
-import { lakePaths } from './lakePaths.ts';
+import { lakePaths, scratchName } from './lakePaths.ts';
 import { FolderLanding } from './landing.ts';
 import { SqliteLedger } from './ledger.ts';
 import { Pipeline } from './pipeline.ts';
 import { FolderRunFiles, policiesOf } from './runFiles.ts';
-import { clearKilledScratch } from './scratch.ts';
 import { definitionHash } from './projectFiles.ts';
 
 export interface HomeOptions {
@@ -217,7 +217,7 @@ export class LocalHome {
     this.#session.close(); // first: to roll back, DuckDB reads what it has put into scratch
     this.#session = null;
     rmSync(this.paths.scratch, { recursive: true, force: true });
-    clearKilledScratch(this.paths.folder);
+    clearKilled(this.paths.folder, scratchName);
   }
 
   #publishedLake(): PublishedLake {

@@ -69,7 +69,7 @@ export async function withLake<T>(
   const lock = await ProcessLock.acquire(options.lake, `stedi ${command}`);
   try {
     finishReplacing(options.lake);
-    await clearKilledDrops(lakePaths(options.lake).landing);
+    clearKilledDrops(lakePaths(options.lake).landing);
     const home = new LocalHome({ ...homeOptions, folder: options.lake, settings });
     try {
       return await work(home);

@@ -1,6 +1,5 @@
 import path from 'node:path';
 import { UsageError } from '../functions/core/errors.ts';
-import { scratchOf } from './scratch.ts';
 
 /** Where things are below a lake's folder. */
 export function lakePaths(folder: string) {
@@ -10,8 +9,13 @@ export function lakePaths(folder: string) {
     tables: path.join(folder, 'lakehouse.duckdb'),
     ledger: path.join(folder, 'ledger.sqlite'),
     runs: path.join(folder, 'runs'),
-    scratch: scratchOf(folder),
+    scratch: path.join(folder, scratchName(process.pid)),
   };
+}
+
+/** Each process has a folder of its own for what does not fit into memory: two DuckDB processes would use the same file names in one. */
+export function scratchName(pid: number): string {
+  return `tmp-${pid}`;
 }
 
 /** SQLite opens no file with a longer path: its journal's name must fit behind it. */

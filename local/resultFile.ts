@@ -23,7 +23,7 @@ interface ResultFile {
  * Where the rows go; for a link, its target. Removes what a killed process has left of this file.
  * @throws UsageError for an ending other than `.parquet` or `.csv`, a folder that is missing or can't be written, and a place within the lake
  */
-export async function resultFile(named: string, lake: string): Promise<ResultFile> {
+export function resultFile(named: string, lake: string): ResultFile {
   const refuse = (why: string): UsageError => new UsageError(`--out ${named}: ${why}`);
   const format = FORMATS.get(path.extname(named).toLowerCase());
   if (format === undefined) throw refuse(`expected a name that ends in ${[...FORMATS.keys()].join(' or ')}`);
@@ -40,7 +40,7 @@ export async function resultFile(named: string, lake: string): Promise<ResultFil
   }
   const name = path.basename(there ?? named);
   const unfinishedName = (pid: number) => `.${name.slice(0, 100)}.${pid}.part`;
-  await clearKilled(folder, unfinishedName);
+  clearKilled(folder, unfinishedName);
   return { file: path.join(folder, name), unfinished: path.join(folder, unfinishedName(process.pid)), format };
 }
 

@@ -26,9 +26,9 @@ import { MOST_SHOWN, rowsText } from '../views/rows.ts';
 export async function query({ options, output }: CommandContext, sql: string, out?: string): Promise<number> {
   requireLake(options.lake);
   const paths = lakePaths(options.lake);
-  const file = out === undefined ? undefined : await resultFile(out, options.lake);
+  const file = out === undefined ? undefined : resultFile(out, options.lake);
   if (withoutComments(sql) === '') throw new UsageError('query needs SQL, for example "select count(*) from customer_trusted"');
-  if (!existsSync(paths.tables)) await explainMissing(options);
+  if (!existsSync(paths.tables)) throw await missing(paths.tables, options);
   const session = await openSession(paths.tables, paths.scratch, { readOnly: true });
   try {
     const landing = new FolderLanding(paths.landing);
@@ -106,14 +106,12 @@ function withoutComments(sql: string): string {
   return sql.replace(new RegExp(BLANKS, 'g'), '');
 }
 
-/** @throws LakeUnusableError if the tables once existed; UsageError if nothing has built them yet */
-async function explainMissing(options: CommonOptions): Promise<never> {
-  const { paths, published } = await withLedger(options, async (home) => ({
-    paths: home.paths,
-    published: await home.ledger.published(),
-  }));
-  if (published !== null) throw new LakeUnusableError(tablesGone(paths.tables, published.runId));
-  throw new UsageError(`${options.lake} has no tables yet, because no run has been published; "stedi run" builds them`);
+/** Why there are no tables: they are lost, or nothing has built them yet. */
+async function missing(tables: string, options: CommonOptions): Promise<Error> {
+  const published = await withLedger(options, ({ ledger }) => ledger.published());
+  return published === null
+    ? new UsageError(`${options.lake} has no tables yet, because no run has been published; "stedi run" builds them`)
+    : new LakeUnusableError(tablesGone(tables, published.runId));
 }
 
 /** Refuses several statements, since only one would be answered, and any that may change a file. */
