@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { catalog } from '../functions/catalog.ts';
 import { LakeUnusableError } from '../functions/core/errors.ts';
+import { chunked } from '../functions/core/parallel.ts';
 import { requestRunForPending } from '../functions/core/requestRun.ts';
 import { runIdOf } from '../functions/core/runId.ts';
 import type { Policies, Settings } from '../functions/core/settings.ts';
@@ -121,9 +122,7 @@ export class LocalHome {
   /** Tells `catalog` that files are there, as S3 and EventBridge would, in batches of ten. */
   async announce(files: readonly FileVersion[]): Promise<void> {
     const handler = catalog(this.ports);
-    for (let at = 0; at < files.length; at += 10) {
-      await handler(sqsBatch(files.slice(at, at + 10).map(objectCreated)), lambdaContext('catalog'));
-    }
+    for (const some of chunked(files, 10)) await handler(sqsBatch(some.map(objectCreated)), lambdaContext('catalog'));
     // No schedule makes up for a run that `catalog` could not ask for: what broke it breaks the command.
     if (files.length > 0) await requestRunForPending(this.ports);
   }

@@ -2,6 +2,7 @@ import { access, constants, open, readdir, realpath, stat } from 'node:fs/promis
 import path from 'node:path';
 import type { FileVersion, Landing, Prepared } from '../functions/ports.ts';
 import { isLandingTable } from '../functions/core/steps.ts';
+import { chunked } from '../functions/core/parallel.ts';
 import { isIgnoredName, landingTableOf, tablesFrom } from '../functions/core/catalogFile.ts';
 import { messageOf } from '../functions/core/errors.ts';
 import { isMissing } from './systemErrors.ts';
@@ -138,7 +139,7 @@ export class FolderLanding implements Landing {
       if (name > after) names.push(name);
     }
     names.sort();
-    for (let at = 0; at < names.length; at += 1000) yield names.slice(at, at + 1000);
+    yield* chunked(names, 1000);
   }
 }
 

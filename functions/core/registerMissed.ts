@@ -1,5 +1,6 @@
 import type { FileVersion, Memory, Ports } from '../ports.ts';
 import { catalogFiles } from './catalogFile.ts';
+import { chunked } from './parallel.ts';
 
 /** A pass stops listing after this long; a function on AWS has 15 minutes. */
 const LISTING_MS = 10 * 60_000;
@@ -33,11 +34,7 @@ export async function registerMissed(
     for await (const page of ports.landing.list(before.listedTo)) {
       const doubtful = page.filter(({ landedAt }) => known === null || landedAt === undefined || landedAt >= known);
       registered += await registerUnknown(ports, doubtful);
-      for (const { key } of page) {
-        if (key === last) continue;
-        complete = last ?? complete;
-        last = key;
-      }
+      for (const { key } of page) if (key !== last) [complete, last] = [last ?? complete, key];
       if (ports.now().getTime() - began < LISTING_MS) continue;
       listedTo = complete;
       isPaused = true;
@@ -68,8 +65,8 @@ function checkingFrom({ checked }: Memory, began: number): string | null {
 async function registerUnknown(ports: Ports, page: readonly FileVersion[]): Promise<number> {
   const unknown = await ports.ledger.unknown(page);
   let registered = 0;
-  for (let from = 0; from < unknown.length; from += CATALOGED_AT_ONCE) {
-    const outcomes = await catalogFiles(ports, unknown.slice(from, from + CATALOGED_AT_ONCE));
+  for (const some of chunked(unknown, CATALOGED_AT_ONCE)) {
+    const outcomes = await catalogFiles(ports, some);
     registered += outcomes.filter(({ status }) => status === 'fulfilled').length;
   }
   return registered;
