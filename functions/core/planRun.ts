@@ -32,7 +32,7 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
 
   // When planned again, as in a retried step, a run keeps what it has claimed and takes no more.
   const claimed = await ports.ledger.claimed(runId);
-  const pending = claimed.length > 0 ? [] : await ports.ledger.pending(settings.maxFilesPerRun);
+  const pending = claimed.length > 0 ? [] : upTo(settings.maxGbPerRun, await ports.ledger.pending(settings.maxFilesPerRun));
   // Of equal records the one in the first file is staged, so the order must not depend on when files arrived.
   const files = await prepare(ports, lock, inOrder([...claimed, ...pending]));
   const published = await ports.lake.publishedRun();
@@ -56,6 +56,15 @@ export async function planRun(ports: PlanPorts, settings: Settings, runId: strin
   });
   ports.log('run_planned', { runId, fence: lock.fence, files: files.length, definitionChanged: changed, mlJoin, consentFrom });
   return { status: 'RUN', runId, fence: String(lock.fence), files: files.length };
+}
+
+/**
+ * The first of these files, of so many gigabytes in all: more would not fit on the workers' disks, whatever time they had. Always one, because
+ * a file that is larger alone must be read too.
+ */
+function upTo(gigabytes: number, files: readonly LedgerFile[]): LedgerFile[] {
+  let bytes = 0;
+  return files.filter(({ size }, at) => (bytes += size) <= gigabytes * 1e9 || at === 0);
 }
 
 type ManifestFile = Manifest['files'][number];

@@ -89,6 +89,11 @@ export const settingsSchema = z.strictObject({
     .min(1)
     .default(10_000)
     .describe('How many file versions one run claims at most; the rest goes into the next run.'),
+  maxGbPerRun: z
+    .number()
+    .positive()
+    .default(200)
+    .describe('How many gigabytes of landing files one run claims at most, or one file that is larger alone.'),
   expectedCounts: z
     .partialRecord(z.enum(COUNTABLE), count)
     .default({})

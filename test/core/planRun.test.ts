@@ -95,6 +95,18 @@ describe('planning a run', () => {
     expect((await world.ledger.pending(10)).map(({ key }) => key)).toEqual(['customer_landing/3']);
   });
 
+  test('takes files of at most so many gigabytes, but always one; the rest stays pending', async () => {
+    const world = newWorld();
+    const [first] = await world.register('customer_landing/1', 'customer_landing/2', 'customer_landing/3');
+    const size = first?.size ?? 0;
+    expect(await planRun(world.ports, settingsWith({ maxGbPerRun: (2 * size) / 1e9 }), 'run-1')).toMatchObject({ files: 2 });
+    expect((await world.ledger.pending(10)).map(({ key }) => key)).toEqual(['customer_landing/3']);
+
+    const other = newWorld();
+    await other.register('customer_landing/1', 'customer_landing/2');
+    expect(await planRun(other.ports, settingsWith({ maxGbPerRun: size / 1e10 }), 'run-1')).toMatchObject({ files: 1 });
+  });
+
   test('names the policies and the run whose tables it replaces', async () => {
     const world = newWorld();
     world.publish('run-0');

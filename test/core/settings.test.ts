@@ -20,6 +20,7 @@ test('what is not set has its default', () => {
     maxShrinkRatio: 0.2,
     settleSeconds: 2,
     maxFilesPerRun: 10_000,
+    maxGbPerRun: 200,
     expectedCounts: {},
     aws: {
       workerType: 'G.1X',
@@ -51,7 +52,7 @@ test('of what only AWS needs a part may be set', () => {
 
 test('an unknown key is refused with the list of the known ones', () => {
   expect(refusal({ mlJion: 'time' })).toBe(
-    'Settings (settings.json): unknown setting mlJion; expected one of mlJoin, consentFrom, maxRejectRatio, minRecordsForRatio, maxShrinkRatio, settleSeconds, maxFilesPerRun, expectedCounts, aws',
+    'Settings (settings.json): unknown setting mlJion; expected one of mlJoin, consentFrom, maxRejectRatio, minRecordsForRatio, maxShrinkRatio, settleSeconds, maxFilesPerRun, maxGbPerRun, expectedCounts, aws',
   );
 });
 
@@ -66,6 +67,7 @@ test.each([
   [{ settleSeconds: 3601 }, /settleSeconds: .*3600.*found 3601/],
   [{ settleSeconds: -1 }, /settleSeconds: .*found -1/],
   [{ maxFilesPerRun: 0 }, /maxFilesPerRun: .*found 0/],
+  [{ maxGbPerRun: 0 }, /maxGbPerRun: .*found 0/],
   [
     { expectedCounts: { customers: 5 } },
     /expectedCounts\.customers; expected one of customer_landing, .*customer_trusted.*same_time/,
