@@ -28,8 +28,11 @@ RUNTIME: dict[str, str] = {
     # In dynamic mode a withdrawn person's day would survive, and an empty result would change nothing.
     "spark.sql.sources.partitionOverwriteMode": "static",
     # Small pieces of a shuffle are combined for one task up to this size. It is their compressed size in the shuffle; in memory they take
-    # several times as much. Pieces to be sorted are not split, so beyond 3.2 GB (200 pieces, as many as Spark makes) a task sorts more.
+    # several times as much.
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
+    # Pieces to be sorted are not split, so beyond 32 GB a task sorts more. Without this there would be 200 pieces, or in Glue as many as
+    # its workers have cores: 36 for ten G.1X. Of more than 2,000 Spark would only keep rough sizes.
+    "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2000",
     # One task reads up to 128 small files (by default 32), and 32 tasks check whether the files exist (by default one for each file).
     "spark.sql.files.openCostInBytes": "1m",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",
