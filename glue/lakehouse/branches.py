@@ -23,6 +23,8 @@ MAIN = "main"
 RUN_PROPERTY = "run-id"
 ORIGIN_PROPERTY = "built-from"
 LANDING_PROPERTY = "landing-table"
+# The operation of snapshots that keep all rows and only write them into other files.
+REWRITTEN = "replace"
 _PREFIX = "run_"
 
 
@@ -112,8 +114,12 @@ class Branches:
         return {date.fromisoformat(path.partition("=")[2]) for path in paths}
 
     def head(self, table: str, *, published: bool = False) -> int | None:
-        """The snapshot that made the rows of the run's version, or of the published one; None if there is none."""
-        return snapshot_id(self._made(table, MAIN if published else self.name))
+        """The snapshot that made the rows of the run's version, or of the published one; None if there is none.
+
+        Rows that were compacted long ago were made by a snapshot that has expired since; the one that compacted them still names it.
+        """
+        made = self._made(table, MAIN if published else self.name)
+        return made.parentId() if made is not None and made.operation() == REWRITTEN else snapshot_id(made)
 
     def published_by(self, table: str) -> str | None:
         """The run that made the published rows, even if they have been compacted since."""
@@ -222,7 +228,7 @@ def _rewritten(iceberg: IcebergTable, snapshot: Snapshot | None) -> list[Snapsho
     same = []
     for version in versions(iceberg, snapshot):
         same.append(version)
-        if version.operation() != "replace":
+        if version.operation() != REWRITTEN:
             break
     return same
 

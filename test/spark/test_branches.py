@@ -596,6 +596,13 @@ def test_a_run_without_files_builds_no_day_also_where_small_files_were_compacted
     assert totals(walked) == walked.counts()
 
 
+def test_a_run_builds_no_day_although_what_made_compacted_rows_has_expired(walked: Lake) -> None:
+    walked.spark.sql(f"CALL lake.system.rewrite_data_files(table => '{walked.namespace}.customer_staging', options => {REWRITE_ALL})")
+    Snapshots(walked.spark, walked.namespace).expire(datetime.now(UTC) + timedelta(days=2))
+    assert walked.spark.sql(f"select * from {walked.full('customer_staging')}.snapshots").count() == 1
+    assert walked.built_days(walked.run([])) == {table: set() for table in INPUTS}
+
+
 def test_a_first_run_in_which_nothing_is_valid(lake: Lake) -> None:
     lake.land("customer_landing/empty.json", "")
     lake.land("accelerometer_landing/broken.json", "oops")
