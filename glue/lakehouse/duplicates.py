@@ -28,7 +28,8 @@ class Duplicates:
     def __init__(self, contract: LandingContract, feeds: TableContract) -> None:
         self._identity = list(contract.identity)
         self._partition = [F.col(feeds.partition)] if feeds.partition else []
-        self._sort = list(feeds.sort or contract.identity[:2])
+        # Equal records have equal values in these.
+        self._sort = [name for name in feeds.sort if name in contract.identity] or list(contract.identity)
         self._others = [column.name for column in contract.columns if column.name not in contract.identity]
 
     @property
@@ -43,7 +44,8 @@ class Duplicates:
         many tasks a large day is spread. `watch` is given all rows once, at a point where each is in one task only.
         """
         rows = arrived if staged is None else arrived.unionByName(staged.withColumn("file", F.lit(STAGED)))
-        bucket = F.pmod(F.hash(F.col(self._sort[0])), F.lit(buckets)) if self._partition else F.lit(0)
+        # By person and time, not by person alone: all of a large day may be of one.
+        bucket = F.pmod(F.hash(*[F.col(name) for name in self._sort]), F.lit(buckets)) if self._partition else F.lit(0)
         spread = [*self._partition, F.col("bucket")] if self._partition else [F.col(name) for name in self._identity]
         rows = watch(rows.withColumn("bucket", bucket).repartition(*spread))
         # The bucket last: a sort is quickest if what tells most rows apart comes early. The day first, because files are written by day.

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from lakehouse import landing, staging
 from lakehouse.branches import Branches, branch_of
-from lakehouse.contracts import LANDING_TABLES, landing_contract
+from lakehouse.contracts import LANDING_TABLES, landing_contract, table_contract
+from lakehouse.duplicates import Duplicates
 from lakehouse.errors import LandingChangedError
 from lakehouse.landing import LandingFile
 from lakehouse.lines import Lines
@@ -20,6 +21,7 @@ from lakehouse.session import use_namespace
 from lakehouse.staging import StagingContext, stage
 from lakehouse.tables import ensure_tables
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 from cases import STAGED, Case, CaseFile, load_cases
 from lakes import new_lake, row_text
@@ -127,6 +129,17 @@ def test_equal_records_meet_where_a_day_is_spread_over_tasks(spark: SparkSession
     files = [CaseFile("accelerometer_landing", f"accelerometer_landing/{number}.json", "v1", 1, text) for number in range(4)]
     found = Bench(spark, tmp_path).stage("run-1", _land(tmp_path, 1, files))
     assert sorted((row["staged"], row["duplicate"]) for row in found["loads"]) == [(0, 20), (0, 20), (0, 20), (20, 0)]
+
+
+def test_a_large_day_of_one_person_is_spread_over_tasks(spark: SparkSession) -> None:
+    contract = landing_contract("accelerometer_landing")
+    rows = spark.range(100).selectExpr(
+        "'ann@x.org' as user", "id as timestamp", "0d as x", "0d as y", "0d as z", "0 as file", "current_date as reading_date"
+    )
+    first = Duplicates(contract, table_contract(contract.feeds)).first(rows.unionAll(rows), None, 8, lambda watched: watched)
+    found = first.groupBy(F.spark_partition_id()).count().collect()
+    assert len(found) > 1
+    assert sum(row["count"] for row in found) == 100
 
 
 def test_more_days_than_a_run_names_are_compared_with_all_that_is_staged(
