@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 IcebergManifest: TypeAlias = Any  # Iceberg's own Java object
 
+# Which files of a day are small, how many of them are worth a rewrite, and how many of a table are rewritten at most.
+SMALL_FILES = {"min-file-size-bytes": 16 * 1024 * 1024, "min-input-files": 24, "max-files-to-rewrite": 5000}
+
 
 class Snapshots:
     """The snapshots of all tables of a lake."""
@@ -33,6 +36,16 @@ class Snapshots:
             self._spark.sql(
                 f"CALL {CATALOG}.system.rewrite_data_files(table => '{self._namespace}.{table}', options => map('min-input-files', '2'))"
             )
+
+    def compact_days(self, table: str) -> None:
+        """Rewrites the small files of days that have many, in the table's order; readers see no difference.
+
+        Not all of them at once if there are very many, because the job has few workers and less than an hour.
+        """
+        options = ", ".join(f"'{name}', '{value}'" for name, value in SMALL_FILES.items())
+        self._spark.sql(
+            f"CALL {CATALOG}.system.rewrite_data_files(table => '{self._namespace}.{table}', strategy => 'sort', options => map({options}))"
+        )
 
     def expire(self, until: datetime) -> None:
         """Removes the snapshots from before `until`, except the published one, and the files that only they hold.

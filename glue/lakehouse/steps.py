@@ -146,6 +146,7 @@ def _publish(spark: SparkSession, job: Job, branches: Branches, files: RunFiles,
     tasks: dict[str, Callable[[], object]] = {
         "branches": branches.clean_up,
         "small files": lambda: upkeep.compact(snapshots),
+        "small files of days": lambda: upkeep.compact_days(job.lake, snapshots, now),
         "snapshots": lambda: snapshots.expire(now - job.snapshots_kept),
         "orphans": lambda: _remove_orphans(spark, job, now, log),
     }

@@ -2,7 +2,7 @@
 
 Forgetting: what older snapshots hold of a person goes with the run that takes the person out, and what was built by runs that were never
 published goes with the next published run. Orphans: files below a table that no snapshot knows, left by jobs that were killed while they
-wrote. Small files: each run adds some to tables that every run reads as a whole.
+wrote. Small files: each run adds some to tables that every run reads as a whole, and to the days whose readings it brings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakehouse import storage
-from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES
+from lakehouse.contracts import MODEL_TABLES, PUBLISHED_TABLES, STAGING_TABLES, table_contract
 from lakehouse.session import CATALOG
 from lakehouse.tables import for_each
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from lakehouse.snapshots import Snapshots
 
-# Listing every file of the lake is worth it only once in a while.
+# Listing every file of the lake is worth it only once in a while, and looking for days of many small files once a day.
 EVERY = timedelta(days=7)
+DAILY = timedelta(days=1)
 # No job lives as long as this, so an unknown file that is older will never be committed.
 AGE = timedelta(days=3)
 # These have no days, and even a run that adds only a handful of rows adds a file.
@@ -82,19 +83,33 @@ def compact(snapshots: Snapshots) -> None:
     for_each(GROWING, lambda table: snapshots.compact(table, MOST_FILES))
 
 
-def remove_orphans(spark: SparkSession, namespace: str, lake: str, now: datetime) -> int | None:
-    """Removes orphans if the last removal is long ago; returns how many, or None if it is not time yet.
+def compact_days(lake: str, snapshots: Snapshots, now: datetime) -> None:
+    """Rewrites the small files of days that have many, once a day."""
+    if _is_time(lake, "daysCompactedAt", DAILY, now):
+        for_each([table for table in STAGING_TABLES if table_contract(table).partition], snapshots.compact_days)
 
-    The date of the last removal is written to `<lake>/warehouse/upkeep.json` before it begins, so that one that breaks off, or takes longer
-    than a job may, is not tried again by every run. A lake without a date is new and has nothing to remove.
+
+def remove_orphans(spark: SparkSession, namespace: str, lake: str, now: datetime) -> int | None:
+    """Removes orphans if the last removal is long ago; returns how many, or None if it is not time yet."""
+    if not _is_time(lake, "orphansRemovedAt", EVERY, now):
+        return None
+    return sum(_remove(spark, namespace, table, now - AGE) for table in PUBLISHED_TABLES)
+
+
+def _is_time(lake: str, task: str, every: timedelta, now: datetime) -> bool:
+    """Whether a task was last begun long enough ago.
+
+    If so, the date is written to `<lake>/warehouse/upkeep.json` first, so that a task that breaks off, or takes longer than a job may, is
+    not tried again by every run. A lake without a date is new and has nothing to do.
     """
     place = storage.join(lake, "warehouse", "upkeep.json")
     text = storage.read_text(place)
-    last = None if text is None else datetime.fromisoformat(json.loads(text)["orphansRemovedAt"])
-    if last is not None and now - last < EVERY:
-        return None
-    storage.write_text(place, json.dumps({"orphansRemovedAt": now.isoformat()}) + "\n")
-    return None if last is None else sum(_remove(spark, namespace, table, now - AGE) for table in PUBLISHED_TABLES)
+    begun = {} if text is None else json.loads(text)
+    last = begun.get(task)
+    if last is not None and now - datetime.fromisoformat(last) < every:
+        return False
+    storage.write_text(place, json.dumps({**begun, task: now.isoformat()}) + "\n")
+    return last is not None
 
 
 def _remove(spark: SparkSession, namespace: str, table: str, before: datetime) -> int:

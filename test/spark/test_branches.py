@@ -596,6 +596,22 @@ def test_a_run_without_files_builds_no_day_also_where_small_files_were_compacted
     assert totals(walked) == walked.counts()
 
 
+def test_small_files_of_a_day_are_rewritten_once_a_day(walked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "SMALL_FILES", {**snapshots.SMALL_FILES, "min-input-files": 2})
+    for person in ("cem@x.org", "dea@x.org"):
+        land(walked, walk(person, at=AT + 5 * DAY))
+        walked.run()
+    before, tables = walked.dump(), ("accelerometer_staging", "step_trainer_staging")
+    assert [len(walked.files(table)) for table in tables] == [4, 4]
+    state = walked.folder / "warehouse/upkeep.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "daysCompactedAt": "2022-01-01T00:00:00+00:00"}))
+    run_id = walked.run([])
+    assert [len(walked.files(table)) for table in tables] == [2, 2]
+    assert walked.dump() == before
+    assert walked.built_days(walked.run([])) == walked.built_days(run_id) == {table: set() for table in INPUTS}
+    assert [fields for event, fields in walked.logged if event == "upkeep_failed"] == []
+
+
 def test_a_run_builds_no_day_although_what_made_compacted_rows_has_expired(walked: Lake) -> None:
     walked.spark.sql(f"CALL lake.system.rewrite_data_files(table => '{walked.namespace}.customer_staging', options => {REWRITE_ALL})")
     Snapshots(walked.spark, walked.namespace).expire(datetime.now(UTC) + timedelta(days=2))
