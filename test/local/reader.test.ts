@@ -303,6 +303,24 @@ test('a line that is not JSON may hold millions of blanks', async () => {
   expect(tables['rejected']).toEqual([expect.stringMatching(/"line":1,.*"reason":"broken_json".* x"/)]);
 });
 
+test.each([
+  ['whole', 0],
+  ['cut', 5],
+])('what stands behind the padding of a gzip file breaks it wherever it starts: a member, %s', async (_, cut) => {
+  const table = 'customer_landing';
+  const member = gzipSync('{"email":"a@x.org"}\n');
+  const piece = 64 * 1024; // of the stream that reads the file
+  const starts = [member.length + 1, piece - 1, piece, piece + 1, 2 * piece];
+  const files = starts.map((start): LandedFile => {
+    const padding = Buffer.alloc(start - member.length);
+    const bytes = Buffer.concat([member, padding, member.subarray(0, member.length - cut)]);
+    return { table, key: `${table}/${start}.json.gz`, version: 'v1', bytes };
+  });
+  const tables = await bench.stage(files, 'run-1');
+  expect(tables).toEqual(await referenceTables(files));
+  expect(tables['rejected']).toHaveLength(starts.length);
+});
+
 test('a gzip file that finds no room to be unpacked is an error, not a broken file', async () => {
   const folder = newFolder();
   const file = path.join(folder, 'file.json.gz');
