@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { createReadStream, createWriteStream, closeSync, openSync, readSync } from 'node:fs';
+import { createReadStream, createWriteStream, closeSync, openSync, readSync, statSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, gzipSync } from 'node:zlib';
 import type { LandingContract } from '../../functions/core/contracts.ts';
@@ -56,16 +56,25 @@ export async function scan(task: ScanTask): Promise<Scanned> {
 
 /** Decompresses a gzip file; false when it can't be decompressed to its end. */
 async function unpack(packed: string, unpacked: string): Promise<boolean> {
+  const { size } = statSync(packed);
+  const taken = await unpackMembers(packed, unpacked, size);
+  // zlib stops at a zero byte after a member and ignores what follows; only padding is allowed.
+  if (taken === null || !onlyZerosFrom(packed, taken)) return false;
+  // But it is asked again for each piece of the file, and takes one that looks like a member: then zeros are among what it took.
+  return taken === size || (await unpackMembers(packed, unpacked, taken)) === taken;
+}
+
+/** Decompresses the first bytes of a gzip file and returns how many of them were taken; null when they can't be decompressed. */
+async function unpackMembers(packed: string, unpacked: string, bytes: number): Promise<number | null> {
   const gunzip = createGunzip();
   try {
-    await pipeline(createReadStream(packed), gunzip, createWriteStream(unpacked));
+    await pipeline(createReadStream(packed, { end: bytes - 1 }), gunzip, createWriteStream(unpacked));
   } catch (error) {
-    // zlib is asked again for each piece of the file: one that starts a member behind padding comes after the end of what is unpacked.
-    if (/^Z_|^ERR_(?:BUFFER|ZLIB|STREAM_PUSH_AFTER_EOF)/.test(codeOf(error))) return false;
+    // A whole member behind padding is unpacked after the end.
+    if (/^Z_|^ERR_(?:BUFFER|ZLIB|STREAM_PUSH_AFTER_EOF)/.test(codeOf(error))) return null;
     throw error;
   }
-  // zlib stops at a zero byte after a member and ignores what follows; only padding is allowed.
-  return onlyZerosFrom(packed, gunzip.bytesWritten);
+  return gunzip.bytesWritten;
 }
 
 function onlyZerosFrom(path: string, offset: number): boolean {

@@ -321,6 +321,24 @@ test.each([
   expect(tables['rejected']).toHaveLength(starts.length);
 });
 
+test('the header of a member behind the padding of a gzip file breaks it, although what it adds may look like more padding', async () => {
+  const table = 'customer_landing';
+  const member = gzipSync('{"email":"a@x.org"}\n');
+  const header = gzipSync('').subarray(0, 3);
+  const piece = 64 * 1024; // of the stream that reads the file
+  const files = [1, 2, 5, 9, 50].map((zeros): LandedFile => {
+    // No compression, so that its length is known: blanks up to the padding, which ends with the piece.
+    const room = piece - zeros - member.length;
+    const blanks = gzipSync(Buffer.alloc(room - gzipSync('').length - 3, ' '), { level: 0 });
+    expect(blanks).toHaveLength(room);
+    const bytes = Buffer.concat([member, blanks, Buffer.alloc(zeros), header, Buffer.alloc(9)]);
+    return { table, key: `${table}/${zeros}.json.gz`, version: 'v1', bytes };
+  });
+  const tables = await bench.stage(files, 'run-1');
+  expect(tables).toEqual(await referenceTables(files));
+  expect(tables['rejected']).toHaveLength(files.length);
+});
+
 test('a gzip file that finds no room to be unpacked is an error, not a broken file', async () => {
   const folder = newFolder();
   const file = path.join(folder, 'file.json.gz');
