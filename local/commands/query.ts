@@ -2,6 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { DuckDBTypeId, StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, Json } from '@duckdb/node-api';
 import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
+import { LANDING_TABLES } from '../../functions/core/steps.ts';
 import { figure, printable } from '../../functions/core/textTable.ts';
 import { createViews, publishedRun } from '../duckdb/counts.ts';
 import { createLandingViews } from '../duckdb/landingViews.ts';
@@ -31,12 +32,7 @@ export async function query({ options, output }: CommandContext, sql: string, ou
   if (!existsSync(paths.tables)) throw await missing(paths.tables, options);
   const session = await openSession(paths.tables, paths.scratch, { readOnly: true });
   try {
-    const landing = new FolderLanding(paths.landing);
-    const landed = SHOWS_LANDING.test(sql)
-      ? await createLandingViews(session.connection, landing, unknownFieldsIn(paths.ledger), (text) =>
-          console.error(printable(text)),
-        )
-      : [];
+    const landed = SHOWS_LANDING.test(sql) ? await createLandedViews(session, paths, sql) : [];
     const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
     await session.connection.run(
       `set allowed_paths = [${allowed.map(literal).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
@@ -59,6 +55,17 @@ export async function query({ options, output }: CommandContext, sql: string, ou
     session.close();
     rmSync(paths.scratch, { recursive: true, force: true });
   }
+}
+
+/** Creates the views of the landing tables and returns the files that they read. */
+async function createLandedViews(
+  { connection }: Session,
+  { landing, ledger, scratch }: ReturnType<typeof lakePaths>,
+  sql: string,
+): Promise<string[]> {
+  const asked = LANDING_TABLES.filter((table) => sql.toLowerCase().includes(table));
+  const landed = { landing: new FolderLanding(landing), unknown: unknownFieldsIn(ledger), asked, scratch };
+  return createLandingViews(connection, landed, (text) => console.error(printable(text)));
 }
 
 /** Lets the project's own SQL run, whose models, audits and counts read `policy` and `current_customer`: as the published run saw them. */

@@ -1,12 +1,15 @@
-import { realpath } from 'node:fs/promises';
+import { mkdir, realpath } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { landingContractOf, MOST_EXTRA_COLUMNS } from '../../functions/core/contracts.ts';
-import { sniff } from '../../functions/core/catalogFile.ts';
 import { messageOf } from '../../functions/core/errors.ts';
+import { inParallel } from '../../functions/core/parallel.ts';
 import { byLandingTable, LANDING_TABLES } from '../../functions/core/steps.ts';
 import type { LandingTable } from '../../functions/core/steps.ts';
 import type { FolderLanding } from '../landing.ts';
 import type { UnknownFields } from '../ledger.ts';
+import { isGzip, unpack } from '../reader/unpack.ts';
 import { fileList, literal } from './session.ts';
 
 /** A longer line is left out of the view, as DuckDB's buffers are twice as large. */
@@ -22,9 +25,14 @@ const RECORDS_OF_LINE = `
       then from_json('[' || regexp_replace(trim(line, ${LAYOUT}), '\\}[\\s,]*\\{', '},{', 'g') || ']', '["JSON"]')
     else ['null'::JSON] end`;
 
-interface Files {
-  plain: string[];
-  gzip: string[];
+interface Landed {
+  landing: FolderLanding;
+  /** Other fields than those of the contracts that files brought. */
+  unknown: UnknownFields;
+  /** The tables that are asked for: no other is read. */
+  asked: readonly LandingTable[];
+  /** Where gzip files are unpacked, as a run does it: DuckDB's own reader stops at some of them, or silently in the middle of one. */
+  scratch: string;
 }
 
 /**
@@ -34,30 +42,44 @@ interface Files {
  */
 export async function createLandingViews(
   connection: DuckDBConnection,
-  landing: FolderLanding,
-  unknown: UnknownFields,
+  landed: Landed,
   tell: (text: string) => void,
 ): Promise<string[]> {
   await connection.run(RECORDS_OF_LINE);
-  const files = await landedFiles(landing, tell);
+  const files = await landedFiles(landed, tell);
   for (const table of LANDING_TABLES)
-    await connection.run(`create temp view ${table} as ${viewOf(fieldsOf(table, unknown[table]), files[table])}`);
-  return Object.values(files).flatMap(({ plain, gzip }) => [...plain, ...gzip]);
+    await connection.run(`create temp view ${table} as ${viewOf(fieldsOf(table, landed.unknown[table]), files[table])}`);
+  return Object.values(files).flat();
 }
 
-async function landedFiles(landing: FolderLanding, tell: (text: string) => void): Promise<Record<LandingTable, Files>> {
-  const files = byLandingTable((): Files => ({ plain: [], gzip: [] }));
+async function landedFiles(
+  { landing, asked, scratch }: Landed,
+  tell: (text: string) => void,
+): Promise<Record<LandingTable, string[]>> {
+  const files = byLandingTable((): string[] => []);
+  const packed: { table: LandingTable; key: string; place: string; unpacked: string }[] = [];
   for await (const page of landing.list()) {
     for (const { table, key } of page) {
+      if (!asked.includes(table)) continue;
       try {
-        const { format } = sniff(table, await landing.head(key, 2));
         // A link's target: DuckDB checks whether that may be read.
-        files[table][format === 'gzip' ? 'gzip' : 'plain'].push(await realpath(landing.pathOf(key)));
+        const place = await realpath(landing.pathOf(key));
+        if (isGzip(place)) packed.push({ table, key, place, unpacked: path.join(scratch, `landed-${packed.length}`) });
+        else files[table].push(place);
       } catch (error) {
         tell(`Left out: ${key} can't be read (${messageOf(error)})`);
       }
     }
   }
+  if (packed.length > 0) await mkdir(scratch, { recursive: true });
+  await inParallel(
+    packed,
+    async ({ table, key, place, unpacked }) => {
+      if (await unpack(place, unpacked)) files[table].push(unpacked);
+      else tell(`Left out: ${key} is not a whole gzip file`);
+    },
+    availableParallelism(),
+  );
   for (const [key, why] of landing.misnamed) tell(`Left out: ${key}: ${why}`);
   return files;
 }
@@ -82,16 +104,15 @@ function fieldsOf(table: LandingTable, unknown: readonly string[]): Field[] {
   return [...fields.values()];
 }
 
-function viewOf(fields: readonly Field[], { plain, gzip }: Files): string {
-  const sources = [...(plain.length > 0 ? [linesOf(plain, 'none')] : []), ...(gzip.length > 0 ? [linesOf(gzip, 'gzip')] : [])];
-  if (sources.length === 0) return `select ${fields.map(({ name }) => `null::VARCHAR as "${name}"`).join(', ')} where false`;
+function viewOf(fields: readonly Field[], files: readonly string[]): string {
+  if (files.length === 0) return `select ${fields.map(({ name }) => `null::VARCHAR as "${name}"`).join(', ')} where false`;
   const paths = fields.flatMap(({ spellings }) => spellings.map((spelling) => literal(`$."${spelling}"`)));
   let at = 0;
   const columns = fields.map(
     ({ name, spellings }) => `coalesce(${spellings.map(() => `v[${(at += 1)}]`).join(', ')}) as "${name}"`,
   );
   return `
-    with lines as (select trim(line, E' \\t\\r,') as line from (${sources.join(' union all ')}) where line is not null),
+    with lines as (select trim(line, E' \\t\\r,') as line from (${linesOf(files)}) where line is not null),
     records as (
       select unnest(case when line[1] = '{' and json_valid(line) then [line::JSON] else records_of_line(line) end) as record
       from lines where trim(line, ${LAYOUT}) <> ''),
@@ -100,8 +121,8 @@ function viewOf(fields: readonly Field[], { plain, gzip }: Files): string {
 }
 
 /** Every line of the files as it stands: a CSV of one column without delimiter, quotes or escapes. What is not UTF-8 is left out. */
-function linesOf(files: readonly string[], compression: 'none' | 'gzip'): string {
+function linesOf(files: readonly string[]): string {
   return `select line from read_csv(${fileList(files)}, columns = {'line': 'VARCHAR'}, auto_detect = false, hive_partitioning = false, header = false, delim = chr(1),
-    quote = '', escape = '', comment = '', new_line = '\\n', strict_mode = false, ignore_errors = true, compression = '${compression}',
+    quote = '', escape = '', comment = '', new_line = '\\n', strict_mode = false, ignore_errors = true, compression = 'none',
     max_line_size = ${LONGEST_LINE}, buffer_size = ${LONGEST_LINE})`;
 }

@@ -1,16 +1,15 @@
 import { isUtf8 } from 'node:buffer';
-import { createReadStream, createWriteStream, closeSync, openSync, readSync, statSync } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
-import { createGunzip, gzipSync } from 'node:zlib';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
 import type { LandingContract } from '../../functions/core/contracts.ts';
 import { NotedFields } from '../../functions/core/notedFields.ts';
 import type { Rejected } from '../../functions/core/runFiles.ts';
-import { codeOf } from '../systemErrors.ts';
 import { judge } from './judge.ts';
 import type { Rejection } from './judge.ts';
 import { LazyFile } from './lazyFile.ts';
 import { shapeOf } from './shape.ts';
 import type { Shape, Spelling } from './shape.ts';
+import { isGzip, unpack } from './unpack.ts';
 import { valuesOf } from './values.ts';
 
 export interface ScanTask {
@@ -52,44 +51,6 @@ export async function scan(task: ScanTask): Promise<Scanned> {
   return (await unpack(task.path, unpacked))
     ? new Scan(task, unpacked).run()
     : new Scan(task, unpacked).rejectWhole('broken_gzip');
-}
-
-/** Decompresses a gzip file; false when it can't be decompressed to its end. */
-async function unpack(packed: string, unpacked: string): Promise<boolean> {
-  const { size } = statSync(packed);
-  const taken = await unpackMembers(packed, unpacked, size);
-  // zlib stops at a zero byte after a member and ignores what follows; only padding is allowed.
-  if (taken === null || !onlyZerosFrom(packed, taken)) return false;
-  // But it is asked again for each piece of the file, and takes one that looks like a member: then zeros are among what it took.
-  return taken === size || (await unpackMembers(packed, unpacked, taken)) === taken;
-}
-
-/** Decompresses the first bytes of a gzip file and returns how many of them were taken; null when they can't be decompressed. */
-async function unpackMembers(packed: string, unpacked: string, bytes: number): Promise<number | null> {
-  const gunzip = createGunzip();
-  try {
-    await pipeline(createReadStream(packed, { end: bytes - 1 }), gunzip, createWriteStream(unpacked));
-  } catch (error) {
-    // A whole member behind padding is unpacked after the end.
-    if (/^Z_|^ERR_(?:BUFFER|ZLIB|STREAM_PUSH_AFTER_EOF)/.test(codeOf(error))) return null;
-    throw error;
-  }
-  return gunzip.bytesWritten;
-}
-
-function onlyZerosFrom(path: string, offset: number): boolean {
-  const file = openSync(path, 'r');
-  try {
-    const buffer = Buffer.allocUnsafe(CHUNK);
-    for (let at = offset; ;) {
-      const read = readSync(file, buffer, 0, CHUNK, at);
-      if (read === 0) return true;
-      if (buffer.subarray(0, read).some((byte) => byte !== 0)) return false;
-      at += read;
-    }
-  } finally {
-    closeSync(file);
-  }
 }
 
 class Scan {
@@ -320,16 +281,6 @@ class Scan {
       if (read === 0) return at;
       at += read;
     }
-  }
-}
-
-function isGzip(path: string): boolean {
-  const head = Buffer.alloc(2);
-  const file = openSync(path, 'r');
-  try {
-    return readSync(file, head, 0, 2, 0) === 2 && head[0] === 0x1f && head[1] === 0x8b;
-  } finally {
-    closeSync(file);
   }
 }
 
