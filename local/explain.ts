@@ -1,24 +1,14 @@
-import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 import { CommanderError } from 'commander';
 import { messageOf, NamedError } from '../functions/core/errors.ts';
 import { saysFull, troubleWith } from './duckdb/trouble.ts';
-import { codeOf, pathOf } from './systemErrors.ts';
+import { codeOf, mayOnlyBeRead, pathOf } from './systemErrors.ts';
 import { isBelow } from './isBelow.ts';
 import type { CommonOptions } from './lake.ts';
 import { lakePaths } from './lakePaths.ts';
 
 /** Operating system error codes for a lake that can't be read or written. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EIO']);
-
-function mayOnlyBeRead(place: string): boolean {
-  try {
-    accessSync(place, constants.W_OK);
-    return false;
-  } catch (error) {
-    return ['EACCES', 'EROFS'].includes(codeOf(error));
-  }
-}
 
 /** The read-only parts of a lake's folder and ledger; the folder if none can be told. SQLite keeps two files beside the ledger. */
 function readOnlyPaths(lake: string): string[] {

@@ -12,7 +12,9 @@ const FORMATS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** A file for a query's rows. They are written beside it first, so that it is either complete or as it was before. */
-interface ResultFile {
+export interface ResultFile {
+  /** As its user wrote it. */
+  named: string;
   file: string;
   /** Unique to each process: two may write to one file, and the last one wins. */
   unfinished: string;
@@ -41,7 +43,7 @@ export function resultFile(named: string, lake: string): ResultFile {
   const name = path.basename(there ?? named);
   const unfinishedName = (pid: number) => `.${name.slice(0, 100)}.${pid}.part`;
   clearKilled(folder, unfinishedName);
-  return { file: path.join(folder, name), unfinished: path.join(folder, unfinishedName(process.pid)), format };
+  return { named, file: path.join(folder, name), unfinished: path.join(folder, unfinishedName(process.pid)), format };
 }
 
 function real(file: string): string | undefined {

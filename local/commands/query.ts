@@ -1,4 +1,6 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { DuckDBTypeId, StatementType } from '@duckdb/node-api';
 import type { DuckDBConnection, Json } from '@duckdb/node-api';
 import { LakeUnusableError, messageOf, UsageError } from '../../functions/core/errors.ts';
@@ -17,7 +19,9 @@ import type { CommandContext, CommonOptions } from '../lake.ts';
 import { unknownFieldsIn } from '../ledger.ts';
 import type { Output } from '../output.ts';
 import { resultFile, writeResult } from '../resultFile.ts';
+import type { ResultFile } from '../resultFile.ts';
 import { FolderRunFiles, policiesOf } from '../runFiles.ts';
+import { mayOnlyBeRead } from '../systemErrors.ts';
 import { MOST_SHOWN, rowsText } from '../views/rows.ts';
 
 /**
@@ -26,50 +30,63 @@ import { MOST_SHOWN, rowsText } from '../views/rows.ts';
  */
 export async function query({ options, output }: CommandContext, sql: string, out?: string): Promise<number> {
   requireLake(options.lake);
-  const paths = lakePaths(options.lake);
+  const { tables } = lakePaths(options.lake);
   const file = out === undefined ? undefined : resultFile(out, options.lake);
   if (withoutComments(sql) === '') throw new UsageError('query needs SQL, for example "select count(*) from customer_trusted"');
-  if (!existsSync(paths.tables)) throw await missing(paths.tables, options);
-  const session = await openSession(paths.tables, paths.scratch, { readOnly: true });
+  if (!existsSync(tables)) throw await missing(tables, options);
+  const paths = pathsFor(options.lake);
   try {
-    const landed = SHOWS_LANDING.test(sql) ? await createLandedViews(session, paths, sql) : [];
-    const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
-    await session.connection.run(
-      `set allowed_paths = [${allowed.map(literal).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
-    );
+    const session = await openSession(paths.tables, paths.scratch, { readOnly: true });
     try {
-      if (READS_VIEWS.test(sql)) await createPublishedViews(session, paths);
-      await requireQuestion(session.connection, sql);
-      if (file === undefined) await show(session.connection, sql, output);
-      else {
-        const rows = await writeResult(session.connection, sql, file);
-        const run = (await publishedRun(session.aside))?.runId ?? null;
-        const from = run === null ? '' : `, from the tables of ${run}`;
-        output.result({ file: out, rows, run }, () => `${figure(rows)} ${rows === 1 ? 'row' : 'rows'} in ${out}${from}`);
-      }
-    } catch (error) {
-      throw await toldError(error, paths, session, out);
+      await answer(session, paths, sql, output, file);
+    } finally {
+      session.close();
     }
-    return 0;
   } finally {
-    session.close();
     rmSync(paths.scratch, { recursive: true, force: true });
+  }
+  return 0;
+}
+
+type Paths = ReturnType<typeof lakePaths>;
+
+/** Whoever may only read the lake gets a folder for scratch elsewhere. */
+function pathsFor(lake: string): Paths {
+  const paths = lakePaths(lake);
+  return mayOnlyBeRead(paths.folder) ? { ...paths, scratch: mkdtempSync(path.join(tmpdir(), 'stedi-')) } : paths;
+}
+
+async function answer(session: Session, paths: Paths, sql: string, output: Output, file: ResultFile | undefined): Promise<void> {
+  const landed = SHOWS_LANDING.test(sql) ? await createLandedViews(session, paths, sql) : [];
+  const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
+  await session.connection.run(
+    `set allowed_paths = [${allowed.map(literal).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
+  );
+  try {
+    if (READS_VIEWS.test(sql)) await createPublishedViews(session, paths);
+    await requireQuestion(session.connection, sql);
+    if (file === undefined) return await show(session.connection, sql, output);
+    const rows = await writeResult(session.connection, sql, file);
+    const run = (await publishedRun(session.aside))?.runId ?? null;
+    const from = run === null ? '' : `, from the tables of ${run}`;
+    output.result(
+      { file: file.named, rows, run },
+      () => `${figure(rows)} ${rows === 1 ? 'row' : 'rows'} in ${file.named}${from}`,
+    );
+  } catch (error) {
+    throw await toldError(error, paths, session, file?.named);
   }
 }
 
 /** Creates the views of the landing tables and returns the files that they read. */
-async function createLandedViews(
-  { connection }: Session,
-  { landing, ledger, scratch }: ReturnType<typeof lakePaths>,
-  sql: string,
-): Promise<string[]> {
+async function createLandedViews({ connection }: Session, { landing, ledger, scratch }: Paths, sql: string): Promise<string[]> {
   const asked = LANDING_TABLES.filter((table) => sql.toLowerCase().includes(table));
   const landed = { landing: new FolderLanding(landing), unknown: unknownFieldsIn(ledger), asked, scratch };
   return createLandingViews(connection, landed, (text) => console.error(printable(text)));
 }
 
 /** Lets the project's own SQL run, whose models, audits and counts read `policy` and `current_customer`: as the published run saw them. */
-async function createPublishedViews({ connection }: Session, paths: ReturnType<typeof lakePaths>): Promise<void> {
+async function createPublishedViews({ connection }: Session, paths: Paths): Promise<void> {
   const published = await publishedRun(connection);
   if (published === null) return;
   const policies = await policiesOf(new FolderRunFiles(paths.runs), published.runId);
@@ -77,12 +94,7 @@ async function createPublishedViews({ connection }: Session, paths: ReturnType<t
 }
 
 /** What a person reads of an error of DuckDB. `out` is the file that rows were to be written to. */
-async function toldError(
-  error: unknown,
-  paths: ReturnType<typeof lakePaths>,
-  session: Session,
-  out: string | undefined,
-): Promise<Error> {
+async function toldError(error: unknown, paths: Paths, session: Session, out: string | undefined): Promise<Error> {
   const text = messageOf(error);
   if (error instanceof UsageError) return error;
   const damage = damageOf(paths.tables, error);

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { openSession } from '../../local/duckdb/session.ts';
 import { generate } from '../../local/generate.ts';
 import { lakePaths } from '../../local/lakePaths.ts';
@@ -147,6 +148,19 @@ function ownedByUser(lake: string): void {
       expect(await stediAsUser('run', '--lake', lake)).toMatchObject({ code: 0 });
       expect((await dump(lake)).customer_trusted).toHaveLength(2);
       expect(await illnesses(lake)).toEqual([]);
+    },
+    MINUTE,
+  );
+
+  test(
+    'answers queries, also of gzip files in landing',
+    async () => {
+      const lake = await publishedLake();
+      landAll(lake, { 'customer_landing/packed.json.gz': gzipSync(lines(customer({ email: 'zoe@x.org' }))) });
+      ownedByUser(lake);
+      chmodSync(lake, 0o555);
+      const { code, stdout } = await stediAsUser('query', 'select email from customer_landing', '--lake', lake);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringContaining('zoe@x.org') as unknown });
     },
     MINUTE,
   );
