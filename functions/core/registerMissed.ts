@@ -34,7 +34,11 @@ export async function registerMissed(
     for await (const page of ports.landing.list(before.listedTo)) {
       const doubtful = page.filter(({ landedAt }) => known === null || landedAt === undefined || landedAt >= known);
       registered += await registerUnknown(ports, doubtful);
-      for (const { key } of page) if (key !== last) [complete, last] = [last ?? complete, key];
+      for (const { key } of page) {
+        if (key === last) continue;
+        complete = last ?? complete;
+        last = key;
+      }
       if (ports.now().getTime() - began < LISTING_MS) continue;
       listedTo = complete;
       isPaused = true;
