@@ -30,13 +30,15 @@ RUNTIME: dict[str, str] = {
     # Small pieces of a shuffle are combined for one task up to this size. It is their compressed size in the shuffle; in memory they take
     # several times as much.
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
-    # Pieces to be sorted are not split, so beyond 32 GB a task sorts more. Without this there would be 200 pieces, or in Glue as many as
-    # its workers have cores: 36 for ten G.1X. Of more than 2,000 Spark would only keep rough sizes.
-    "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2000",
     # One task reads up to 128 small files (by default 32), and 32 tasks check whether the files exist (by default one for each file).
     "spark.sql.files.openCostInBytes": "1m",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",
 }
+
+# In Glue besides: into how many pieces a shuffle is cut before small ones are combined. Pieces to be sorted are not split, so beyond 32 GB
+# a task sorts more than the size above. Glue itself would cut into as many as its workers have cores, 36 for ten G.1X. Of more than 2,000
+# Spark would only keep rough sizes. Two cores need few, and small runs are quicker with few.
+IN_GLUE = {"spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2000"}
 
 
 def static_settings(lake: str) -> dict[str, str]:
@@ -82,12 +84,13 @@ def start(lake: str, extra: dict[str, str] | None = None) -> SparkSession:
     (`STEDI_SPARK_MEMORY`).
     """
     builder = SparkSession.builder.appName("stedi")
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+    is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not is_submitted:
         for name, value in {**_local_settings(), **static_settings(lake), **_endpoint(lake), **(extra or {})}.items():
             builder = builder.config(name, value)
     spark = builder.getOrCreate()
     _give_to_workers(spark)
-    for name, value in RUNTIME.items():
+    for name, value in {**RUNTIME, **(IN_GLUE if is_submitted else {})}.items():
         spark.conf.set(name, value)
     return spark
 
