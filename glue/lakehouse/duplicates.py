@@ -49,7 +49,7 @@ class Duplicates:
         spread = [*self._partition, F.col("bucket")] if self._partition else [F.col(name) for name in self._identity]
         rows = watch(rows.withColumn("bucket", bucket).repartition(*spread))
         # The bucket last: a sort is quickest if what tells most rows apart comes early. The day first, because files are written by day.
-        names = dict.fromkeys(name for name in (*self._sort, *self._identity) if name in self._identity)
+        names = dict.fromkeys([*self._sort, *self._identity])
         equals = Window.partitionBy(*self._partition, *[F.col(name) for name in names], F.col("bucket"))
         if not self.may_replace:
             first = rows.withColumn("place", F.row_number().over(equals.orderBy("file")))

@@ -57,7 +57,7 @@ function pathsFor(lake: string): Paths {
 }
 
 async function answer(session: Session, paths: Paths, sql: string, output: Output, file: ResultFile | undefined): Promise<void> {
-  const landed = SHOWS_LANDING.test(sql) ? await createLandedViews(session, paths, sql) : [];
+  const landed = SHOWS_LANDING.test(sql) ? await viewLanding(session, paths, sql) : [];
   const allowed = [...landed.flatMap((each) => [each, asPattern(each)]), ...(file === undefined ? [] : [file.unfinished])];
   await session.connection.run(
     `set allowed_paths = [${allowed.map(literal).join(', ')}]; set enable_external_access = false; set lock_configuration = true`,
@@ -79,7 +79,7 @@ async function answer(session: Session, paths: Paths, sql: string, output: Outpu
 }
 
 /** Creates the views of the landing tables and returns the files that they read. */
-async function createLandedViews({ connection }: Session, { landing, ledger, scratch }: Paths, sql: string): Promise<string[]> {
+async function viewLanding({ connection }: Session, { landing, ledger, scratch }: Paths, sql: string): Promise<string[]> {
   const asked = LANDING_TABLES.filter((table) => sql.toLowerCase().includes(table));
   const landed = { landing: new FolderLanding(landing), unknown: unknownFieldsIn(ledger), asked, scratch };
   return createLandingViews(connection, landed, (text) => console.error(printable(text)));

@@ -72,14 +72,11 @@ async function landedFiles(
     }
   }
   if (packed.length > 0) await mkdir(scratch, { recursive: true });
-  await inParallel(
-    packed,
-    async ({ table, key, place, unpacked }) => {
-      if (await unpack(place, unpacked)) files[table].push(unpacked);
-      else tell(`Left out: ${key} is not a whole gzip file`);
-    },
-    availableParallelism(),
-  );
+  const whole = await inParallel(packed, ({ place, unpacked }) => unpack(place, unpacked), availableParallelism());
+  for (const [at, { table, key, unpacked }] of packed.entries()) {
+    if (whole[at]) files[table].push(unpacked);
+    else tell(`Left out: ${key} is not a whole gzip file`);
+  }
   for (const [key, why] of landing.misnamed) tell(`Left out: ${key}: ${why}`);
   return files;
 }
